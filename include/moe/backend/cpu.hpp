@@ -1,0 +1,142 @@
+#pragma once
+#include <cstring>
+#include <moe/backend.hpp>
+#include <moe/backend/cpu/attention.hpp>
+#include <moe/backend/cpu/memory.hpp>
+#include <moe/backend/cpu/peak.hpp>
+#include <moe/backend/cpu/products.hpp>
+
+namespace moe {
+
+/// The cores of this machine: OpenMP threads over rows, xsimd registers as lanes, packed products.
+/// Results are bitwise the same for every number of threads. One caller at a time.
+///
+///     moe::Cpu backend;              // float, all cores
+///     moe::Cpu<double> checker{1};   // one thread
+///
+/// Errors: moe::Error from `allocate` and the constructor when memory is short.
+/// Test: tests/backend/cpu.cpp, against Reference<double>.
+template <class T = float>
+class Cpu {
+ public:
+  using Value = T;
+  using In = Matrix<const T>;
+  using Group = detail::SimdGroup<T>;
+
+  explicit Cpu(int threads = 0)
+      : threads_(threads > 0 ? threads : detail::available_threads()),
+        products_(threads_),
+        attention_(threads_) {}
+  Cpu(const Cpu&) = delete;
+  Cpu& operator=(const Cpu&) = delete;
+
+  int threads() const { return threads_; }
+
+  std::byte* allocate(std::size_t bytes) { return detail::allocate_zeroed(bytes, threads_); }
+  void release(std::byte* block, std::size_t bytes) { detail::release(block, bytes); }
+  void zero(void* to, std::size_t bytes) {
+    in_pieces(bytes, [&](std::size_t at, std::size_t n) {
+      std::memset(static_cast<std::byte*>(to) + at, 0, n);
+    });
+  }
+  void copy(void* to, const void* from, std::size_t bytes) {
+    in_pieces(bytes, [&](std::size_t at, std::size_t n) {
+      std::memcpy(static_cast<std::byte*>(to) + at, static_cast<const std::byte*>(from) + at, n);
+    });
+  }
+  void upload(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
+  void download(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
+  void synchronize() {}
+
+  template <class Kernel>
+  void rows(int n, const Kernel& kernel) {
+    constexpr int few = 16;  // not worth waking the other threads
+    if (n <= few || threads_ == 1) {
+      for (int r = 0; r < n; ++r) kernel(Group{}, r);
+      return;
+    }
+    const int parts = n < 4 * threads_ ? threads_ : 4 * threads_;
+    detail::parallel(threads_, parts, [&](int part, int) {
+      const auto [first, end] = detail::share(n, parts, part, 1);
+      for (int r = first; r < end; ++r) kernel(Group{}, r);
+    });
+  }
+
+  /// Threads get ranges of whole registers: which columns share one never depends on threads.
+  template <class Kernel>
+  void columns(int n, const Kernel& kernel) {
+    constexpr int width = Group::width;
+    const int parts = n <= 2 * width ? 1 : threads_;
+    detail::parallel(parts, parts, [&](int part, int) {
+      const auto [first, end] = detail::share(n, parts, part, width);
+      int i = first;
+      for (; i + width <= end; i += width) kernel(typename Group::Pack{i});
+      for (; i < end; ++i) kernel(Lane<T>{i});
+    });
+  }
+
+  void gemm(int m, int n, int k, In a, In b, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {}) {
+    products_.gemm(m, n, k, a, b, c, ldc, o);
+  }
+  void batched_gemm(int batch, int m, int n, int k, In a, std::ptrdiff_t a_step, In b,
+                    std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
+                    GemmOptions<T> o = {}) {
+    products_.batched_gemm(batch, m, n, k, a, a_step, b, b_step, c, ldc, c_step, o);
+  }
+  void grouped_gemm_m(int groups, const int* offset, int n, int k, In a, In b,
+                      std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {},
+                      std::ptrdiff_t bias_step = 0) {
+    products_.grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, bias_step);
+  }
+  void grouped_gemm_k(int groups, const int* offset, int m, int n, In a, In b, T* c,
+                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<T> o = {}) {
+    products_.grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o);
+  }
+
+  void reserve(const AttentionShape& shape) { attention_.reserve(shape); }
+  void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
+                         T* lse) {
+    attention_.forward(s, q, k, v, out, lse);
+  }
+  void attention_backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
+                          const T* dout, const T* lse, T* dq, T* dk, T* dv) {
+    attention_.backward(s, q, k, v, out, dout, lse, dq, dk, dv);
+  }
+
+  void group_by_expert(int tokens, int experts, int top_k, const int* expert, int* slot_of,
+                       int* token_of, int* offset) {
+    const int slots = tokens * top_k;
+    std::fill(offset, offset + experts + 1, 0);
+    for (int i = 0; i < slots; ++i) ++offset[expert[i] + 1];
+    for (int e = 0; e < experts; ++e) offset[e + 1] += offset[e];
+    for (int i = 0; i < slots; ++i) {
+      const int slot = offset[expert[i]]++;
+      slot_of[i] = slot;
+      token_of[slot] = i / top_k;
+    }
+    for (int e = experts; e > 0; --e) offset[e] = offset[e - 1];  // each had moved on to its end
+    offset[0] = 0;
+  }
+
+ private:
+  template <class F>
+  void in_pieces(std::size_t bytes, const F& work) {
+    constexpr std::size_t piece = std::size_t(1) << 20;
+    if (bytes <= piece) {
+      if (bytes > 0) work(std::size_t(0), bytes);
+      return;
+    }
+    detail::parallel(threads_, int((bytes + piece - 1) / piece), [&](int i, int) {
+      const std::size_t at = std::size_t(i) * piece;
+      work(at, bytes - at < piece ? bytes - at : piece);
+    });
+  }
+
+  int threads_;
+  detail::Products<T> products_;
+  detail::BlockAttention<T> attention_;
+};
+
+static_assert(Backend<Cpu<float>> && Backend<Cpu<double>>);
+
+}  // namespace moe

@@ -1,0 +1,326 @@
+#pragma once
+#include <cmath>
+#include <limits>
+#include <moe/backend/cpu/gemm.hpp>
+#include <vector>
+
+namespace moe::detail {
+
+/// Causal attention in blocks of queries, all keys of a block at once. Scores are kept transposed,
+/// (keys, queries of the block): a SIMD lane is a query, so that a softmax is lane-wise, and the
+/// block is an operand of every product as it lies. A query sees its keys in order whatever else is
+/// in its block, and a masked probability is exactly 0: its bits do not depend on its neighbours.
+/// Backward recomputes the probabilities from lse; one thread owns a (sequence, key head).
+/// Source: Dao 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
+template <class T>
+class BlockAttention {
+ public:
+  explicit BlockAttention(int threads) : threads_(threads), space_(std::size_t(threads)) {}
+
+  void reserve(const AttentionShape& s) {
+    for (Workspace& w : space_) w.reserve(Block(s, nullptr).numbers * sizeof(T));
+  }
+
+  void forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, T* lse) {
+    reserve(s);
+    const int blocks = ceil_div(s.queries, lanes), owners = s.sequences * s.kv_heads;
+    if (owners == 0 || blocks == 0) return;
+    const int threads = work(s) < 1e6 ? 1 : threads_;
+    const int chunks = threads == 1 ? 1 : std::min(blocks, ceil_div(2 * threads, owners));
+    parallel(threads, owners * chunks, [&](int task, int worker) {
+      Block b(s, space_[std::size_t(worker)].template as<T>());
+      b.own(task / chunks, k, v);
+      pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
+      pack_columns(b.value, s.keys, s.head_dim, b.key_stride(), b.v_columns);
+      for (int h = 0; h < b.group(); ++h)
+        for (int block = task % chunks; block < blocks; block += chunks) {
+          b.select(h, block * lanes);
+          pack_panel<lanes>(Operand<T>{q + b.query_at(), b.query_stride(), 1}, b.count, s.head_dim,
+                            b.q_steps);
+          score(b, b.k_steps, b.q_steps, b.p, T(1 / std::sqrt(double(s.head_dim))));
+          softmax(b, lse);
+          by_queries(b, b.p, b.v_columns, out + b.query_at(), T(0));
+        }
+    });
+  }
+
+  void backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
+                const T* dout, const T* lse, T* dq, T* dk, T* dv) {
+    reserve(s);
+    const int blocks = ceil_div(s.queries, lanes);
+    const T scale = T(1 / std::sqrt(double(s.head_dim)));
+    parallel(work(s) < 1e6 ? 1 : threads_, s.sequences * s.kv_heads, [&](int task, int worker) {
+      Block b(s, space_[std::size_t(worker)].template as<T>());
+      b.own(task, k, v);
+      pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
+      pack_columns(b.key, s.keys, s.head_dim, b.key_stride(), b.k_columns);
+      pack_rows(b.value, s.keys, s.head_dim, b.key_stride(), b.v_steps);
+      for (int h = 0; h < b.group(); ++h)
+        for (int block = 0; block < blocks; ++block) {
+          b.select(h, block * lanes);
+          const T *qb = q + b.query_at(), *db = dout + b.query_at();
+          const Operand<T> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
+          pack_panel<lanes>(query, b.count, s.head_dim, b.q_steps);
+          pack_panel<lanes>(dquery, b.count, s.head_dim, b.do_steps);
+          pack_columns(qb, b.count, s.head_dim, b.query_stride(), b.q_columns);
+          pack_columns(db, b.count, s.head_dim, b.query_stride(), b.do_columns);
+          score(b, b.k_steps, b.q_steps, b.p, scale);
+          score(b, b.v_steps, b.do_steps, b.dp, T(1));
+          differentiate(b, out + b.query_at(), db, lse, scale);
+          by_keys(b, b.p, b.do_columns, dv + b.key_at());
+          by_keys(b, b.dp, b.q_columns, dk + b.key_at());
+          by_queries(b, b.dp, b.k_columns, dq + b.query_at(), T(1));
+        }
+    });
+  }
+
+ private:
+  using Pack = Batch<T>;
+  static constexpr int rows = Tile<T>::rows, lanes = Tile<T>::cols, width = Tile<T>::width;
+  static constexpr int sum_block = 64;  // keys; partial sums keep long rows accurate
+
+  static double work(const AttentionShape& s) {
+    return 4.0 * s.sequences * s.heads * s.queries * s.keys * s.head_dim;
+  }
+
+  /// Where a block of queries of one head lies, and the workspace of its thread.
+  struct Block {
+    const AttentionShape& s;
+    T *k_steps, *v_steps, *k_columns, *v_columns;           // all keys of one key head
+    T *q_steps, *do_steps, *q_columns, *do_columns;         // the block's queries
+    T *p, *dp, *drop;                                       // (keys, lanes)
+    std::size_t numbers;
+    std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
+    int first = 0, count = 0, packs = 0, keys = 0;  // keys: those the last query sees
+    const T *key = nullptr, *value = nullptr;
+
+    Block(const AttentionShape& shape, T* at) : s(shape) {
+      std::size_t used = 0;
+      const auto take = [&](int n, int m) {
+        T* const here = at ? at + used : nullptr;
+        used += (std::size_t(n) * std::size_t(m) + std::size_t(pack_slack<T> + 63)) / 64 * 64;
+        return here;
+      };
+      const int all = round_up(s.keys, rows), wide = round_up(s.head_dim, lanes);
+      k_steps = take(all, s.head_dim);
+      v_steps = take(all, s.head_dim);
+      k_columns = take(all, wide);
+      v_columns = take(all, wide);
+      q_steps = take(lanes, s.head_dim);
+      do_steps = take(lanes, s.head_dim);
+      q_columns = take(lanes, wide);
+      do_columns = take(lanes, wide);
+      p = take(all, lanes);
+      dp = take(all, lanes);
+      drop = take(all, s.dropout.active() ? lanes : 0);
+      numbers = used;
+    }
+
+    int group() const { return s.heads / s.kv_heads; }
+    std::ptrdiff_t query_stride() const { return std::ptrdiff_t(s.heads) * s.head_dim; }
+    std::ptrdiff_t key_stride() const { return std::ptrdiff_t(s.kv_heads) * s.head_dim; }
+    std::ptrdiff_t key_at() const {
+      return sequence * s.key_rows * key_stride() + kv_head * s.head_dim;
+    }
+    std::ptrdiff_t query_at() const {
+      return (sequence * s.queries + first) * query_stride() + head * s.head_dim;
+    }
+    /// The last key query `first + lane` sees.
+    int last_key(int lane) const { return s.keys - s.queries + first + lane; }
+    std::ptrdiff_t lse_at(int lane) const {
+      return (sequence * s.queries + first + lane) * s.heads + head;
+    }
+
+    void own(int owner, const T* k, const T* v) {
+      sequence = owner / s.kv_heads;
+      kv_head = owner % s.kv_heads;
+      key = k + key_at();
+      value = v + key_at();
+    }
+    void select(int h, int first_query) {
+      head = kv_head * group() + h;
+      first = first_query;
+      count = std::min(lanes, s.queries - first);
+      packs = ceil_div(count, width);
+      keys = last_key(count - 1) + 1;
+    }
+  };
+
+  static void pack_rows(const T* from, int n, int dim, std::ptrdiff_t stride, T* to) {
+    for (int i = 0; i < n; i += rows)
+      pack_panel<rows>(Operand<T>{from + i * stride, stride, 1}, std::min(rows, n - i), dim,
+                       to + std::ptrdiff_t(i) * dim);
+  }
+  static void pack_columns(const T* from, int n, int dim, std::ptrdiff_t stride, T* to) {
+    for (int d = 0; d < dim; d += lanes)
+      pack_panel<lanes>(Operand<T>{from + d, 1, stride}, std::min(lanes, dim - d), n,
+                        to + std::ptrdiff_t(d) * n);
+  }
+
+  /// to (keys, lanes) = alpha * left right^T for the keys that the block sees.
+  static void score(const Block& b, const T* left, const T* right, T* to, T alpha) {
+    const Finish<T> finish{alpha, T(0), nullptr};
+    for (int i = 0; i < b.keys; i += rows) {
+      const T* a = left + std::ptrdiff_t(i) * b.s.head_dim;
+      for_packs<Tile<T>::packs>(b.packs, [&]<int V>(std::integral_constant<int, V>) {
+        multiply_tile<T, rows, V, 1>(b.s.head_dim, a, rows, right, lanes, to + i * lanes, lanes,
+                                     finish);
+      });
+    }
+  }
+
+  /// to (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim) + beta * to.
+  static void by_queries(const Block& b, const T* left, const T* right, T* to, T beta) {
+    constexpr int height = Tile<T>::half_rows;
+    const Finish<T> finish{T(1), beta, nullptr};
+    for (int d = 0; d < b.s.head_dim; d += lanes) {
+      const int cols = std::min(lanes, b.s.head_dim - d);
+      const T* columns = right + std::ptrdiff_t(d) * b.s.keys;
+      for (int i = 0; i < b.count; i += height)
+        for_packs<Tile<T>::packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+          multiply_tile_at_edge<T, height, V, 1>(std::min(height, b.count - i), cols, b.keys,
+                                                 left + i, lanes, columns, lanes,
+                                                 to + i * b.query_stride() + d, b.query_stride(),
+                                                 finish);
+        });
+    }
+  }
+
+  /// to (keys, dim) += sum over the block's queries of left (keys, lanes) right (queries, dim).
+  static void by_keys(const Block& b, const T* left, const T* right, T* to) {
+    const Finish<T> finish{T(1), T(1), nullptr};
+    for (int d = 0; d < b.s.head_dim; d += lanes) {
+      const int cols = std::min(lanes, b.s.head_dim - d);
+      const T* columns = right + std::ptrdiff_t(d) * b.count;
+      for (int i = 0; i < b.keys; i += rows)
+        for_packs<Tile<T>::packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+          multiply_tile_at_edge<T, rows, V, lanes>(std::min(rows, b.keys - i), cols, b.count,
+                                                   left + i * lanes, 1, columns, lanes,
+                                                   to + i * b.key_stride() + d, b.key_stride(),
+                                                   finish);
+        });
+    }
+  }
+
+  template <int V, class F>
+  static void for_packs(int packs, const F& f) {
+    if constexpr (V > 1)
+      if (packs < V) return for_packs<V - 1>(packs, f);
+    f(std::integral_constant<int, V>{});
+  }
+
+  static Pack lane_numbers() {
+    T number[width];
+    for (int l = 0; l < width; ++l) number[l] = T(l);
+    return Pack::load_unaligned(number);
+  }
+
+  /// Calls f(key, seen) for every key of the block; `seen(yes)` is `yes` where the lane's query
+  /// sees the key and 0 elsewhere.
+  template <class F>
+  static void for_each_key(const Block& b, int pack, int from, int to, const F& f) {
+    const int all = std::min(to, b.last_key(pack * width) + 1);  // seen by every lane
+    const Pack lane = lane_numbers();
+    int j = from;
+    for (; j < all; ++j) f(j, [](const Pack& yes) { return yes; });
+    for (; j < to; ++j) {
+      const auto seen = lane >= Pack(T(j - b.last_key(pack * width)));
+      f(j, [&](const Pack& yes) { return xsimd::select(seen, yes, Pack(T(0))); });
+    }
+  }
+
+  /// p = softmax over the keys of each lane, times dropout; writes lse.
+  static void softmax(const Block& b, T* lse) {
+    const bool dropped = b.s.dropout.active();
+    if (dropped) draw(b);
+    for (int pack = 0; pack < b.packs; ++pack) {
+      T* p = b.p + pack * width;
+      const Pack lane = lane_numbers();
+      Pack most = Pack::load_unaligned(p);  // every query sees key 0
+      const int all = std::min(b.keys, b.last_key(pack * width) + 1);
+      for (int j = 1; j < all; ++j)
+        most = xsimd::max(most, Pack::load_unaligned(p + j * lanes));
+      for (int j = std::max(1, all); j < b.keys; ++j) {
+        const auto seen = lane >= Pack(T(j - b.last_key(pack * width)));
+        most = xsimd::select(seen, xsimd::max(most, Pack::load_unaligned(p + j * lanes)), most);
+      }
+      Pack sum(T(0));
+      for (int block = 0; block < b.keys; block += sum_block) {
+        Pack part(T(0));
+        for_each_key(b, pack, block, std::min(b.keys, block + sum_block),
+                     [&](int j, const auto& seen) {
+                       const Pack e = seen(xsimd::exp(Pack::load_unaligned(p + j * lanes) - most));
+                       e.store_unaligned(p + j * lanes);
+                       part += e;
+                     });
+        sum += part;
+      }
+      const Pack inverse = Pack(T(1)) / sum;
+      for (int j = 0; j < b.keys; ++j) {
+        Pack value = Pack::load_unaligned(p + j * lanes) * inverse;
+        if (dropped) value = value * Pack::load_unaligned(b.drop + pack * width + j * lanes);
+        value.store_unaligned(p + j * lanes);
+      }
+      T log_sum[width];
+      (most + xsimd::log(sum)).store_unaligned(log_sum);
+      for (int l = 0; l < std::min(width, b.count - pack * width); ++l)
+        lse[b.lse_at(pack * width + l)] = log_sum[l];
+    }
+  }
+
+  /// From scores p and dp = v dout^T: p = probabilities times dropout, dp = d(scores).
+  static void differentiate(const Block& b, const T* out, const T* dout, const T* lse, T scale) {
+    const bool dropped = b.s.dropout.active();
+    if (dropped) draw(b);
+    for (int pack = 0; pack < b.packs; ++pack) {
+      T log_sum[width] = {}, delta[width] = {};
+      for (int l = 0; l < std::min(width, b.count - pack * width); ++l) {
+        const std::ptrdiff_t at = (pack * width + l) * b.query_stride();
+        log_sum[l] = lse[b.lse_at(pack * width + l)];
+        delta[l] = SimdGroup<T>{}.sum(b.s.head_dim, [&](auto d) {
+          return load(out + at, d) * load(dout + at, d);
+        });
+      }
+      const Pack log_sums = Pack::load_unaligned(log_sum), deltas = Pack::load_unaligned(delta);
+      T *p = b.p + pack * width, *dp = b.dp + pack * width;
+      for_each_key(b, pack, 0, b.keys, [&](int j, const auto& seen) {
+        const Pack share = seen(xsimd::exp(Pack::load_unaligned(p + j * lanes) - log_sums));
+        Pack dshare = Pack::load_unaligned(dp + j * lanes), kept = share;
+        if (dropped) {
+          const Pack factor = Pack::load_unaligned(b.drop + pack * width + j * lanes);
+          dshare = dshare * factor;
+          kept = share * factor;
+        }
+        kept.store_unaligned(p + j * lanes);
+        (share * (dshare - deltas) * Pack(scale)).store_unaligned(dp + j * lanes);
+      });
+    }
+  }
+
+  /// The dropout factors of the block, as it is laid out. Eight neighbours share a random number.
+  static void draw(const Block& b) {
+    const Dropout& drop = b.s.dropout;
+    const double threshold = drop.rate * 65536.0;
+    const T kept = T(drop.scale());
+    for (int l = 0; l < b.count; ++l) {
+      const std::ptrdiff_t row = (b.sequence * b.s.heads + b.head) * b.s.queries + b.first + l;
+      const std::uint64_t start = std::uint64_t(row) * std::uint64_t(b.s.keys);
+      T* to = b.drop + l;
+      const int seen = b.last_key(l) + 1;
+      for (int j = 0; j < seen;) {
+        const std::uint64_t index = start + std::uint64_t(j);
+        const RandomWords words = philox(drop.seed, drop.stream, index / 8);
+        for (int part = int(index % 8); part < 8 && j < seen; ++part, ++j) {
+          const std::uint32_t bits = (words.word[part / 2] >> (part % 2 * 16)) & 0xFFFFu;
+          to[j * lanes] = double(bits) < threshold ? T(0) : kept;
+        }
+      }
+      for (int j = seen; j < b.keys; ++j) to[j * lanes] = T(0);
+    }
+  }
+
+  int threads_;
+  std::vector<Workspace> space_;
+};
+
+}  // namespace moe::detail

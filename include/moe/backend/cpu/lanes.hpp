@@ -1,0 +1,100 @@
+#pragma once
+#include <moe/kernel.hpp>
+#include <xsimd/xsimd.hpp>
+
+// What a lane is on the CPU: a SIMD register of xsimd, or one number in the tail of a row.
+
+namespace moe {
+
+template <class T, class A>
+inline xsimd::batch<T, A> load(const T* at, Lane<xsimd::batch<T, A>> i) {
+  return xsimd::batch<T, A>::load_unaligned(at + i.index);
+}
+template <class T, class A>
+inline void store(T* at, Lane<xsimd::batch<T, A>> i, const xsimd::batch<T, A>& value) {
+  value.store_unaligned(at + i.index);
+}
+
+template <class T, class A, class F>
+inline xsimd::batch<T, A> generate(Lane<xsimd::batch<T, A>> i, const F& f) {
+  constexpr int width = int(xsimd::batch<T, A>::size);
+  T value[width];
+  for (int l = 0; l < width; ++l) value[l] = T(f(i.index + l));
+  return xsimd::batch<T, A>::load_unaligned(value);
+}
+
+namespace detail {
+
+template <class T>
+using Batch = xsimd::batch<T>;
+template <class T>
+inline constexpr int batch_width = int(Batch<T>::size);
+
+/// The sum of a register's numbers, always in the same order.
+template <class T>
+inline T horizontal_sum(const Batch<T>& batch) {
+  T value[batch_width<T>];
+  batch.store_unaligned(value);
+  for (int step = batch_width<T> / 2; step > 0; step /= 2)
+    for (int l = 0; l < step; ++l) value[l] += value[l + step];
+  return value[0];
+}
+
+/// One core works on one row: whole registers first, then the tail number by number.
+/// The order of a sum depends on the length of the row only.
+template <class T>
+struct SimdGroup {
+  static constexpr int width = batch_width<T>;
+  using Pack = Lane<Batch<T>>;
+
+  template <class F>
+  void for_each(int n, const F& f) const {
+    int i = 0;
+    for (; i + width <= n; i += width) f(Pack{i});
+    for (; i < n; ++i) f(Lane<T>{i});
+  }
+
+  template <class F>
+  T sum(int n, const F& f) const {
+    T total(0);
+    int i = 0;
+    if (n >= width) {
+      Batch<T> part[4] = {Batch<T>(T(0)), Batch<T>(T(0)), Batch<T>(T(0)), Batch<T>(T(0))};
+      for (; i + 4 * width <= n; i += 4 * width) {
+        part[0] += f(Pack{i});
+        part[1] += f(Pack{i + width});
+        part[2] += f(Pack{i + 2 * width});
+        part[3] += f(Pack{i + 3 * width});
+      }
+      for (; i + width <= n; i += width) part[0] += f(Pack{i});
+      total = horizontal_sum<T>((part[0] + part[1]) + (part[2] + part[3]));
+    }
+    for (; i < n; ++i) total += f(Lane<T>{i});
+    return total;
+  }
+
+  template <class F>
+  T max(int n, const F& f) const {
+    int i = 0;
+    T most;
+    if (n >= width) {
+      Batch<T> largest = f(Pack{0});
+      for (i = width; i + width <= n; i += width) largest = xsimd::max(largest, Batch<T>(f(Pack{i})));
+      T value[width];
+      largest.store_unaligned(value);
+      most = value[0];
+      for (int l = 1; l < width; ++l) most = most < value[l] ? value[l] : most;
+    } else {
+      most = f(Lane<T>{0});
+      i = 1;
+    }
+    for (; i < n; ++i) {
+      const T value = f(Lane<T>{i});
+      most = most < value ? value : most;
+    }
+    return most;
+  }
+};
+
+}  // namespace detail
+}  // namespace moe

@@ -1,0 +1,31 @@
+#pragma once
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace moe::detail {
+
+inline int available_threads() {
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+/// Calls work(task, worker) for every task. Which worker (0 ... threads - 1) runs a task is left
+/// open: a result must not depend on it, a workspace may. Also correct, and serial, without OpenMP
+/// and where the runtime grants fewer threads.
+template <class F>
+void parallel(int threads, int tasks, const F& work) {
+#ifdef _OPENMP
+  if (threads > 1 && tasks > 1) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int task = 0; task < tasks; ++task) work(task, omp_get_thread_num());
+    return;
+  }
+#endif
+  for (int task = 0; task < tasks; ++task) work(task, 0);
+}
+
+}  // namespace moe::detail

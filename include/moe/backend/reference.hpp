@@ -1,0 +1,230 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <moe/backend.hpp>
+#include <new>
+#include <vector>
+
+namespace moe {
+
+/// Plain loops, any number type, one thread: the oracle of every test. A number type needs
+/// + - * /, comparison, construction from double, and exp, log, sqrt, tanh, erf.
+///
+///     moe::Reference<double> backend;
+template <class T = double>
+class Reference {
+ public:
+  using Value = T;
+
+  std::byte* allocate(std::size_t bytes) {
+    auto* block = static_cast<std::byte*>(::operator new(bytes + 1, std::align_val_t(256)));
+    std::memset(block, 0, bytes);
+    return block;
+  }
+  void release(std::byte* block, std::size_t) { ::operator delete(block, std::align_val_t(256)); }
+  void zero(void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
+  void copy(void* to, const void* from, std::size_t bytes) { std::memmove(to, from, bytes); }
+  void upload(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
+  void download(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
+  void synchronize() {}
+  int threads() const { return 1; }
+
+  struct Group {
+    template <class F>
+    void for_each(int n, const F& f) const {
+      for (int i = 0; i < n; ++i) f(Lane<T>{i});
+    }
+    template <class F>
+    void for_each_index(int n, const F& f) const {
+      for (int i = 0; i < n; ++i) f(i);
+    }
+    template <class F>
+    T sum(int n, const F& f) const {
+      T total(0);
+      for (int i = 0; i < n; ++i) total = total + f(Lane<T>{i});
+      return total;
+    }
+    template <class F>
+    T max(int n, const F& f) const {
+      T most = f(Lane<T>{0});
+      for (int i = 1; i < n; ++i) {
+        const T value = f(Lane<T>{i});
+        if (most < value) most = value;
+      }
+      return most;
+    }
+  };
+
+  template <class Kernel>
+  void rows(int n, const Kernel& kernel) {
+    for (int r = 0; r < n; ++r) kernel(Group{}, r);
+  }
+  template <class Kernel>
+  void columns(int n, const Kernel& kernel) {
+    for (int i = 0; i < n; ++i) kernel(Lane<T>{i});
+  }
+
+  using In = Matrix<const T>;
+
+  void gemm(int m, int n, int k, In a, In b, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {}) {
+    for (int i = 0; i < m; ++i)
+      for (int j = 0; j < n; ++j) {
+        T sum(0);
+        for (int l = 0; l < k; ++l) sum = sum + at(a, i, l) * at(b, l, j);
+        T& out = c[i * ldc + j];
+        T value = o.alpha * sum;
+        if (o.bias) value = value + o.bias[j];
+        out = o.beta == T(0) ? value : value + o.beta * out;
+      }
+  }
+  void batched_gemm(int batch, int m, int n, int k, In a, std::ptrdiff_t a_step, In b,
+                    std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
+                    GemmOptions<T> o = {}) {
+    for (int i = 0; i < batch; ++i) {
+      gemm(m, n, k, a, b, c, ldc, o);
+      a.data += a_step;
+      b.data += b_step;
+      c += c_step;
+    }
+  }
+  void grouped_gemm_m(int groups, const int* offset, int n, int k, In a, In b,
+                      std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {},
+                      std::ptrdiff_t bias_step = 0) {
+    for (int g = 0; g < groups; ++g) {
+      const int first = offset[g];
+      In rows = a;
+      if (rows.rows) {
+        rows.rows += first;
+      } else {
+        rows.data += first * a.row_stride;
+      }
+      gemm(offset[g + 1] - first, n, k, rows, b, c + first * ldc, ldc, o);
+      b.data += b_step;
+      if (o.bias) o.bias += bias_step;
+    }
+  }
+  void grouped_gemm_k(int groups, const int* offset, int m, int n, In a, In b, T* c,
+                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<T> o = {}) {
+    for (int g = 0; g < groups; ++g, c += c_step)
+      for (int i = 0; i < m; ++i)
+        for (int j = 0; j < n; ++j) {
+          T sum(0);
+          for (int s = offset[g]; s < offset[g + 1]; ++s) sum = sum + at(a, s, i) * at(b, s, j);
+          T& out = c[i * ldc + j];
+          out = o.beta == T(0) ? o.alpha * sum : o.alpha * sum + o.beta * out;
+        }
+  }
+
+  void reserve(const AttentionShape&) {}
+
+  void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
+                         T* lse) {
+    for_each_query(s, [&](const Query& at) {
+      const std::vector<T> p = probabilities(s, at, q, k, nullptr, &lse[at.row * s.heads + at.head]);
+      for (int d = 0; d < s.head_dim; ++d) {
+        T sum(0);
+        for (int j = 0; j < at.visible; ++j)
+          sum = sum + dropped(s, at, j, p[std::size_t(j)]) * v[at.key(s, j) + d];
+        out[at.query(s) + d] = sum;
+      }
+    });
+  }
+
+  void attention_backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
+                          const T* dout, const T* lse, T* dq, T* dk, T* dv) {
+    const T scale = T(1 / std::sqrt(double(s.head_dim)));
+    for_each_query(s, [&](const Query& at) {
+      const std::vector<T> p = probabilities(s, at, q, k, &lse[at.row * s.heads + at.head], nullptr);
+      T delta(0);  // sum_j p_j dp_j
+      for (int d = 0; d < s.head_dim; ++d)
+        delta = delta + dout[at.query(s) + d] * out[at.query(s) + d];
+      for (int j = 0; j < at.visible; ++j) {
+        T dp(0);
+        for (int d = 0; d < s.head_dim; ++d) {
+          dp = dp + dout[at.query(s) + d] * v[at.key(s, j) + d];
+          T& to = dv[at.key(s, j) + d];
+          to = to + dropped(s, at, j, p[std::size_t(j)]) * dout[at.query(s) + d];
+        }
+        const T ds = p[std::size_t(j)] * (dropped(s, at, j, dp) - delta) * scale;
+        for (int d = 0; d < s.head_dim; ++d) {
+          T& to_q = dq[at.query(s) + d];
+          T& to_k = dk[at.key(s, j) + d];
+          to_q = to_q + ds * k[at.key(s, j) + d];
+          to_k = to_k + ds * q[at.query(s) + d];
+        }
+      }
+    });
+  }
+
+  void group_by_expert(int tokens, int experts, int top_k, const int* expert, int* slot_of,
+                       int* token_of, int* offset) {
+    std::fill(offset, offset + experts + 1, 0);
+    for (int i = 0; i < tokens * top_k; ++i) ++offset[expert[i] + 1];
+    for (int e = 0; e < experts; ++e) offset[e + 1] += offset[e];
+    std::vector<int> next(offset, offset + experts);
+    for (int i = 0; i < tokens * top_k; ++i) {
+      const int slot = next[std::size_t(expert[i])]++;
+      slot_of[i] = slot;
+      token_of[slot] = i / top_k;
+    }
+  }
+
+ private:
+  static const T& at(const In& m, int i, int j) {
+    const std::ptrdiff_t row = m.rows ? m.rows[i] : i;
+    return m.data[row * m.row_stride + j * m.col_stride];
+  }
+
+  struct Query {
+    std::ptrdiff_t sequence, row, head;
+    int i, visible;
+    std::ptrdiff_t query(const AttentionShape& s) const {
+      return (row * s.heads + head) * s.head_dim;
+    }
+    std::ptrdiff_t key(const AttentionShape& s, int j) const {
+      return ((sequence * s.key_rows + j) * s.kv_heads + head / (s.heads / s.kv_heads)) * s.head_dim;
+    }
+  };
+
+  template <class F>
+  static void for_each_query(const AttentionShape& s, const F& f) {
+    for (std::ptrdiff_t b = 0; b < s.sequences; ++b)
+      for (std::ptrdiff_t h = 0; h < s.heads; ++h)
+        for (int i = 0; i < s.queries; ++i)
+          f(Query{b, b * s.queries + i, h, i, s.keys - s.queries + i + 1});
+  }
+
+  static T dropped(const AttentionShape& s, const Query& at, int j, const T& value) {
+    if (!s.dropout.active()) return value;
+    const std::ptrdiff_t row = (at.sequence * s.heads + at.head) * s.queries + at.i;
+    return value * T(s.dropout.factor(std::uint64_t(row * s.keys + j)));
+  }
+
+  static std::vector<T> probabilities(const AttentionShape& s, const Query& at, const T* q,
+                                      const T* k, const T* known_lse, T* lse) {
+    using std::exp, std::log;
+    const T scale = T(1 / std::sqrt(double(s.head_dim)));
+    std::vector<T> p(std::size_t(at.visible), T(0));
+    for (int j = 0; j < at.visible; ++j) {
+      for (int d = 0; d < s.head_dim; ++d)
+        p[std::size_t(j)] = p[std::size_t(j)] + q[at.query(s) + d] * k[at.key(s, j) + d];
+      p[std::size_t(j)] = p[std::size_t(j)] * scale;
+    }
+    T log_sum;
+    if (known_lse) {
+      log_sum = *known_lse;
+    } else {
+      T most = p[0];
+      for (const T& x : p)
+        if (most < x) most = x;
+      T sum(0);
+      for (const T& x : p) sum = sum + exp(x - most);
+      *lse = log_sum = most + log(sum);
+    }
+    for (T& x : p) x = exp(x - log_sum);
+    return p;
+  }
+};
+
+}  // namespace moe

@@ -1,0 +1,110 @@
+#pragma once
+
+namespace moe {
+
+enum class Norm { layer, rms };
+enum class Position { none, learned, rope_half, rope_interleaved };
+enum class Activation { gelu, gelu_tanh, silu, relu_squared, swiglu, geglu };
+enum class Scoring { softmax, sigmoid };
+
+/// Two matrices make the hidden row: act(gate x) * (up x).
+constexpr bool is_gated(Activation a) {
+  return a == Activation::swiglu || a == Activation::geglu;
+}
+
+/// The mixture-of-experts part of a model. experts = 0: a dense model.
+struct MoeConfig {
+  int experts = 0;
+  int top_k = 2;
+  int hidden = 0;          // width of one expert; 0: ModelConfig.hidden
+  int every = 1;           // layers offset, offset + every, ... have experts, the others are dense
+  int offset = 0;
+  bool last_half = false;  // instead: the layers from layers / 2 on
+  int shared_experts = 0;  // experts that every token passes through
+  Scoring scoring = Scoring::softmax;
+  bool renormalise = true;    // gates of the chosen experts sum to 1
+  bool balance_bias = false;  // loss-free balancing: a bias on the selection, moved by the load
+};
+
+/// The structure of a model as a value, passed as a template argument: Transformer<config, B>.
+/// Only what changes types or loop bounds; numbers with a decimal point are in Options.
+///
+///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 384, .layers = 4, .heads = 6,
+///                                       .context = 256, .moe = {.experts = 8, .hidden = 768}};
+struct ModelConfig {
+  int vocab = 0;
+  int dim = 0;
+  int layers = 0;
+  int heads = 0;
+  int kv_heads = 0;  // 0: heads
+  int hidden = 0;    // width of a dense feed-forward; 0: 4 * dim
+  int context = 0;
+  bool tied = true;  // the head is the token embedding
+  bool bias = false;
+  bool scale_embedding = false;  // times sqrt(dim)
+  Norm norm = Norm::rms;
+  Position position = Position::rope_half;
+  Activation activation = Activation::swiglu;
+  bool qk_norm = false;
+  MoeConfig moe = {};
+
+  constexpr int key_heads() const { return kv_heads ? kv_heads : heads; }
+  constexpr int head_dim() const { return dim / heads; }
+  constexpr int dense_hidden() const { return hidden ? hidden : 4 * dim; }
+  constexpr int expert_hidden() const { return moe.hidden ? moe.hidden : dense_hidden(); }
+  constexpr bool is_moe(int layer) const {
+    if (moe.experts == 0) return false;
+    if (moe.last_half) return layer >= layers / 2;
+    return layer % moe.every == moe.offset % moe.every && layer >= moe.offset;
+  }
+  constexpr int moe_layers() const {
+    int count = 0;
+    for (int i = 0; i < layers; ++i) count += is_moe(i);
+    return count;
+  }
+  /// Place of a layer among the layers of its kind.
+  constexpr int index_in_kind(int layer) const {
+    int count = 0;
+    for (int i = 0; i < layer; ++i) count += is_moe(i) == is_moe(layer);
+    return count;
+  }
+};
+
+/// Refuses a configuration that makes no sense, with the field named, before anything else is
+/// instantiated. Test: tests/compile_fail.
+template <ModelConfig C>
+consteval bool check() {
+  static_assert(C.vocab >= 1, "moe: ModelConfig.vocab must be at least 1");
+  static_assert(C.dim >= 1, "moe: ModelConfig.dim must be at least 1");
+  static_assert(C.layers >= 1, "moe: ModelConfig.layers must be at least 1");
+  static_assert(C.heads >= 1, "moe: ModelConfig.heads must be at least 1");
+  static_assert(C.context >= 1, "moe: ModelConfig.context must be at least 1");
+  static_assert(C.kv_heads >= 0, "moe: ModelConfig.kv_heads must be at least 1, or 0 for heads");
+  static_assert(C.hidden >= 0, "moe: ModelConfig.hidden must be at least 1, or 0 for 4 * dim");
+  if constexpr (C.heads >= 1) {
+    static_assert(C.dim % C.heads == 0,
+                  "moe: ModelConfig.dim must be a multiple of ModelConfig.heads");
+    static_assert(C.heads % C.key_heads() == 0,
+                  "moe: ModelConfig.heads must be a multiple of ModelConfig.kv_heads");
+    static_assert(C.position == Position::none || C.position == Position::learned ||
+                      C.head_dim() % 2 == 0,
+                  "moe: ModelConfig.dim / ModelConfig.heads must be even for rotary positions");
+  }
+  static_assert(C.moe.experts >= 0, "moe: MoeConfig.experts must be at least 1, or 0 for dense");
+  if constexpr (C.moe.experts > 0) {
+    static_assert(C.moe.top_k >= 1, "moe: MoeConfig.top_k must be at least 1");
+    static_assert(C.moe.top_k <= C.moe.experts,
+                  "moe: MoeConfig.top_k must be at most MoeConfig.experts");
+    static_assert(C.moe.hidden >= 0,
+                  "moe: MoeConfig.hidden must be at least 1, or 0 for ModelConfig.hidden");
+    static_assert(C.moe.every >= 1, "moe: MoeConfig.every must be at least 1");
+    static_assert(C.moe.offset >= 0, "moe: MoeConfig.offset must be at least 0");
+    static_assert(C.moe.shared_experts >= 0, "moe: MoeConfig.shared_experts must be at least 0");
+    static_assert(C.moe.every < 1 || C.moe_layers() > 0,
+                  "moe: MoeConfig.every and MoeConfig.offset must leave at least one layer with "
+                  "experts");
+  }
+  return true;
+}
+
+}  // namespace moe

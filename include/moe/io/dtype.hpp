@@ -1,0 +1,134 @@
+#pragma once
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <moe/error.hpp>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace moe {
+
+static_assert(std::endian::native == std::endian::little && sizeof(std::size_t) == 8,
+              "moe: tensor files are read and written on 64-bit little-endian machines");
+
+/// Element types of a tensor file, in the order of the safetensors reference (by alignment).
+// clang-format off
+enum class Dtype : std::uint8_t {
+  BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, F8_E4M3FNUZ, F8_E5M2FNUZ,
+  I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64
+};
+// clang-format on
+
+inline constexpr int dtypes = 22;
+
+/// Name as files spell it.
+constexpr std::string_view name_of(Dtype dtype) {
+  constexpr std::string_view names[dtypes] = {
+      "BOOL",    "F4",          "F6_E2M3",     "F6_E3M2", "U8",  "I8",  "F8_E5M2", "F8_E4M3",
+      "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16",     "U16", "F16", "BF16",    "I32",
+      "U32",     "F32",         "C64",         "F64",     "I64", "U64"};
+  return names[static_cast<int>(dtype)];
+}
+
+/// Size of one element in bits.
+constexpr int bits_of(Dtype dtype) {
+  if (dtype == Dtype::F4) return 4;
+  if (dtype == Dtype::F6_E2M3 || dtype == Dtype::F6_E3M2) return 6;
+  if (dtype < Dtype::I16) return 8;
+  if (dtype < Dtype::I32) return 16;
+  return dtype < Dtype::C64 ? 32 : 64;
+}
+
+/// The element type that a C++ type has in files.
+template <class T>
+constexpr Dtype dtype_of() {
+  if constexpr (std::is_same_v<T, double>) return Dtype::F64;
+  if constexpr (std::is_same_v<T, float>) return Dtype::F32;
+  if constexpr (std::is_same_v<T, bool>) return Dtype::BOOL;
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+    constexpr bool sign = std::is_signed_v<T>;
+    if constexpr (sizeof(T) == 1) return sign ? Dtype::I8 : Dtype::U8;
+    if constexpr (sizeof(T) == 2) return sign ? Dtype::I16 : Dtype::U16;
+    if constexpr (sizeof(T) == 4) return sign ? Dtype::I32 : Dtype::U32;
+    if constexpr (sizeof(T) == 8) return sign ? Dtype::I64 : Dtype::U64;
+  }
+  static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, long double>,
+                "moe: tensor files hold float, double, bool and integers of 1, 2, 4, 8 bytes");
+}
+
+/// IEEE half precision and bfloat16, from their bits. Exact.
+inline float float_of_f16(std::uint16_t bits) {
+  const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = (bits >> 10) & 31u;
+  const std::uint32_t mantissa = bits & 0x3FFu;
+  if (exponent == 0) {  // zero and subnormals: mantissa * 2^-24
+    const float magnitude = static_cast<float>(mantissa) * 5.9604644775390625e-8f;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  const std::uint32_t wide = exponent == 31 ? 255u : exponent + 112u;
+  return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
+}
+inline float float_of_bf16(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+namespace detail {
+
+template <class From, class To, class Map>
+void convert_elements(const unsigned char* from, std::size_t count, To* to, Map map) {
+  for (std::size_t i = 0; i < count; ++i) {
+    From element;
+    std::memcpy(&element, from + i * sizeof element, sizeof element);
+    to[i] = static_cast<To>(map(element));
+  }
+}
+
+}  // namespace detail
+
+/// Whether convert() knows the element type.
+constexpr bool is_convertible(Dtype dtype) {
+  return dtype == Dtype::BOOL || dtype == Dtype::U8 || dtype == Dtype::I8 ||
+         (dtype >= Dtype::I16 && dtype != Dtype::C64);
+}
+
+/// to[i] = value of element i of `from` (unaligned bytes), as static_cast converts it.
+/// Errors: a type without a conversion is the caller's mistake; ask is_convertible first.
+template <class To>
+void convert(Dtype dtype, const void* from, std::size_t count, To* to) {
+  const auto* bytes = static_cast<const unsigned char*>(from);
+  const auto same = [](auto value) { return value; };
+  switch (dtype) {
+    case Dtype::BOOL:
+      return detail::convert_elements<std::uint8_t>(bytes, count, to,
+                                                    [](auto b) { return b != 0; });
+    case Dtype::U8:
+      return detail::convert_elements<std::uint8_t>(bytes, count, to, same);
+    case Dtype::I8:
+      return detail::convert_elements<std::int8_t>(bytes, count, to, same);
+    case Dtype::I16:
+      return detail::convert_elements<std::int16_t>(bytes, count, to, same);
+    case Dtype::U16:
+      return detail::convert_elements<std::uint16_t>(bytes, count, to, same);
+    case Dtype::F16:
+      return detail::convert_elements<std::uint16_t>(bytes, count, to, float_of_f16);
+    case Dtype::BF16:
+      return detail::convert_elements<std::uint16_t>(bytes, count, to, float_of_bf16);
+    case Dtype::I32:
+      return detail::convert_elements<std::int32_t>(bytes, count, to, same);
+    case Dtype::U32:
+      return detail::convert_elements<std::uint32_t>(bytes, count, to, same);
+    case Dtype::F32:
+      return detail::convert_elements<float>(bytes, count, to, same);
+    case Dtype::F64:
+      return detail::convert_elements<double>(bytes, count, to, same);
+    case Dtype::I64:
+      return detail::convert_elements<std::int64_t>(bytes, count, to, same);
+    case Dtype::U64:
+      return detail::convert_elements<std::uint64_t>(bytes, count, to, same);
+    default:
+      MOE_EXPECTS(false, "no conversion from elements " + std::string(name_of(dtype)));
+  }
+}
+
+}  // namespace moe

@@ -1,0 +1,217 @@
+#pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <moe/error.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace moe {
+
+namespace detail {
+
+inline const char* hint_for(int code) {
+  switch (code) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return "free some space or choose another folder";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return "check the permissions or choose another folder";
+    case EISDIR:
+      return "give the path of a file";
+    case ENOTDIR:
+      return "a part of the path is a file, choose another folder";
+    case ENOENT:
+      return "check the path";
+    default:
+      return "check the path and the device";
+  }
+}
+
+[[noreturn]] inline void file_failed(std::string_view action, std::string_view path, int code) {
+  throw Error("moe: cannot " + std::string(action) + " '" + std::string(path) +
+              "': " + std::strerror(code) + "; " + hint_for(code));
+}
+
+/// An open file, closed at the end of the scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+inline bool exists(const std::string& path) {
+  struct stat status;
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+inline std::string parent_folder(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+inline void sync_folder(const std::string& path) {
+  const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0) file_failed("open folder", path, errno);
+  // Some network file systems have no fsync for folders and say so with EINVAL.
+  if (::fsync(folder.get()) != 0 && errno != EINVAL) file_failed("sync folder", path, errno);
+}
+
+}  // namespace detail
+
+/// A file opened for reads at any position; `size` is that of the moment of opening.
+/// Errors: missing, unreadable, a folder, shorter than it was.  Test: tests/io/files.cpp.
+class FileReader {
+ public:
+  explicit FileReader(std::string path) : path_(std::move(path)) {
+    file_ = detail::Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    struct stat status;
+    if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0) {
+      detail::file_failed("read", path_, errno);
+    }
+    if (S_ISDIR(status.st_mode)) detail::file_failed("read", path_, EISDIR);
+    size_ = static_cast<std::uint64_t>(status.st_size);
+  }
+
+  const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+
+  /// Fills `to` with at most `bytes` bytes from `offset`; fewer only at the end of the file.
+  std::size_t read_some(std::uint64_t offset, void* to, std::size_t bytes) const {
+    std::size_t done = 0;
+    while (done < bytes) {
+      const ssize_t got = ::pread(file_.get(), static_cast<char*>(to) + done, bytes - done,
+                                  static_cast<off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) detail::file_failed("read", path_, errno);
+      if (got == 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    return done;
+  }
+
+  /// Fills `to` with exactly `bytes` bytes from `offset`.
+  void read(std::uint64_t offset, void* to, std::size_t bytes) const {
+    const std::size_t got = read_some(offset, to, bytes);
+    if (got == bytes) return;
+    throw Error("moe: cannot read '" + path_ + "': it ends at byte " +
+                std::to_string(offset + got) + " where " + std::to_string(offset + bytes) +
+                " are needed; the file was cut off, copy it again");
+  }
+
+ private:
+  std::string path_;
+  detail::Descriptor file_;
+  std::uint64_t size_ = 0;
+};
+
+/// The whole file as bytes.  Errors: as FileReader.
+inline std::string read_file(const std::string& path) {
+  const FileReader file(path);
+  std::string bytes(file.size(), '\0');
+  bytes.resize(file.read_some(0, bytes.data(), bytes.size()));
+  return bytes;
+}
+
+/// Writes a file from its beginning; what it holds is on the disk only after finish().
+/// Errors: every failed or short write (full disk, quota, size limit) names the path and why.
+class FileWriter {
+ public:
+  explicit FileWriter(std::string path) : path_(std::move(path)) {
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+    file_ = detail::Descriptor(::open(path_.c_str(), flags, 0666));
+    if (file_.get() < 0) detail::file_failed("create", path_, errno);
+  }
+
+  const std::string& path() const { return path_; }
+
+  void write(const void* data, std::size_t bytes) {
+    const char* from = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t put = ::write(file_.get(), from, bytes);
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) detail::file_failed("write", path_, put == 0 ? ENOSPC : errno);
+      from += put;
+      bytes -= static_cast<std::size_t>(put);
+    }
+  }
+  void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+
+  /// Waits until the disk has everything, then closes.
+  void finish() {
+    // Pipes and devices have no fsync and say so with EINVAL.
+    if (::fsync(file_.get()) != 0 && errno != EINVAL) detail::file_failed("write", path_, errno);
+    if (::close(file_.release()) != 0) detail::file_failed("write", path_, errno);
+  }
+
+ private:
+  std::string path_;
+  detail::Descriptor file_;
+};
+
+/// Creates a folder and the folders above it; existing ones are fine.
+inline void make_folders(const std::string& path) {
+  for (std::size_t end = 0; end != std::string::npos;) {
+    end = path.find('/', end + 1);
+    const std::string part = path.substr(0, end);
+    struct stat status;
+    if (::mkdir(part.c_str(), 0777) == 0) continue;
+    const int code = errno;
+    if (::stat(part.c_str(), &status) != 0) detail::file_failed("create folder", part, code);
+    if (!S_ISDIR(status.st_mode)) detail::file_failed("create folder", part, ENOTDIR);
+  }
+}
+
+/// Replaces a file by what fill(FileWriter&) writes: afterwards `path` holds all of it, or, after
+/// an error or a power cut, what it held before. A device or pipe is written to directly.
+template <class Fill>
+void replace_file(const std::string& path, Fill&& fill) {
+  struct stat status;
+  const bool there = ::stat(path.c_str(), &status) == 0;
+  if (there && S_ISDIR(status.st_mode)) detail::file_failed("write", path, EISDIR);
+  const bool device = there && !S_ISREG(status.st_mode);
+  const std::string target = device ? path : path + "." + std::to_string(::getpid()) + ".tmp";
+  try {
+    FileWriter file(target);
+    fill(file);
+    file.finish();
+    if (device) return;
+    if (::rename(target.c_str(), path.c_str()) != 0) detail::file_failed("write", path, errno);
+  } catch (...) {
+    if (!device) ::unlink(target.c_str());
+    throw;
+  }
+  detail::sync_folder(detail::parent_folder(path));
+}
+
+/// Replaces a file by `bytes`, all or nothing.
+///
+///     moe::write_file("out/metrics.json", json.dump(2));
+inline void write_file(const std::string& path, std::string_view bytes) {
+  replace_file(path, [&](FileWriter& file) { file.write(bytes); });
+}
+
+}  // namespace moe

@@ -1,0 +1,311 @@
+#pragma once
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <concepts>
+#include <cstdint>
+#include <moe/error.hpp>
+#include <moe/io/json_reader.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace moe {
+
+/// A JSON value. Objects keep the order of insertion; integers of 64 bits stay exact.
+///
+///     Json json;
+///     json["step"] = 100;
+///     json["loss"]["validation"] = 1.5;
+///     json.dump(2);                                          // indented text
+///     parse_json(text, "manifest.json").at("step").as_int("manifest.step");
+///
+/// Errors: at() and as_...() throw moe::Error that names the field.  Test: tests/io/json.cpp.
+class Json {
+ public:
+  using Member = std::pair<std::string, Json>;
+  using Array = std::vector<Json>;
+  using Object = std::vector<Member>;
+
+  Json() = default;
+  Json(std::nullptr_t) {}
+  template <std::same_as<bool> T>
+  Json(T value) : value_(value) {}
+  template <std::signed_integral T>
+  Json(T value) : value_(static_cast<std::int64_t>(value)) {}
+  template <std::unsigned_integral T>
+  requires(!std::same_as<T, bool>) Json(T value) {
+    if (value <= static_cast<std::uint64_t>(INT64_MAX)) {
+      value_ = static_cast<std::int64_t>(value);
+    } else {
+      value_ = static_cast<std::uint64_t>(value);
+    }
+  }
+  template <std::floating_point T>
+  Json(T value) : value_(static_cast<double>(value)) {}
+  Json(std::string value) : value_(std::move(value)) {}
+  Json(std::string_view value) : value_(std::string(value)) {}
+  Json(const char* value) : value_(std::string(value)) {}
+  Json(Array items) : value_(std::move(items)) {}
+  Json(Object members) : value_(std::move(members)) {}
+  template <class T>
+  requires(!std::same_as<T, Json>) Json(const std::vector<T>& items)
+      : value_(Array(items.begin(), items.end())) {}
+
+  static Json array() { return Array{}; }
+  static Json object() { return Object{}; }
+
+  bool is_null() const { return is<std::monostate>(); }
+  bool is_bool() const { return is<bool>(); }
+  bool is_integer() const { return is<std::int64_t>() || is<std::uint64_t>(); }
+  bool is_number() const { return is_integer() || is<double>(); }
+  bool is_string() const { return is<std::string>(); }
+  bool is_array() const { return is<Array>(); }
+  bool is_object() const { return is<Object>(); }
+
+  /// The values, with a typed error that names `what` ("manifest.step").
+  bool as_bool(std::string_view what) const;
+  std::int64_t as_int(std::string_view what) const;
+  std::uint64_t as_uint(std::string_view what) const;
+  double as_double(std::string_view what) const;
+  const std::string& as_string(std::string_view what) const;
+  const Array& items(std::string_view what) const;
+  const Object& members(std::string_view what) const;
+
+  /// The member `name`, added (null) when absent; a null value becomes an object first.
+  Json& operator[](std::string_view name);
+  /// The member `name`, or nullptr; of duplicate names the last one.
+  const Json* find(std::string_view name) const;
+  /// The member `name`.  Errors: absent, or this is not an object.
+  const Json& at(std::string_view name, std::string_view what = "JSON object") const;
+  /// Appends an item; a null value becomes an array first.
+  void push_back(Json item);
+
+  /// JSON text, compact or with `indent` spaces a level. Doubles round-trip; NaN and infinities
+  /// have no JSON form and are written as null.
+  std::string dump(int indent = 0) const;
+
+  friend bool operator==(const Json& a, const Json& b) { return a.value_ == b.value_; }
+
+ private:
+  template <class T>
+  bool is() const {
+    return std::holds_alternative<T>(value_);
+  }
+  template <class T>
+  const T& get(std::string_view what, const char* wanted) const;
+  const char* type_name() const;
+  void append_to(std::string& out, int indent, int level) const;
+
+  std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Array,
+               Object>
+      value_;
+};
+
+/// The value that a whole JSON text holds (strict: see JsonReader; duplicate names are rejected).
+/// Errors: moe::Error naming `what`, the byte and the reason.
+Json parse_json(std::string_view text, std::string_view what = "JSON text");
+
+inline const char* Json::type_name() const {
+  static constexpr const char* names[] = {"null",     "a boolean", "an integer", "an integer",
+                                          "a number", "a string",  "an array",   "an object"};
+  return names[value_.index()];
+}
+
+template <class T>
+const T& Json::get(std::string_view what, const char* wanted) const {
+  if (const T* value = std::get_if<T>(&value_)) return *value;
+  throw Error("moe: cannot use field '" + std::string(what) + "': it is " + type_name() +
+              " where " + wanted + " is expected; check the file that holds it");
+}
+
+inline bool Json::as_bool(std::string_view what) const {
+  return get<bool>(what, "a boolean");
+}
+inline std::int64_t Json::as_int(std::string_view what) const {
+  return get<std::int64_t>(what, "an integer of 64 bits with sign");
+}
+inline std::uint64_t Json::as_uint(std::string_view what) const {
+  if (const auto* value = std::get_if<std::int64_t>(&value_)) {
+    if (*value >= 0) return static_cast<std::uint64_t>(*value);
+    throw Error("moe: cannot use field '" + std::string(what) + "': it is " +
+                std::to_string(*value) + " where a number of 0 or more is expected; check the " +
+                "file that holds it");
+  }
+  return get<std::uint64_t>(what, "an integer of 0 or more");
+}
+inline double Json::as_double(std::string_view what) const {
+  if (const auto* value = std::get_if<std::int64_t>(&value_)) return static_cast<double>(*value);
+  if (const auto* value = std::get_if<std::uint64_t>(&value_)) return static_cast<double>(*value);
+  return get<double>(what, "a number");
+}
+inline const std::string& Json::as_string(std::string_view what) const {
+  return get<std::string>(what, "a string");
+}
+inline const Json::Array& Json::items(std::string_view what) const {
+  return get<Array>(what, "an array");
+}
+inline const Json::Object& Json::members(std::string_view what) const {
+  return get<Object>(what, "an object");
+}
+
+inline Json& Json::operator[](std::string_view name) {
+  if (is_null()) value_.emplace<Object>();
+  MOE_EXPECTS(is_object(), "Json[\"" + std::string(name) + "\"] used on " + type_name());
+  auto& object = std::get<Object>(value_);
+  for (auto member = object.rbegin(); member != object.rend(); ++member) {
+    if (member->first == name) return member->second;
+  }
+  return object.emplace_back(std::string(name), Json()).second;
+}
+
+inline const Json* Json::find(std::string_view name) const {
+  const auto* object = std::get_if<Object>(&value_);
+  if (object == nullptr) return nullptr;
+  for (auto member = object->rbegin(); member != object->rend(); ++member) {
+    if (member->first == name) return &member->second;
+  }
+  return nullptr;
+}
+
+inline const Json& Json::at(std::string_view name, std::string_view what) const {
+  members(what);
+  if (const Json* value = find(name)) return *value;
+  throw Error("moe: cannot find field '" + std::string(name) + "' in " + std::string(what) +
+              ": it is missing; check the file that holds it");
+}
+
+inline void Json::push_back(Json item) {
+  if (is_null()) value_.emplace<Array>();
+  MOE_EXPECTS(is_array(), std::string("Json::push_back used on ") + type_name());
+  std::get<Array>(value_).push_back(std::move(item));
+}
+
+namespace detail {
+
+inline void append_json_string(std::string& out, std::string_view text) {
+  static constexpr char digits[] = "0123456789abcdef", letters[] = "btn-fr";
+  out += '"';
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += {'\\', c};
+    } else if (byte >= 8 && byte <= 13 && byte != 11) {
+      out += {'\\', letters[byte - 8]};
+    } else if (byte < 0x20) {
+      out += {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+template <class T>
+void append_json_number(std::string& out, T value) {
+  if constexpr (std::floating_point<T>) {
+    if (!std::isfinite(value)) return void(out += "null");
+  }
+  char text[32];
+  const char* end = std::to_chars(text, text + sizeof text, value).ptr;
+  const std::string_view digits(text, static_cast<std::size_t>(end - text));
+  out += digits;
+  // A double stays a double when it is read back.
+  if constexpr (std::floating_point<T>) {
+    if (digits.find_first_of(".e") == std::string_view::npos) out += ".0";
+  }
+}
+
+inline void reject_duplicates(const Json::Object& members, const JsonReader& reader) {
+  std::vector<std::string_view> names;
+  names.reserve(members.size());
+  for (const auto& member : members) names.push_back(member.first);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) reader.fail("name '" + std::string(*twice) + "' is given twice");
+}
+
+inline Json read_json_value(JsonReader& reader) {
+  switch (reader.peek()) {
+    case '{': {
+      Json::Object members;
+      reader.each_member([&](std::string name) {
+        members.emplace_back(std::move(name), read_json_value(reader));
+      });
+      reject_duplicates(members, reader);
+      return members;
+    }
+    case '[': {
+      Json::Array items;
+      reader.each_item([&] { items.push_back(read_json_value(reader)); });
+      return items;
+    }
+    case '"':
+      return reader.string();
+    default:
+      break;
+  }
+  if (reader.accept("null")) return {};
+  if (reader.accept("true")) return true;
+  if (reader.accept("false")) return false;
+  const JsonNumber number = reader.number();
+  if (number.kind == JsonNumber::Kind::signed_integer) return number.signed_value;
+  if (number.kind == JsonNumber::Kind::unsigned_integer) return number.unsigned_value;
+  return number.real_value;
+}
+
+}  // namespace detail
+
+inline void Json::append_to(std::string& out, int indent, int level) const {
+  const auto new_line = [&](int depth) {
+    if (indent > 0) out.append(1, '\n').append(static_cast<std::size_t>(indent * depth), ' ');
+  };
+  const auto list = [&](const auto& elements, char open, char close, auto&& append_element) {
+    out += open;
+    for (const auto& element : elements) {
+      if (&element != elements.data()) out += ',';
+      new_line(level + 1);
+      append_element(element);
+    }
+    if (!elements.empty()) new_line(level);
+    out += close;
+  };
+  const auto append = [&](const auto& value) {
+    using T = std::remove_cvref_t<decltype(value)>;
+    if constexpr (std::same_as<T, std::monostate>) {
+      out += "null";
+    } else if constexpr (std::same_as<T, bool>) {
+      out += value ? "true" : "false";
+    } else if constexpr (std::same_as<T, std::string>) {
+      detail::append_json_string(out, value);
+    } else if constexpr (std::same_as<T, Array>) {
+      list(value, '[', ']', [&](const Json& item) { item.append_to(out, indent, level + 1); });
+    } else if constexpr (std::same_as<T, Object>) {
+      list(value, '{', '}', [&](const Member& member) {
+        detail::append_json_string(out, member.first);
+        out += indent > 0 ? ": " : ":";
+        member.second.append_to(out, indent, level + 1);
+      });
+    } else {
+      detail::append_json_number(out, value);
+    }
+  };
+  std::visit(append, value_);
+}
+
+inline std::string Json::dump(int indent) const {
+  std::string out;
+  append_to(out, indent, 0);
+  return out;
+}
+
+inline Json parse_json(std::string_view text, std::string_view what) {
+  JsonReader reader(text, what);
+  Json json = detail::read_json_value(reader);
+  reader.finish();
+  return json;
+}
+
+}  // namespace moe

@@ -1,0 +1,119 @@
+#pragma once
+#include <algorithm>
+#include <map>
+#include <moe/io/dtype.hpp>
+#include <moe/io/files.hpp>
+#include <moe/io/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moe {
+
+inline constexpr std::uint64_t max_safetensors_header = 100'000'000;
+
+/// A tensor in memory that is to be saved; it owns only its description.
+struct TensorView {
+  std::string name;
+  Dtype dtype = Dtype::F32;
+  std::vector<std::size_t> shape;  // row-major; {} is one number
+  const void* data = nullptr;
+};
+
+/// The view of `data`, with the element type of T.
+template <class T>
+TensorView tensor_view(std::string name, std::vector<std::size_t> shape, const T* data) {
+  return {std::move(name), dtype_of<T>(), std::move(shape), data};
+}
+
+/// Size in bits of a tensor, or nothing when it does not fit 64 bits. The order (left to right,
+/// so that a leading 0 keeps the product 0) is that of the reference.
+inline std::optional<std::uint64_t> checked_bits(Dtype dtype,
+                                                 const std::vector<std::size_t>& shape) {
+  std::uint64_t bits = 1;
+  for (const std::size_t extent : shape) {
+    if (__builtin_mul_overflow(bits, extent, &bits)) return std::nullopt;
+  }
+  if (__builtin_mul_overflow(bits, static_cast<std::uint64_t>(bits_of(dtype)), &bits)) {
+    return std::nullopt;
+  }
+  return bits;
+}
+
+/// Calls write(data, bytes) with the bytes of a safetensors file: the reference writer's, byte for
+/// byte (tensors by element type, widest first, then by name; header padded to 8 bytes).
+/// Errors: two tensors of one name, a name that is not UTF-8, a header above 100 MB.
+/// Source: huggingface/safetensors src/tensor.rs.  Test: tests/io/safetensors.cpp.
+template <class Write>
+void write_safetensors(Write&& write, const std::vector<TensorView>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<const TensorView*> order;
+  for (const TensorView& tensor : tensors) order.push_back(&tensor);
+  std::sort(order.begin(), order.end(), [](const TensorView* a, const TensorView* b) {
+    return a->dtype != b->dtype ? a->dtype > b->dtype : a->name < b->name;
+  });
+  Json::Object header;
+  if (!metadata.empty()) {
+    Json entries;
+    for (const auto& [key, value] : metadata) {
+      if (find_invalid_utf8(key + value) != std::string::npos) {
+        throw Error("moe: cannot save metadata '" + key + "': it is not UTF-8; give plain text");
+      }
+      entries[key] = value;
+    }
+    header.emplace_back("__metadata__", std::move(entries));
+  }
+  const auto fail = [](const TensorView& tensor, const char* why) {
+    throw Error("moe: cannot save tensor '" + tensor.name + "': " + why + "; rename or reshape it");
+  };
+  std::vector<std::string_view> names;
+  std::vector<std::size_t> sizes;
+  std::uint64_t at = 0;
+  for (const TensorView* tensor : order) {
+    const std::optional<std::uint64_t> bits = checked_bits(tensor->dtype, tensor->shape);
+    if (!bits || *bits % 8 != 0) fail(*tensor, "its shape has no size in whole bytes");
+    if (tensor->name == "__metadata__") fail(*tensor, "the format reserves this name");
+    if (find_invalid_utf8(tensor->name) != std::string::npos) fail(*tensor, "it is not UTF-8");
+    names.push_back(tensor->name);
+    sizes.push_back(*bits / 8);
+    Json entry;
+    entry["dtype"] = name_of(tensor->dtype);
+    entry["shape"] = tensor->shape;
+    entry["data_offsets"] = std::vector<std::uint64_t>{at, at + sizes.back()};
+    at += sizes.back();
+    header.emplace_back(tensor->name, std::move(entry));
+  }
+  std::sort(names.begin(), names.end());
+  if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end()) {
+    throw Error("moe: cannot save tensor '" + std::string(*twice) +
+                "': two tensors have this name; rename one");
+  }
+  std::string text = Json(std::move(header)).dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t bytes = text.size();
+  if (bytes > max_safetensors_header) {
+    throw Error("moe: cannot save " + std::to_string(tensors.size()) +
+                " tensors: their header is larger than 100 MB; save fewer or shorter names");
+  }
+  write(static_cast<const void*>(&bytes), sizeof bytes);
+  write(static_cast<const void*>(text.data()), text.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (sizes[i] > 0) write(order[i]->data, sizes[i]);
+  }
+}
+
+/// Saves tensors to a file, all or nothing. transformers wants metadata {"format": "pt"}.
+///
+///     moe::save_safetensors("a.safetensors", {moe::tensor_view("w", {2, 3}, w.data())});
+///
+/// Errors: as write_safetensors and replace_file.
+inline void save_safetensors(const std::string& path, const std::vector<TensorView>& tensors,
+                             const std::map<std::string, std::string>& metadata = {
+                                 {"format", "pt"}}) {
+  replace_file(path, [&](FileWriter& file) {
+    const auto write = [&](const void* data, std::size_t size) { file.write(data, size); };
+    write_safetensors(write, tensors, metadata);
+  });
+}
+
+}  // namespace moe

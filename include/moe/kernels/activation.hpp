@@ -1,0 +1,119 @@
+#pragma once
+#include <cstdint>
+#include <moe/kernel.hpp>
+#include <moe/random.hpp>
+
+namespace moe::kernel {
+
+/// A value and its derivative.
+template <class V>
+struct Slope {
+  V value, derivative;
+};
+
+template <class V, class T>
+MOE_KERNEL V sigmoid(const V& x, T one) {
+  return one / (one + exp(-x));
+}
+
+/// x * Phi(x), the exact form.
+template <class T>
+struct Gelu {
+  template <class V>
+  MOE_KERNEL static Slope<V> at(const V& x) {
+    const V phi = T(0.5) * (T(1) + erf(x * T(0.70710678118654752440)));
+    return {x * phi, phi + x * T(0.39894228040143267794) * exp(T(-0.5) * x * x)};
+  }
+};
+
+/// x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
+template <class T>
+struct GeluTanh {
+  template <class V>
+  MOE_KERNEL static Slope<V> at(const V& x) {
+    const T c(0.79788456080286535588), a(0.044715);
+    const V t = tanh(c * (x + a * x * x * x));
+    return {T(0.5) * x * (T(1) + t),
+            T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * c * (T(1) + T(3) * a * x * x)};
+  }
+};
+
+/// x * sigmoid(x).
+template <class T>
+struct Silu {
+  template <class V>
+  MOE_KERNEL static Slope<V> at(const V& x) {
+    const V s = sigmoid(x, T(1));
+    return {x * s, s * (T(1) + x * (T(1) - s))};
+  }
+};
+
+/// max(x, 0)^2.
+template <class T>
+struct ReluSquared {
+  template <class V>
+  MOE_KERNEL static Slope<V> at(const V& x) {
+    const V positive = select(x > V(T(0)), x, V(T(0)));
+    return {positive * positive, T(2) * positive};
+  }
+};
+
+/// y = m * act(pre), or m * act(gate) * up when `up.data` is set; m is the dropout mask.
+/// Rows may be expert slots; `number[r]` is then the mask's row, so that it does not depend on order.
+template <class T, class Act>
+struct ActivationForward {
+  Table<const T> pre, up;  // (n, hidden); `up` only for gated activations
+  Table<T> y;
+  const int* number;  // null: r
+  Dropout dropout;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    group.for_each(pre.cols, [&](auto i) {
+      auto value = Act::at(pre[r][i]).value;
+      if (up.data) value = value * up[r][i];
+      if (dropout.active()) value = value * mask(i, r);
+      y[r][i] = value;
+    });
+  }
+  MOE_KERNEL auto mask(auto i, int r) const {
+    const std::uint64_t row = std::uint64_t(number ? number[r] : r);
+    return generate(i, [&](int column) {
+      return T(dropout.factor(row * std::uint64_t(pre.cols) + std::uint64_t(column)));
+    });
+  }
+};
+
+/// Backward of y = g * m * act(pre) [* up], g the gate of the row (1 where `gates.data` is null):
+/// dpre = g * m * dy * act'(pre) [* up],  dup = g * m * dy * act(pre),  dgate = <dy, m * act [* up]>,
+/// y = g * m * act(pre) [* up] again, for the gradient of the matrix that follows.
+template <class T, class Act>
+struct ActivationBackward {
+  Table<const T> pre, up, dy, gates;  // (n, hidden) x 3, (n, 1)
+  Table<T> y, dpre, dup, dgates;      // y may be null
+  const int* number;
+  Dropout dropout;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const T gate = gates.data ? T(gates(r)) : T(1);
+    const ActivationForward<T, Act> forward{pre, up, y, number, dropout};
+    const T dgate = group.sum(pre.cols, [&](auto i) {
+      const auto slope = Act::at(pre[r][i]);
+      auto upstream = dy[r][i];
+      if (dropout.active()) upstream = upstream * forward.mask(i, r);
+      const auto scaled = gate * upstream;
+      if (up.data) {
+        dpre[r][i] = scaled * slope.derivative * up[r][i];
+        dup[r][i] = scaled * slope.value;
+      } else {
+        dpre[r][i] = scaled * slope.derivative;
+      }
+      auto value = slope.value;
+      if (up.data) value = value * up[r][i];
+      auto masked = value * gate;
+      if (dropout.active()) masked = masked * forward.mask(i, r);
+      y[r][i] = masked;
+      return upstream * value;
+    });
+    if (dgates.data) dgates(r) = dgate;
+  }
+};
+
+}  // namespace moe::kernel

@@ -1,0 +1,29 @@
+#pragma once
+#include <moe/kernel.hpp>
+
+namespace moe::kernel {
+
+/// dbias[g] += sum over the slots s of group g of scale[s] * dy[row[s]], in slot order.
+/// `row`, `scale.data` may be null (row s, scale 1); `offset` null is one group of `count` rows.
+template <class T>
+struct BiasGrad {
+  int groups, count;
+  const int* offset;
+  const int* row;
+  Table<const T> scale, dy;
+  Table<T> dbias;
+  template <class V>
+  MOE_KERNEL void operator()(Lane<V> i) const {
+    for (int g = 0; g < groups; ++g) {
+      V sum(T(0));
+      const int end = offset ? offset[g + 1] : count;
+      for (int s = offset ? offset[g] : 0; s < end; ++s) {
+        const V value = dy[row ? row[s] : s][i];
+        sum = sum + (scale.data ? value * scale(s) : value);
+      }
+      dbias[g][i] += sum;
+    }
+  }
+};
+
+}  // namespace moe::kernel

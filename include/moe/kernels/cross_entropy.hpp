@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <moe/kernel.hpp>
+
+namespace moe::kernel {
+
+/// loss = logsumexp(logits) - logits[target] and 1 in `correct` where the target is the maximum.
+template <class T>
+struct CrossEntropyForward {
+  Table<const T> logits;
+  const std::int32_t* targets;
+  Table<T> loss, lse, correct;  // (n, 1) each
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const T most = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
+    const T sum = group.sum(logits.cols, [&](auto i) { return exp(logits[r][i] - most); });
+    const T at_target = logits(r, targets[r]);
+    const T log_sum = most + log(sum);
+    lse(r) = log_sum;
+    loss(r) = log_sum - at_target;
+    correct(r) = at_target < most ? T(0) : T(1);
+  }
+};
+
+/// dlogits = scale * (softmax(logits) - onehot(target)), in place.
+template <class T>
+struct CrossEntropyBackward {
+  Table<T> logits;
+  const std::int32_t* targets;
+  Table<const T> lse;
+  T scale;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const T log_sum = lse(r);
+    group.for_each(logits.cols,
+                   [&](auto i) { logits[r][i] = scale * exp(logits[r][i].value() - log_sum); });
+    group.for_each_index(1, [&](int) { logits(r, targets[r]) = logits(r, targets[r]) - scale; });
+  }
+};
+
+}  // namespace moe::kernel

@@ -1,0 +1,43 @@
+#pragma once
+#include <cstdint>
+#include <moe/kernel.hpp>
+
+namespace moe::kernel {
+
+/// y = scale * weight[id],  or y += ... when `add`.  id = ids[r], or start + r % length without ids.
+template <class T>
+struct EmbeddingForward {
+  const std::int32_t* ids;
+  int start, length;
+  Table<const T> weight;
+  Table<T> y;
+  T scale;
+  bool add;
+  MOE_KERNEL int id(int r) const { return ids ? int(ids[r]) : start + r % length; }
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const Row<const T> from = weight[id(r)];
+    if (add) {
+      group.for_each(y.cols, [&](auto i) { y[r][i] += scale * from[i]; });
+    } else {
+      group.for_each(y.cols, [&](auto i) { y[r][i] = scale * from[i]; });
+    }
+  }
+};
+
+/// dweight[id] += scale * dy.   One lane owns a column of the whole table: no two rows race.
+template <class T>
+struct EmbeddingGrad {
+  int count;
+  const std::int32_t* ids;
+  int start, length;
+  Table<const T> dy;
+  Table<T> dweight;
+  T scale;
+  template <class V>
+  MOE_KERNEL void operator()(Lane<V> i) const {
+    for (int r = 0; r < count; ++r)
+      dweight[ids ? int(ids[r]) : start + r % length][i] += scale * dy[r][i];
+  }
+};
+
+}  // namespace moe::kernel

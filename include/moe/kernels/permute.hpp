@@ -1,0 +1,69 @@
+#pragma once
+#include <moe/kernel.hpp>
+
+namespace moe::kernel {
+
+/// Combine: y[t] = sum over choices j of gate(t, j) * x[slot_of(t, j)], in the order of j.
+template <class T>
+struct Combine {
+  Table<const T> x, gates;  // (n * top_k, dim) by slot, (n, top_k)
+  Table<const int> slot_of;
+  Table<T> y;
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    group.for_each(y.cols, [&](auto i) {
+      auto sum = gates(t, 0) * x[slot_of(t, 0)][i];
+      for (int j = 1; j < gates.cols; ++j) sum = sum + gates(t, j) * x[slot_of(t, j)][i];
+      y[t][i] = sum;
+    });
+  }
+};
+
+/// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)].
+template <class T>
+struct SumSlots {
+  Table<const T> x;
+  Table<const int> slot_of;
+  Table<T> dx;
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    group.for_each(dx.cols, [&](auto i) {
+      auto sum = x[slot_of(t, 0)][i];
+      for (int j = 1; j < slot_of.cols; ++j) sum = sum + x[slot_of(t, j)][i];
+      dx[t][i] += sum;
+    });
+  }
+};
+
+/// Gates and (token, choice) numbers in slot order: what the row kernels on slots read.
+template <class T>
+struct ToSlots {
+  Table<const T> gates;
+  Table<const int> slot_of;
+  Table<T> gate_of_slot;   // (n * top_k, 1)
+  Table<int> pair_of_slot;  // (n * top_k, 1)
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    group.for_each_index(gates.cols, [&](int j) {
+      gate_of_slot(slot_of(t, j)) = gates(t, j);
+      pair_of_slot(slot_of(t, j)) = t * gates.cols + j;
+    });
+  }
+};
+
+/// dgates[t][j] = dgate of its slot + <dy[t], bias of its expert>  (`bias.data` may be null).
+template <class T>
+struct GateGrad {
+  Table<const T> dgate_of_slot, dy, bias;  // (n * top_k, 1), (n, dim), (experts, dim)
+  Table<const int> slot_of, expert;
+  Table<T> dgates;
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    for (int j = 0; j < dgates.cols; ++j) {
+      T sum = dgate_of_slot(slot_of(t, j));
+      if (bias.data) {
+        const Row<const T> b = bias[expert(t, j)];
+        sum = sum + group.sum(dy.cols, [&](auto i) { return dy[t][i] * b[i]; });
+      }
+      dgates(t, j) = sum;
+    }
+  }
+};
+
+}  // namespace moe::kernel

@@ -1,0 +1,65 @@
+#pragma once
+#include <moe/kernel.hpp>
+
+namespace moe::kernel {
+
+/// The rotation of every position: angle = position * base^(-2j/head_dim); row: cosines, sines.
+/// Source: Su et al. 2021, arXiv:2104.09864, eq. 15.
+template <class T>
+struct RopeTable {
+  Table<T> rotation;  // (positions, head_dim): head_dim/2 cosines, then head_dim/2 sines
+  int start;
+  double base;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const int half = rotation.cols / 2;
+    group.for_each_index(half, [&](int j) {
+      const double angle = double(start + r) * exp(-log(base) * double(j) / double(half));
+      rotation(r, j) = T(std::cos(angle));
+      rotation(r, half + j) = T(std::sin(angle));
+    });
+  }
+};
+
+/// Rotates the pairs (j, j + head_dim/2) of every head in place; direction -1 turns back.
+template <class T>
+struct RopeHalf {
+  Table<T> x;               // (n, heads * head_dim)
+  Table<const T> rotation;  // (length, head_dim)
+  int length;
+  T direction;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const int head_dim = rotation.cols, half = head_dim / 2;
+    const Row<const T> cosine = rotation[r % length], sine{cosine.data + half};
+    for (int first = 0; first < x.cols; first += head_dim) {
+      const Row<T> a{x[r].data + first}, b{x[r].data + first + half};
+      group.for_each(half, [&](auto j) {
+        const auto c = cosine[j], s = direction * sine[j];
+        const auto u = a[j].value(), v = b[j].value();
+        a[j] = u * c - v * s;
+        b[j] = v * c + u * s;
+      });
+    }
+  }
+};
+
+/// Rotates the pairs (2j, 2j + 1) of every head in place.
+template <class T>
+struct RopeInterleaved {
+  Table<T> x;
+  Table<const T> rotation;
+  int length;
+  T direction;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const int head_dim = rotation.cols, half = head_dim / 2;
+    const int position = r % length;
+    group.for_each_index(x.cols / 2, [&](int pair) {
+      const int j = pair % half;
+      const T c = rotation(position, j), s = direction * rotation(position, half + j);
+      const T u = x(r, 2 * pair), v = x(r, 2 * pair + 1);
+      x(r, 2 * pair) = u * c - v * s;
+      x(r, 2 * pair + 1) = v * c + u * s;
+    });
+  }
+};
+
+}  // namespace moe::kernel

@@ -1,0 +1,157 @@
+#pragma once
+#include <moe/layers/linear.hpp>
+#include <moe/layers/norm.hpp>
+#include <moe/layers/rope.hpp>
+
+namespace moe {
+
+/// What of attention changes types.
+struct AttentionTraits {
+  Position position = Position::rope_half;
+  bool bias = false;
+  bool qk_norm = false;
+};
+
+/// Keys and values of earlier tokens: `room` rows for each sequence, `pass.start` of them filled.
+template <class T>
+struct KeyValues {
+  T *keys, *values;
+  int room;
+};
+
+/// The inputs of a norm on each head, kept for backward.
+template <class T, int Heads, int HeadDim>
+struct HeadNormCache {
+  Rows<T, HeadDim, Heads> raw;
+  Rows<T, 1, Heads> rstd;
+};
+
+/// Causal self-attention with grouped-query heads: o(softmax(q k^T / sqrt(head_dim)) v), q and k
+/// optionally RMS-normalised per head and rotated.  Query head h reads key head h * KvHeads / Heads.
+/// Shapes: x, y (n, Dim), n = sequences * pass.length; q, o (Dim, Dim); k, v (KvHeads * head_dim, Dim).
+/// With `past`, new keys and values are stored there first and the queries see all of them.
+/// Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Ainslie et al. 2023, arXiv:2305.13245.
+/// Test: tests/layers/attention.cpp.
+///
+///     using Attn = moe::Attention<8, 4, 256, /*Context=*/128, moe::Cpu<float>>;
+///     Attn::forward(backend, pass, params, x, y, cache, scratch);
+template <int Heads, int KvHeads, int Dim, int Context, Backend B, AttentionTraits Traits = {}>
+struct Attention {
+  using T = Scalar<B>;
+  static constexpr int in = Dim, out = Dim;
+  static constexpr int head_dim = Dim / Heads, kv_dim = KvHeads * head_dim;
+  using Query = Linear<Dim, Dim, B, Traits.bias>;
+  using KeyValue = Linear<Dim, kv_dim, B, Traits.bias>;
+  using Out = Linear<Dim, Dim, B, Traits.bias, Role::residual>;
+  using Rotary = Rope<Context, head_dim, Traits.position, B>;
+
+  struct HeadNorm {
+    Param<T, Role::gain, Traits.qk_norm ? 1 : 0, head_dim> weight;
+  };
+  struct Params {
+    typename Query::Params q;
+    typename KeyValue::Params k, v;
+    HeadNorm q_norm, k_norm;
+    typename Out::Params o;
+  };
+  struct Cache {
+    Rows<T, Dim> q, mixed;  // mixed: the heads' outputs side by side
+    Rows<T, kv_dim> k, v;
+    Rows<T, Heads> lse;
+    HeadNormCache<T, Traits.qk_norm ? Heads : 0, head_dim> q_norm;
+    HeadNormCache<T, Traits.qk_norm ? KvHeads : 0, head_dim> k_norm;
+    typename Rotary::Cache rotary;
+  };
+  struct Scratch {
+    Rows<T, Dim> dq, dmixed;
+    Rows<T, kv_dim> dk, dv;
+    Rows<T, Traits.qk_norm ? Dim : 0> draw;
+  };
+
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                      Rows<T, out> y, Cache& c, Scratch&, const KeyValues<T>* past = nullptr) {
+    Query::forward(be, p.q, x, raw(c.q, c.q_norm));
+    KeyValue::forward(be, p.k, x, raw(c.k, c.k_norm));
+    KeyValue::forward(be, p.v, x, c.v);
+    normalise(be, pass, p.q_norm, c.q, c.q_norm);
+    normalise(be, pass, p.k_norm, c.k, c.k_norm);
+    Rotary::prepare(be, pass, c.rotary);
+    Rotary::rotate(be, pass, c.rotary, c.q, +1);
+    Rotary::rotate(be, pass, c.rotary, c.k, +1);
+    const AttentionShape s = shape(pass, x.count, past);
+    if (past) append(be, s, c, *past);
+    be.attention_forward(s, c.q.data, past ? past->keys : c.k.data, past ? past->values : c.v.data,
+                         c.mixed.data, c.lse.data);
+    Out::forward(be, p.o, c.mixed, y);
+  }
+
+  static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                       const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
+                       Scratch& s) {
+    zero(be, s.dmixed);
+    zero(be, s.dq);
+    zero(be, s.dk);
+    zero(be, s.dv);
+    Out::backward(be, p.o, c.mixed, dy, s.dmixed, grad.o);
+    be.attention_backward(shape(pass, x.count, nullptr), c.q.data, c.k.data, c.v.data,
+                          c.mixed.data, s.dmixed.data, c.lse.data, s.dq.data, s.dk.data,
+                          s.dv.data);
+    Rotary::rotate(be, pass, c.rotary, s.dk, -1);
+    Rotary::rotate(be, pass, c.rotary, s.dq, -1);
+    KeyValue::backward(be, p.v, x, s.dv, dx, grad.v);
+    const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.draw, grad.k_norm);
+    KeyValue::backward(be, p.k, x, dk, dx, grad.k);
+    const auto dq = denormalise(be, p.q_norm, s.dq, c.q_norm, s.draw, grad.q_norm);
+    Query::backward(be, p.q, x, dq, dx, grad.q);
+  }
+
+ private:
+  static AttentionShape shape(const Pass& pass, int n, const KeyValues<T>* past) {
+    const int keys = pass.start + pass.length;
+    return {n / pass.length, pass.length, keys, past ? past->room : keys, Heads, KvHeads, head_dim,
+            pass.dropout(pass.options->dropout.attention, Site::attention_dropout)};
+  }
+
+  /// Where the projection goes: before the norm when there is one.
+  template <int Cols, int NormHeads>
+  static Rows<T, Cols> raw(Rows<T, Cols> x, const HeadNormCache<T, NormHeads, head_dim>& c) {
+    return Traits.qk_norm ? Rows<T, Cols>{c.raw.data, x.count} : x;
+  }
+  template <int Cols, int NormHeads>
+  static void normalise(B& be, const Pass& pass, const HeadNorm& p, Rows<T, Cols> x,
+                        const HeadNormCache<T, NormHeads, head_dim>& c) {
+    if constexpr (Traits.qk_norm)
+      be.rows(x.count * NormHeads,
+              kernel::RmsNormForward<T>{c.raw, p.weight, {x.data, head_dim}, c.rstd,
+                                        T(pass.options->norm_eps)});
+  }
+  template <int Cols, int NormHeads>
+  static Rows<const T, Cols> denormalise(B& be, const HeadNorm& p, Rows<T, Cols> dx,
+                                         const HeadNormCache<T, NormHeads, head_dim>& c,
+                                         Rows<T, Traits.qk_norm ? Dim : 0> draw, HeadNorm& grad) {
+    if constexpr (!Traits.qk_norm) {
+      return dx;
+    } else {
+      const Rows<T, Cols> before{draw.data, dx.count};
+      const Table<const T> after{dx.data, head_dim};
+      const int rows = dx.count * NormHeads;
+      zero(be, before);
+      be.rows(rows, kernel::RmsNormBackward<T>{c.raw, p.weight, c.rstd, after,
+                                               {before.data, head_dim}});
+      be.columns(head_dim, kernel::RmsNormGainGrad<T>{rows, c.raw, c.rstd, after, grad.weight});
+      return before;
+    }
+  }
+
+  static void append(B& be, const AttentionShape& s, const Cache& c, const KeyValues<T>& past) {
+    const std::size_t bytes = std::size_t(s.queries) * kv_dim * sizeof(T);
+    for (int i = 0; i < s.sequences; ++i) {
+      const std::ptrdiff_t to = (std::ptrdiff_t(i) * s.key_rows + s.keys - s.queries) * kv_dim;
+      const std::ptrdiff_t from = std::ptrdiff_t(i) * s.queries * kv_dim;
+      be.copy(past.keys + to, c.k.data + from, bytes);
+      be.copy(past.values + to, c.v.data + from, bytes);
+    }
+  }
+};
+
+}  // namespace moe

@@ -1,0 +1,58 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <moe/kernels/embedding.hpp>
+#include <moe/layer.hpp>
+
+namespace moe {
+
+/// y = weight[token], times sqrt(Dim) when Scaled.   dweight[token] += the same of dy.
+/// Shapes: tokens (n), y (n, Dim), weight (Vocab, Dim).  Tokens are checked by the model.
+/// Not a Layer: its input is integers.  Test: tests/layers/embedding.cpp.
+///
+///     using Tokens = moe::TokenEmbedding<65, 256, moe::Cpu<float>>;
+///     Tokens::forward(backend, params, tokens, y);
+template <int Vocab, int Dim, Backend B, bool Scaled = false>
+struct TokenEmbedding {
+  using T = Scalar<B>;
+  static constexpr int out = Dim;
+  struct Params {
+    Param<T, Role::embedding, Vocab, Dim> weight;
+  };
+
+  static void forward(B& be, const Params& p, const std::int32_t* tokens, Rows<T, out> y) {
+    be.rows(y.count, kernel::EmbeddingForward<T>{tokens, 0, 1, p.weight, y, scale(), false});
+  }
+  static void backward(B& be, const std::int32_t* tokens, Rows<const T, out> dy, Params& grad) {
+    be.columns(Dim,
+               kernel::EmbeddingGrad<T>{dy.count, tokens, 0, 1, dy, grad.weight, scale()});
+  }
+
+ private:
+  static T scale() { return T(Scaled ? std::sqrt(double(Dim)) : 1.0); }
+};
+
+/// y += weight[position], position = pass.start + row % pass.length.   dweight[position] += dy.
+/// Shapes: y (n, Dim), weight (Context, Dim).  Test: tests/layers/embedding.cpp.
+///
+///     using Positions = moe::PositionEmbedding<256, 384, moe::Cpu<float>>;
+///     Positions::forward(backend, pass, params, y);  // after the token embedding
+template <int Context, int Dim, Backend B>
+struct PositionEmbedding {
+  using T = Scalar<B>;
+  static constexpr int out = Dim;
+  struct Params {
+    Param<T, Role::position, Context, Dim> weight;
+  };
+
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<T, out> y) {
+    be.rows(y.count, kernel::EmbeddingForward<T>{nullptr, pass.start, pass.length, p.weight, y,
+                                                 T(1), true});
+  }
+  static void backward(B& be, const Pass& pass, Rows<const T, out> dy, Params& grad) {
+    be.columns(Dim, kernel::EmbeddingGrad<T>{dy.count, nullptr, pass.start, pass.length, dy,
+                                             grad.weight, T(1)});
+  }
+};
+
+}  // namespace moe

@@ -1,0 +1,170 @@
+#pragma once
+#include <moe/kernels/add.hpp>
+#include <moe/kernels/permute.hpp>
+#include <moe/layers/feed_forward.hpp>
+#include <moe/layers/router.hpp>
+
+namespace moe {
+
+/// What of a mixture of experts changes types.
+struct MoeTraits {
+  Activation activation = Activation::swiglu;
+  bool bias = false;
+  int shared_experts = 0;
+  Scoring scoring = Scoring::softmax;
+  bool renormalise = true;
+  bool balance_bias = false;
+};
+
+/// Mixture of experts, dropless:  y = sum over the chosen e of gate_e * FFN_e(x)  (+ shared(x)).
+/// Shapes: x, y (n, Dim); experts stacked: up_proj (Experts, Hidden, Dim), down_proj (Experts, Dim,
+/// Hidden); slots (n * TopK rows) are grouped by expert, rows of x are gathered inside the product.
+/// Shared experts are one feed-forward of width shared_experts * Hidden.
+/// Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841 (dropless).
+/// Test: tests/layers/mixture_of_experts.cpp.  Derivation: docs/derivations/mixture_of_experts.md.
+///
+///     using Mixture = moe::MoE<8, 2, 256, 512, moe::Cpu<float>>;
+///     Mixture::forward(backend, pass, params, x, y, cache, scratch);
+template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = {}>
+struct MoE {
+  using T = Scalar<B>;
+  static constexpr int in = Dim, out = Dim;
+  static constexpr bool gated = is_gated(Traits.activation), bias = Traits.bias;
+  static constexpr int gate_hidden = gated ? Hidden : 0;
+  static constexpr int shared_hidden = Traits.shared_experts * Hidden;
+  using Route = Router<Experts, TopK, Dim, B,
+                       RouterTraits{Traits.scoring, Traits.renormalise, Traits.balance_bias, bias}>;
+  using Shared = FeedForward<Dim, shared_hidden, B,
+                             FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0)}>;
+  using Act = detail::ActivationKernel<T, Traits.activation>;
+
+  /// One matrix for each expert, contiguous, so that one grouped product serves them all.
+  template <int In, int Out, Role R, bool Bias>
+  struct Stack {
+    Param<T, R, Out, In, Experts> weight;
+    Param<T, Role::bias, Bias ? 1 : 0, Out, Experts> bias;
+  };
+  struct ExpertParams {
+    Stack<Dim, gate_hidden, Role::hidden, gated && bias> gate_proj;
+    Stack<Dim, Hidden, Role::hidden, bias> up_proj;
+    Stack<Hidden, Dim, Role::residual, bias> down_proj;
+  };
+  struct Params {
+    typename Route::Params router;
+    ExpertParams experts;
+    typename Shared::Params shared;
+  };
+  struct Cache {
+    typename Route::Cache router;
+    Rows<T, gate_hidden, TopK> gate;  // by slot, before the activation
+    Rows<T, Hidden, TopK> up;
+    Rows<T, 1, TopK> gate_of_slot;
+    Rows<int, 1, TopK> pair_of_slot;
+    typename Shared::Cache shared;
+  };
+  struct Scratch {
+    typename Route::Scratch router;
+    Rows<T, Hidden, TopK> act, dact, dup;
+    Rows<T, gate_hidden, TopK> dgate;
+    Rows<T, Dim, TopK> slots;  // expert outputs; in backward their gradients with respect to x
+    Rows<T, 1, TopK> dgate_of_slot;
+    Rows<T, TopK> dgates;
+    Rows<T, shared_hidden ? Dim : 0> shared_y;
+    typename Shared::Scratch shared;
+  };
+
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                      Rows<T, out> y, Cache& c, Scratch& s) {
+    Route::forward(be, pass, p.router, x, c.router);
+    be.rows(x.count, kernel::ToSlots<T>{c.router.gates, c.router.slot_of, c.gate_of_slot,
+                                        c.pair_of_slot});
+    if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
+    experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
+    be.rows(c.up.count, kernel::ActivationForward<T, Act>{pre(c), up(c), s.act,
+                                                          c.pair_of_slot.data, drop(pass)});
+    experts(be, c, matrix(s.act), p.experts.down_proj, s.slots);
+    be.rows(x.count, kernel::Combine<T>{s.slots, c.router.gates, c.router.slot_of, y});
+    if constexpr (shared_hidden > 0) {
+      Shared::forward(be, pass, p.shared, x, s.shared_y, c.shared, s.shared);
+      be.rows(x.count, kernel::Add<T>{s.shared_y, y});
+    }
+  }
+
+  static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                       const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
+                       Scratch& s) {
+    if constexpr (shared_hidden > 0)
+      Shared::backward(be, pass, p.shared, x, c.shared, dy, dx, grad.shared, s.shared);
+    // The gates scale rows of the hidden activations, so neither the experts' outputs nor a
+    // permuted copy of dy is needed: <dy, down(a)> = <dy down, a>.
+    back(be, c, by_token(dy, c), p.experts.down_proj, s.dact, T(0));
+    be.rows(c.up.count, kernel::ActivationBackward<T, Act>{
+                            pre(c), up(c), s.dact, c.gate_of_slot, s.act,
+                            gated ? Table<T>(s.dgate) : s.dup, s.dup, s.dgate_of_slot,
+                            c.pair_of_slot.data, drop(pass)});
+    weights(be, c, by_token(dy, c), matrix(s.act), grad.experts.down_proj);
+    if constexpr (bias)
+      be.columns(Dim, kernel::BiasGrad<T>{Experts, 0, c.router.offset.data,
+                                          c.router.token_of.data, c.gate_of_slot, dy,
+                                          grad.experts.down_proj.bias});
+    be.rows(x.count, kernel::GateGrad<T>{s.dgate_of_slot, dy,
+                                         {bias ? p.experts.down_proj.bias.data : nullptr, Dim},
+                                         c.router.slot_of, c.router.expert, s.dgates});
+    project_back(be, x, c, p.experts.up_proj, s.dup, grad.experts.up_proj, s.slots, T(0));
+    if constexpr (gated)
+      project_back(be, x, c, p.experts.gate_proj, s.dgate, grad.experts.gate_proj, s.slots, T(1));
+    be.rows(x.count, kernel::SumSlots<T>{s.slots, c.router.slot_of, dx});
+    Route::backward(be, pass, p.router, x, c.router, s.dgates, dx, grad.router, s.router);
+  }
+
+ private:
+  /// Rows of x in slot order, read through the permutation.
+  static Matrix<const T> by_token(Rows<const T, Dim> x, const Cache& c) {
+    return {x.data, Dim, 1, c.router.token_of.data};
+  }
+  /// y[slot] = W_e a[slot] + b_e, e the expert of the slot.
+  template <int In, int Out, Role R, bool Bias>
+  static void experts(B& be, const Cache& c, Matrix<const T> a, const Stack<In, Out, R, Bias>& p,
+                      Rows<T, Out, TopK> y) {
+    be.grouped_gemm_m(Experts, c.router.offset.data, Out, In, a, transposed(matrix(p.weight)),
+                      Out * In, y.data, Out, {.bias = Bias ? p.bias.data : nullptr}, Out);
+  }
+  /// da[slot] = beta * da[slot] + W_e^T dy[slot].
+  template <int In, int Out, Role R, bool Bias>
+  static void back(B& be, const Cache& c, Matrix<const T> dy, const Stack<In, Out, R, Bias>& p,
+                   Rows<T, In, TopK> da, T beta) {
+    be.grouped_gemm_m(Experts, c.router.offset.data, In, Out, dy, matrix(p.weight), Out * In,
+                      da.data, In, {.beta = beta});
+  }
+  /// dW_e += sum over the slots of e of dy[slot] a[slot]^T.
+  template <int In, int Out, Role R, bool Bias>
+  static void weights(B& be, const Cache& c, Matrix<const T> dy, Matrix<const T> a,
+                      Stack<In, Out, R, Bias>& grad) {
+    be.grouped_gemm_k(Experts, c.router.offset.data, Out, In, dy, a, grad.weight.data, In,
+                      Out * In, {.beta = T(1)});
+  }
+  template <int In, int Out, Role R, bool Bias>
+  static void project_back(B& be, Rows<const T, Dim> x, const Cache& c,
+                           const Stack<In, Out, R, Bias>& p, Rows<T, Out, TopK> dy,
+                           Stack<In, Out, R, Bias>& grad, Rows<T, In, TopK> dslots, T beta) {
+    back(be, c, matrix(dy), p, dslots, beta);
+    weights(be, c, matrix(dy), by_token(x, c), grad);
+    if constexpr (Bias)
+      be.columns(Out, kernel::BiasGrad<T>{Experts, 0, c.router.offset.data, nullptr, {}, dy,
+                                          grad.bias});
+  }
+
+  static Table<const T> pre(const Cache& c) {
+    if constexpr (gated) return c.gate;
+    return c.up;
+  }
+  static Table<const T> up(const Cache& c) {
+    if constexpr (gated) return c.up;
+    return {};
+  }
+  static Dropout drop(const Pass& pass) {
+    return pass.dropout(pass.options->dropout.expert, Site::expert_dropout);
+  }
+};
+
+}  // namespace moe

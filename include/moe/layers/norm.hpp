@@ -1,0 +1,79 @@
+#pragma once
+#include <moe/config.hpp>
+#include <moe/kernels/layer_norm.hpp>
+#include <moe/kernels/rms_norm.hpp>
+#include <moe/layer.hpp>
+#include <type_traits>
+
+namespace moe {
+
+/// Root-mean-square normalisation, row by row: y = gain * x / sqrt(mean(x^2) + eps).
+/// Shapes: x, y (n, Dim), gain (Dim).  eps: Options.norm_eps.  Never throws, never allocates.
+/// Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.  Test: tests/layers/norm.cpp.
+///
+///     using Norm = moe::RMSNorm<256, moe::Cpu<float>>;
+///     Norm::forward(backend, pass, params, x, y, cache, scratch);
+template <int Dim, Backend B>
+struct RMSNorm {
+  using T = Scalar<B>;
+  static constexpr int in = Dim, out = Dim;
+  struct Params {
+    Param<T, Role::gain, 1, Dim> weight;
+  };
+  struct Cache {
+    Rows<T, 1> rstd;  // 1/rms of each row
+  };
+  struct Scratch {};
+
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                      Rows<T, out> y, Cache& c, Scratch&) {
+    be.rows(x.count, kernel::RmsNormForward<T>{x, p.weight, y, c.rstd, T(pass.options->norm_eps)});
+  }
+
+  static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
+                       Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&) {
+    be.rows(x.count, kernel::RmsNormBackward<T>{x, p.weight, c.rstd, dy, dx});
+    be.columns(Dim, kernel::RmsNormGainGrad<T>{x.count, x, c.rstd, dy, grad.weight});
+  }
+};
+
+/// Layer normalisation, row by row: y = gain * (x - mean) / sqrt(var + eps) + bias.
+/// Shapes: x, y (n, Dim), gain and bias (Dim).  eps: Options.norm_eps.  Never throws or allocates.
+/// Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 4.  Test: tests/layers/norm.cpp.
+///
+///     using Norm = moe::LayerNorm<256, moe::Cpu<float>, /*Bias=*/true>;
+///     Norm::forward(backend, pass, params, x, y, cache, scratch);
+template <int Dim, Backend B, bool Bias = true>
+struct LayerNorm {
+  using T = Scalar<B>;
+  static constexpr int in = Dim, out = Dim;
+  struct Params {
+    Param<T, Role::gain, 1, Dim> weight;
+    Param<T, Role::bias, Bias ? 1 : 0, Dim> bias;
+  };
+  struct Cache {
+    Rows<T, 2> stats;  // mean, 1/std of each row
+  };
+  struct Scratch {};
+
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                      Rows<T, out> y, Cache& c, Scratch&) {
+    be.rows(x.count, kernel::LayerNormForward<T>{x, p.weight, bias(p), y, c.stats,
+                                                 T(pass.options->norm_eps)});
+  }
+
+  static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
+                       Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&) {
+    be.rows(x.count, kernel::LayerNormBackward<T>{x, p.weight, c.stats, dy, dx});
+    be.columns(Dim, kernel::LayerNormGainGrad<T>{x.count, x, c.stats, dy, grad.weight, bias(grad)});
+  }
+
+ private:
+  static Table<T> bias(const Params& p) { return {Bias ? p.bias.data : nullptr, Dim}; }
+};
+
+/// The norm that a configuration names.
+template <Norm Kind, int Dim, Backend B, bool Bias>
+using NormOf = std::conditional_t<Kind == Norm::rms, RMSNorm<Dim, B>, LayerNorm<Dim, B, Bias>>;
+
+}  // namespace moe

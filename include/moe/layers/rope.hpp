@@ -1,0 +1,39 @@
+#pragma once
+#include <moe/config.hpp>
+#include <moe/kernels/rope.hpp>
+#include <moe/layer.hpp>
+
+namespace moe {
+
+/// Rotary positions, in place: the pair j of every head turns by position * base^(-2j/HeadDim).
+/// Pairs are (j, j + HeadDim/2) (half-split, Llama) or (2j, 2j + 1) (interleaved, GPT-J).
+/// Shapes: x (n, heads * HeadDim); position = pass.start + row % pass.length < Context.
+/// Source: Su et al. 2021, arXiv:2104.09864, eq. 34.  Test: tests/layers/rope.cpp.
+///
+///     using Rotary = moe::Rope<256, 64, moe::Position::rope_half, moe::Cpu<float>>;
+///     Rotary::prepare(backend, pass, cache);        // once a pass
+///     Rotary::rotate(backend, pass, cache, queries, +1);   // backward: -1
+template <int Context, int HeadDim, Position Kind, Backend B>
+struct Rope {
+  using T = Scalar<B>;
+  static constexpr bool on = Kind == Position::rope_half || Kind == Position::rope_interleaved;
+  struct Cache {
+    Fixed<T, on ? Context * HeadDim : 0> rotation;  // cosines and sines of each position
+  };
+
+  static void prepare(B& be, const Pass& pass, Cache& c) {
+    if constexpr (on)
+      be.rows(pass.length, kernel::RopeTable<T>{{c.rotation.data, HeadDim}, pass.start,
+                                                pass.options->rope_base});
+  }
+  template <int Cols>
+  static void rotate(B& be, const Pass& pass, const Cache& c, Rows<T, Cols> x, int direction) {
+    const Table<const T> rotation{c.rotation.data, HeadDim};
+    if constexpr (Kind == Position::rope_half)
+      be.rows(x.count, kernel::RopeHalf<T>{x, rotation, pass.length, T(direction)});
+    if constexpr (Kind == Position::rope_interleaved)
+      be.rows(x.count, kernel::RopeInterleaved<T>{x, rotation, pass.length, T(direction)});
+  }
+};
+
+}  // namespace moe

@@ -1,0 +1,96 @@
+#pragma once
+#include <moe/config.hpp>
+#include <moe/kernels/route.hpp>
+#include <moe/layers/linear.hpp>
+
+namespace moe {
+
+/// What of a router changes types.
+struct RouterTraits {
+  Scoring scoring = Scoring::softmax;
+  bool renormalise = true;
+  bool balance_bias = false;
+  bool bias = false;
+};
+
+/// Chooses TopK of Experts for every token:  logits = x W^T,  probs = softmax(logits),
+/// gates = the chosen probs, over their sum when renormalised. Sigmoid scoring: scores sigmoid(logits).
+/// Backward takes the gradient of the gates and adds those of the balance, z and entropy losses
+/// (weights in Options, each a mean over tokens and MoE layers).  Ties: the lowest index.
+/// Shapes: x (n, Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates (n, TopK).
+/// Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022, arXiv:2202.08906, eq. 5;
+/// Wang et al. 2024, arXiv:2408.15664 (balance_bias).  Test: tests/layers/router.cpp.
+///
+///     using R = moe::Router<8, 2, 256, moe::Cpu<float>>;
+///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of ...
+template <int Experts, int TopK, int Dim, Backend B, RouterTraits Traits = {}>
+struct Router {
+  using T = Scalar<B>;
+  static constexpr int in = Dim;
+  using Score = Linear<Dim, Experts, B, Traits.bias, Role::router>;
+
+  struct SelectionBias {
+    Param<T, Role::selection_bias, Traits.balance_bias ? 1 : 0, Experts> bias;
+  };
+  struct Params {
+    Param<T, Role::router, Experts, Dim> weight;
+    Param<T, Role::bias, Traits.bias ? 1 : 0, Experts> bias;
+    SelectionBias selection;
+  };
+  struct Cache {
+    Rows<T, Experts> logits, probs;
+    Rows<int, TopK> expert;
+    Rows<T, TopK> gates;
+    Rows<T, 2> scale, stats;
+    Rows<int, TopK> slot_of;
+    Rows<int, 1, TopK> token_of;
+    Fixed<int, Experts + 1> offset;  // slots of expert e: offset[e] ... offset[e + 1] - 1
+    Fixed<T, Experts> mean_probs;    // P_e
+    Fixed<T, 2> mean_stats;          // mean lse^2, mean entropy
+  };
+  struct Scratch {
+    Rows<T, Experts> dlogits;
+  };
+
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Cache& c) {
+    Score::forward(be, {p.weight, p.bias}, x, c.logits);
+    be.rows(x.count, kernel::RouteForward<T>{c.logits,
+                                             {Traits.balance_bias ? p.selection.bias.data : nullptr,
+                                              Experts},
+                                             c.probs, c.expert, c.gates, c.scale, c.stats,
+                                             routing(pass)});
+    be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
+                       c.offset.data);
+    be.columns(Experts, kernel::ColumnMean<T>{x.count, c.probs, {c.mean_probs.data, Experts}});
+    be.columns(2, kernel::ColumnMean<T>{x.count, c.stats, {c.mean_stats.data, 2}});
+  }
+
+  static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                       const Cache& c, Rows<const T, TopK> dgates, Rows<T, in> dx, Params& grad,
+                       Scratch& s) {
+    const Options& o = *pass.options;
+    const double each = pass.loss_scale / (double(pass.moe_layers) * double(x.count));
+    be.rows(x.count,
+            kernel::RouteBackward<T>{c.logits, c.probs, c.expert, c.gates, c.scale, dgates,
+                                     c.offset.data, s.dlogits, routing(pass),
+                                     T(o.balance_weight * each), T(o.z_weight * each),
+                                     T(o.entropy_weight * each)});
+    if constexpr (Traits.balance_bias)
+      be.columns(Experts, kernel::LoadExcess<T>{Experts, c.offset.data, grad.selection.bias});
+    typename Score::Params score{grad.weight, grad.bias};
+    Score::backward(be, {p.weight, p.bias}, x, s.dlogits, dx, score);
+  }
+
+ private:
+  static kernel::Routing routing(const Pass& pass) {
+    return {TopK,
+            Traits.scoring == Scoring::sigmoid,
+            Traits.renormalise,
+            pass.options->uniform_routing,
+            pass.training ? pass.options->router_noise : 0,
+            pass.options->seed,
+            stream(pass.step, std::uint32_t(pass.layer), Site::router_noise)};
+  }
+};
+
+}  // namespace moe

@@ -1,0 +1,335 @@
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <moe/block.hpp>
+#include <moe/error.hpp>
+#include <moe/initial_values.hpp>
+#include <moe/layers/embedding.hpp>
+#include <moe/layers/loss.hpp>
+#include <moe/parameters.hpp>
+#include <moe/reflect.hpp>
+#include <moe/tokens.hpp>
+#include <span>
+#include <vector>
+
+namespace moe {
+
+/// What a forward pass found. Units: nats per token; the auxiliary terms are means over the MoE
+/// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight * entropy.
+struct Loss {
+  double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
+  double accuracy = 0;  // share of the targets that got the highest logit
+  int tokens = 0;
+};
+
+/// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
+/// It owns five arenas and allocates nothing after construction. The gradients are added up until
+/// zero_grads(); an optimiser does that after its update.
+/// Errors: more tokens than options.max_tokens, or backward before forward, end the program; a token
+/// outside the vocabulary throws moe::Error.  Test: tests/transformer.cpp, tests/fixtures.cpp.
+///
+///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 128, .layers = 4, .heads = 4,
+///                                       .context = 64, .moe = {.experts = 8, .hidden = 256}};
+///     moe::Cpu backend;
+///     moe::Transformer<config, moe::Cpu<float>> model{backend, {.max_tokens = 64 * 32}};
+///     model.forward(batch);
+///     model.backward();
+template <ModelConfig C, Backend B>
+class Transformer {
+  static_assert(check<C>());
+
+ public:
+  using T = Scalar<B>;
+  using Backend = B;
+  static constexpr ModelConfig config = C;
+  using Tokens = TokenEmbedding<C.vocab, C.dim, B, C.scale_embedding>;
+  static constexpr bool learned_positions = C.position == Position::learned;
+  using Positions = PositionEmbedding<learned_positions ? C.context : 0, C.dim, B>;
+  using Norm = NormOf<C.norm, C.dim, B, C.bias>;
+  using Head = CrossEntropy<C.vocab, C.dim, B>;
+  template <bool Mixture>
+  using BlockOf = Block<C, Mixture, B>;
+
+  struct HeadParams {
+    Param<T, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;
+  };
+  struct Params {
+    typename Tokens::Params token_embedding;
+    typename Positions::Params position_embedding;
+    PerLayer<C, typename BlockOf<false>::Params, typename BlockOf<true>::Params> blocks;
+    typename Norm::Params final_norm;
+    HeadParams head;
+  };
+  struct Cache {
+    Rows<T, C.dim> embedded;
+    PerLayer<C, typename BlockOf<false>::Cache, typename BlockOf<true>::Cache> blocks;
+    std::array<Rows<T, C.dim>, C.layers> hidden;  // what each block gives
+    Rows<T, C.dim> normed, dropped;
+    typename Norm::Cache final_norm;
+    typename Head::Cache head;
+  };
+  /// Shared by all blocks of a kind.
+  struct Scratch {
+    PerLayer<C, typename BlockOf<false>::Scratch, typename BlockOf<true>::Scratch, true> block;
+    Rows<T, C.dim> dx, dy;
+    typename Norm::Scratch norm;
+    typename Head::Scratch head;
+  };
+
+  Transformer(B& be, const Options& options)
+      : be_(be),
+        options_(std::make_unique<Options>(options)),
+        params_arena_(be, bytes<Params>()),
+        grads_arena_(be, bytes<Params>()),
+        cache_arena_(be, bytes<Cache>(options.max_tokens)),
+        scratch_arena_(be, bytes<Scratch>(options.max_tokens)) {
+    bind(params_, params_arena_.data());
+    bind(grads_, grads_arena_.data());
+    host_.resize(std::size_t(options.max_tokens) * 2);
+    tokens_.resize(std::size_t(options.max_tokens));
+    targets_.resize(std::size_t(options.max_tokens));
+    be_.reserve({1, C.context, C.context, C.context, C.heads, C.key_heads(), C.head_dim()});
+    set_initial_values(be_, params_, *options_, C.layers);
+  }
+  Transformer(const Transformer&) = delete;
+
+  /// One batch: writes the caches and gives the losses. In training mode dropout and router noise
+  /// are on, drawn from stream number passes(), which then moves on.
+  Loss forward(const Batch& batch, bool training = true) {
+    begin(batch, training);
+    embed();
+    for (int i = 0; i < C.layers; ++i) block_forward(i, nullptr);
+    pass_.layer = 0;
+    Norm::forward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.normed,
+                  cache_.final_norm, scratch_.norm);
+    Head::forward(be_, head(params_), dropped(), targets_.data(), cache_.head, scratch_.head);
+    loss_ = collect_loss();
+    ready_for_backward_ = true;
+    loss_finite_ = loss_finite_ && std::isfinite(loss_.total);
+    return loss_;
+  }
+
+  /// Adds loss_scale * d(total loss) to grads().
+  void backward(double loss_scale = 1) {
+    MOE_EXPECTS(ready_for_backward_, "backward needs the forward pass of the same batch before it");
+    ready_for_backward_ = false;
+    pass_.loss_scale = loss_scale;
+    zero(be_, scratch_.dy);
+    Head::backward(be_, head(params_), dropped_cache(), targets_.data(), cache_.head, loss_scale,
+                   scratch_.dy, head(grads_), scratch_.head);
+    if (const Dropout d = final_dropout(); d.active())
+      be_.rows(scratch_.dy.count, kernel::Drop<T>{scratch_.dy, scratch_.dy, d});
+    zero(be_, scratch_.dx);
+    Norm::backward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.final_norm,
+                   scratch_.dy, scratch_.dx, grads_.final_norm, scratch_.norm);
+    for (int i = C.layers - 1; i >= 0; --i)
+      at_layer(i, [&]<class Blk>(Blk, int at) {
+        std::swap(scratch_.dx.data, scratch_.dy.data);
+        zero(be_, scratch_.dx);
+        Blk::backward(be_, pass_, params_.blocks.template of<Blk::mixture>(at), input(i),
+                      cache_.blocks.template of<Blk::mixture>(at), scratch_.dy, scratch_.dx,
+                      grads_.blocks.template of<Blk::mixture>(at),
+                      scratch_.block.template of<Blk::mixture>(at));
+      });
+    pass_.layer = 0;
+    if (const Dropout d = embedding_dropout(); d.active())
+      be_.rows(scratch_.dx.count, kernel::Drop<T>{scratch_.dx, scratch_.dx, d});
+    if constexpr (learned_positions)
+      Positions::backward(be_, pass_, scratch_.dx, grads_.position_embedding);
+    Tokens::backward(be_, tokens_.data(), scratch_.dx, grads_.token_embedding);
+  }
+
+  /// Logits (n, vocab) of the last forward pass, on the host.
+  std::vector<T> logits() {
+    const Rows<T, C.dim> x = cache_.normed;
+    Arena<B> out(be_, std::size_t(x.count) * C.vocab * sizeof(T));
+    T* device = reinterpret_cast<T*>(out.data());
+    Head::logits(be_, head(params_), x, device);
+    std::vector<T> host(std::size_t(x.count) * C.vocab);
+    be_.download(host.data(), device, host.size() * sizeof(T));
+    return host;
+  }
+
+  /// For generation: reads `length` new tokens of each sequence at position `start`, stores their keys
+  /// and values in past[layer], and gives the logits (sequences, vocab) that follow the last of them.
+  std::span<const T> next_logits(const std::int32_t* tokens, int sequences, int length, int start,
+                                 std::span<const KeyValues<T>> past) {
+    begin({tokens, nullptr, sequences, length}, false);
+    pass_.start = start;
+    embed();
+    for (int i = 0; i < C.layers; ++i) block_forward(i, &past[std::size_t(i)]);
+    const Rows<T, C.dim> last{scratch_.dx.data, sequences};
+    for (int s = 0; s < sequences; ++s)
+      be_.copy(last.slice(s, 1).data, hidden(C.layers - 1).slice((s + 1) * length - 1, 1).data,
+               C.dim * sizeof(T));
+    const Rows<T, C.dim> normed{cache_.normed.data, sequences};
+    Norm::forward(be_, pass_, params_.final_norm, last, normed, cache_.final_norm, scratch_.norm);
+    for (int s = 0; s < sequences; ++s)
+      Head::logits(be_, head(params_), normed.slice(s, 1), scratch_.head.logits.data + s * C.vocab);
+    host_.resize(std::max(host_.size(), std::size_t(sequences) * C.vocab));
+    be_.download(host_.data(), scratch_.head.logits.data,
+                 std::size_t(sequences) * C.vocab * sizeof(T));
+    return {host_.data(), std::size_t(sequences) * C.vocab};
+  }
+
+  /// Share of the assignments that each expert of an MoE layer got in the last pass; sums to 1.
+  std::array<double, std::size_t(C.moe.experts)> expert_load(int moe_layer) const {
+    std::array<int, std::size_t(C.moe.experts + 1)> offset{};
+    if constexpr (C.moe_layers() > 0)
+      be_.download(offset.data(), cache_.blocks.template of<true>(moe_layer).ffn.router.offset.data,
+                   sizeof(offset));
+    std::array<double, std::size_t(C.moe.experts)> load{};
+    for (std::size_t e = 0; e < load.size(); ++e)
+      load[e] = double(offset[e + 1] - offset[e]) / double(std::max(1, offset.back()));
+    return load;
+  }
+
+  B& backend() const { return be_; }
+  const Options& options() const { return *options_; }
+  Params& params() { return params_; }
+  const Params& params() const { return params_; }
+  Params& grads() { return grads_; }
+  const Cache& cache() const { return cache_; }
+  void zero_grads() {
+    be_.zero(grads_arena_.data(), grads_arena_.bytes());
+    loss_finite_ = true;
+  }
+  /// All losses since the last zero_grads() were finite.
+  bool loss_finite() const { return loss_finite_; }
+  const Loss& loss() const { return loss_; }
+  /// Training passes so far: the position of the dropout and noise streams, part of a checkpoint.
+  std::uint64_t passes() const { return passes_; }
+  void set_passes(std::uint64_t passes) { passes_ = passes; }
+
+  /// Bytes by class, for a batch of `tokens`; nothing has to be allocated to know them.
+  struct Memory {
+    std::size_t params, grads, cache, scratch;
+  };
+  static Memory memory(int tokens) {
+    return {bytes<Params>(), bytes<Params>(), bytes<Cache>(tokens), bytes<Scratch>(tokens)};
+  }
+
+ private:
+  void begin(const Batch& batch, bool training) {
+    const int n = batch.sequences * batch.length;
+    MOE_EXPECTS(n >= 1 && n <= options_->max_tokens,
+                "a batch has " + std::to_string(n) + " tokens, the model was built for 1 to " +
+                    std::to_string(options_->max_tokens));
+    MOE_EXPECTS(batch.length <= C.context, "sequences have " + std::to_string(batch.length) +
+                                               " tokens, the context is " +
+                                               std::to_string(C.context));
+    load_tokens(batch.tokens, n, tokens_);
+    if (batch.targets) load_tokens(batch.targets, n, targets_);
+    bind(cache_, cache_arena_.data(), n);
+    bind(scratch_, scratch_arena_.data(), n);
+    pass_ = {.options = options_.get(),
+             .length = batch.length,
+             .training = training,
+             .step = training ? passes_++ : 0,
+             .moe_layers = std::max(1, C.moe_layers())};
+  }
+  static void load_tokens(const std::int32_t* from, int n, std::vector<std::int32_t>& to) {
+    for (int i = 0; i < n; ++i) {
+      if (from[i] < 0 || from[i] >= C.vocab)
+        throw Error("moe: token " + std::to_string(from[i]) + " at place " + std::to_string(i) +
+                    " of the batch is outside the vocabulary of " + std::to_string(C.vocab) +
+                    "; encode the text with the model's own vocabulary");
+      to[std::size_t(i)] = from[i];
+    }
+  }
+
+  void embed() {
+    const Rows<T, C.dim> x = cache_.embedded;
+    Tokens::forward(be_, params_.token_embedding, tokens_.data(), x);
+    if constexpr (learned_positions)
+      Positions::forward(be_, pass_, params_.position_embedding, x);
+    if (const Dropout d = embedding_dropout(); d.active())
+      be_.rows(x.count, kernel::Drop<T>{x, x, d});
+  }
+  void block_forward(int i, const KeyValues<T>* past) {
+    at_layer(i, [&]<class Blk>(Blk, int at) {
+      Blk::forward(be_, pass_, params_.blocks.template of<Blk::mixture>(at), input(i), hidden(i),
+                   cache_.blocks.template of<Blk::mixture>(at),
+                   scratch_.block.template of<Blk::mixture>(at), past);
+    });
+  }
+
+  /// Calls f(block type, place among its kind) for layer i and tells the pass.
+  template <class F>
+  void at_layer(int i, const F& f) {
+    pass_.layer = i;
+    const int at = C.index_in_kind(i);
+    if constexpr (C.moe_layers() > 0)
+      if (C.is_moe(i)) return f(BlockOf<true>{}, at);
+    if constexpr (C.moe_layers() < C.layers) f(BlockOf<false>{}, at);
+  }
+  Rows<T, C.dim> input(int i) const { return i == 0 ? cache_.embedded : hidden(i - 1); }
+  Rows<T, C.dim> hidden(int i) const { return cache_.hidden[std::size_t(i)]; }
+
+  T* head(Params& p) const { return C.tied ? p.token_embedding.weight.data : p.head.weight.data; }
+
+  Dropout embedding_dropout() const {
+    return pass_.dropout(options_->dropout.embedding, Site::embedding_dropout);
+  }
+  Dropout final_dropout() const {
+    return pass_.dropout(options_->dropout.final, Site::final_dropout);
+  }
+  /// What the head reads: the final norm, with dropout in training.
+  Rows<const T, C.dim> dropped() {
+    const Dropout d = final_dropout();
+    if (d.active())
+      be_.rows(cache_.normed.count, kernel::Drop<T>{cache_.normed, cache_.dropped, d});
+    return dropped_cache();
+  }
+  Rows<const T, C.dim> dropped_cache() const {
+    return final_dropout().active() ? cache_.dropped : cache_.normed;
+  }
+
+  Loss collect_loss() {
+    const std::size_t n = std::size_t(cache_.head.loss.count);
+    be_.download(host_.data(), cache_.head.loss.data, n * sizeof(T));
+    be_.download(host_.data() + n, cache_.head.correct.data, n * sizeof(T));
+    Loss loss{.tokens = int(n)};
+    for (std::size_t i = 0; i < n; ++i) {
+      loss.cross_entropy += double(host_[i]);
+      loss.accuracy += double(host_[n + i]);
+    }
+    loss.cross_entropy /= double(n);
+    loss.accuracy /= double(n);
+    for (int i = 0; i < C.moe_layers(); ++i) add_router_losses(i, loss);
+    loss.total = loss.cross_entropy + options_->balance_weight * loss.balance +
+                 options_->z_weight * loss.z - options_->entropy_weight * loss.entropy;
+    return loss;
+  }
+  void add_router_losses(int i, Loss& loss) const {
+    if constexpr (C.moe_layers() > 0) {
+      const auto& router = cache_.blocks.template of<true>(i).ffn.router;
+      std::array<T, std::size_t(C.moe.experts)> mean_probs;
+      std::array<T, 2> mean_stats;
+      be_.download(mean_probs.data(), router.mean_probs.data, sizeof(mean_probs));
+      be_.download(mean_stats.data(), router.mean_stats.data, sizeof(mean_stats));
+      const auto load = expert_load(i);
+      for (std::size_t e = 0; e < load.size(); ++e)
+        loss.balance += C.moe.experts * load[e] * double(mean_probs[e]) / C.moe_layers();
+      loss.z += double(mean_stats[0]) / C.moe_layers();
+      loss.entropy += double(mean_stats[1]) / C.moe_layers();
+    }
+  }
+
+  B& be_;
+  std::unique_ptr<Options> options_;  // Pass points to it
+  Arena<B> params_arena_, grads_arena_, cache_arena_, scratch_arena_;
+  Params params_{}, grads_{};
+  Cache cache_{};
+  Scratch scratch_{};
+  Pass pass_{};
+  Loss loss_{};
+  std::vector<T> host_;
+  std::vector<std::int32_t> tokens_, targets_;
+  std::uint64_t passes_ = 0;
+  bool ready_for_backward_ = false, loss_finite_ = true;
+};
+
+}  // namespace moe
