@@ -106,8 +106,9 @@ class VerseWriter {
     const int cast = 2 + pick(3), first = pick(verse::names.size);
     for (int i = 0; i < cast; ++i) cast_[i] = (first + 5 * i) % verse::names.size;
     theme_ = pick(verse::nouns.size);
-    text += "SCENE " + std::to_string(scene_) + ". " + upper_first(words(verse::places)) + " by " +
-            words(verse::hours) + ".\n\n";
+    // Statement by statement: the operands of + are drawn in no certain order.
+    text += "SCENE " + std::to_string(scene_) + ". " + upper_first(words(verse::places));
+    text += " by " + words(verse::hours) + ".\n\n";
     text += "Enter " + name(0);
     for (int i = 1; i < cast; ++i) text += (i + 1 == cast ? " and " : ", ") + name(i);
     text += ".\n\n";

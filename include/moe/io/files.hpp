@@ -83,16 +83,21 @@ inline void sync_folder(const std::string& path) {
 }  // namespace detail
 
 /// A file opened for reads at any position; `size` is that of the moment of opening.
-/// Errors: missing, unreadable, a folder, shorter than it was.  Test: tests/io/files.cpp.
+/// Errors: missing, unreadable, a folder, a pipe, shorter than it was.  Test: tests/io/files.cpp.
 class FileReader {
  public:
   explicit FileReader(std::string path) : path_(std::move(path)) {
-    file_ = detail::Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    // Without O_NONBLOCK a pipe without a writer would hang here.
+    file_ = detail::Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status;
     if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0) {
       detail::file_failed("read", path_, errno);
     }
     if (S_ISDIR(status.st_mode)) detail::file_failed("read", path_, EISDIR);
+    if (!S_ISREG(status.st_mode)) {
+      throw Error("moe: cannot read '" + path_ +
+                  "': it is a pipe or a device; save its content to a file first");
+    }
     size_ = static_cast<std::uint64_t>(status.st_size);
   }
 

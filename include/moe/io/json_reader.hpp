@@ -149,7 +149,10 @@ inline std::string JsonReader::string() {
     }
     out.append(text_, begin, at_ - begin);
     if (at_ == text_.size()) fail("a string is not closed");
-    if (text_[at_] == '"') return ++at_, out;
+    if (text_[at_] == '"') {
+      ++at_;
+      return out;
+    }
     if (text_[at_] != '\\') fail("a control character is not escaped");
     ++at_;
     escape(out);

@@ -40,11 +40,14 @@ struct Attention {
   using T = Scalar<B>;
   static constexpr int in = Dim, out = Dim;
   static constexpr int head_dim = Dim / Heads, kv_dim = KvHeads * head_dim;
+  using Rotary = Rope<Context, head_dim, Traits.position, B>;
   using Query = Linear<Dim, Dim, B, Traits.bias>;
   using KeyValue = Linear<Dim, kv_dim, B, Traits.bias>;
   using Out = Linear<Dim, Dim, B, Traits.bias, Role::residual>;
-  using Rotary = Rope<Context, head_dim, Traits.position, B>;
-
+  /// A key bias shifts all scores of a query alike, which the softmax does not see, unless keys are
+  /// rotated or normalised after it. Its gradient is then 0: rounding would make it wander.
+  static constexpr bool key_bias_acts = Traits.bias && (Rotary::on || Traits.qk_norm);
+  using KeyOnly = Linear<Dim, kv_dim, B, false>;
   struct HeadNorm {
     Param<T, Role::gain, Traits.qk_norm ? 1 : 0, head_dim> weight;
   };
@@ -100,7 +103,12 @@ struct Attention {
     Rotary::rotate(be, pass, c.rotary, s.dq, -1);
     KeyValue::backward(be, p.v, x, s.dv, dx, grad.v);
     const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.draw, grad.k_norm);
-    KeyValue::backward(be, p.k, x, dk, dx, grad.k);
+    if constexpr (key_bias_acts) {
+      KeyValue::backward(be, p.k, x, dk, dx, grad.k);
+    } else {
+      typename KeyOnly::Params key{grad.k.weight, {}};
+      KeyOnly::backward(be, {p.k.weight, {}}, x, dk, dx, key);
+    }
     const auto dq = denormalise(be, p.q_norm, s.dq, c.q_norm, s.draw, grad.q_norm);
     Query::backward(be, p.q, x, dq, dx, grad.q);
   }

@@ -35,8 +35,8 @@ class BlockAttention {
       for (int h = 0; h < b.group(); ++h)
         for (int block = task % chunks; block < blocks; block += chunks) {
           b.select(h, block * lanes);
-          pack_panel<lanes>(Operand<T>{q + b.query_at(), b.query_stride(), 1}, b.count, s.head_dim,
-                            b.q_steps);
+          pack_panels<lanes>(Operand<T>{q + b.query_at(), b.query_stride(), 1}, b.count, s.head_dim,
+                             b.q_steps);
           score(b, b.k_steps, b.q_steps, b.p, T(1 / std::sqrt(double(s.head_dim))));
           softmax(b, lse);
           by_queries(b, b.p, b.v_columns, out + b.query_at(), T(0));
@@ -60,8 +60,8 @@ class BlockAttention {
           b.select(h, block * lanes);
           const T *qb = q + b.query_at(), *db = dout + b.query_at();
           const Operand<T> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
-          pack_panel<lanes>(query, b.count, s.head_dim, b.q_steps);
-          pack_panel<lanes>(dquery, b.count, s.head_dim, b.do_steps);
+          pack_panels<lanes>(query, b.count, s.head_dim, b.q_steps);
+          pack_panels<lanes>(dquery, b.count, s.head_dim, b.do_steps);
           pack_columns(qb, b.count, s.head_dim, b.query_stride(), b.q_columns);
           pack_columns(db, b.count, s.head_dim, b.query_stride(), b.do_columns);
           score(b, b.k_steps, b.q_steps, b.p, scale);
@@ -86,9 +86,9 @@ class BlockAttention {
   /// Where a block of queries of one head lies, and the workspace of its thread.
   struct Block {
     const AttentionShape& s;
-    T *k_steps, *v_steps, *k_columns, *v_columns;           // all keys of one key head
-    T *q_steps, *do_steps, *q_columns, *do_columns;         // the block's queries
-    T *p, *dp, *drop;                                       // (keys, lanes)
+    T *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
+    T *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
+    T *p, *dp, *drop;                                // (keys, lanes)
     std::size_t numbers;
     std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
     int first = 0, count = 0, packs = 0, keys = 0;  // keys: those the last query sees
@@ -98,7 +98,10 @@ class BlockAttention {
       std::size_t used = 0;
       const auto take = [&](int n, int m) {
         T* const here = at ? at + used : nullptr;
-        used += (std::size_t(n) * std::size_t(m) + std::size_t(pack_slack<T> + 63)) / 64 * 64;
+        const int panels = 1 + n / rows + m / lanes;  // each may end in some slack
+        used += (std::size_t(n) * std::size_t(m) +
+                 std::size_t(panels) * std::size_t(pack_slack<T> + 16) + 63) /
+                64 * 64;
         return here;
       };
       const int all = round_up(s.keys, rows), wide = round_up(s.head_dim, lanes);
@@ -147,21 +150,17 @@ class BlockAttention {
   };
 
   static void pack_rows(const T* from, int n, int dim, std::ptrdiff_t stride, T* to) {
-    for (int i = 0; i < n; i += rows)
-      pack_panel<rows>(Operand<T>{from + i * stride, stride, 1}, std::min(rows, n - i), dim,
-                       to + std::ptrdiff_t(i) * dim);
+    pack_panels<rows>(Operand<T>{from, stride, 1}, n, dim, to);
   }
   static void pack_columns(const T* from, int n, int dim, std::ptrdiff_t stride, T* to) {
-    for (int d = 0; d < dim; d += lanes)
-      pack_panel<lanes>(Operand<T>{from + d, 1, stride}, std::min(lanes, dim - d), n,
-                        to + std::ptrdiff_t(d) * n);
+    pack_panels<lanes>(Operand<T>{from, 1, stride}, dim, n, to);
   }
 
   /// to (keys, lanes) = alpha * left right^T for the keys that the block sees.
   static void score(const Block& b, const T* left, const T* right, T* to, T alpha) {
     const Finish<T> finish{alpha, T(0), nullptr};
-    for (int i = 0; i < b.keys; i += rows) {
-      const T* a = left + std::ptrdiff_t(i) * b.s.head_dim;
+    const T* a = left;
+    for (int i = 0; i < b.keys; i += rows, a += panel_step<rows, T>(b.s.head_dim)) {
       for_packs<Tile<T>::packs>(b.packs, [&]<int V>(std::integral_constant<int, V>) {
         multiply_tile<T, rows, V, 1>(b.s.head_dim, a, rows, right, lanes, to + i * lanes, lanes,
                                      finish);
@@ -175,14 +174,14 @@ class BlockAttention {
     const Finish<T> finish{T(1), beta, nullptr};
     for (int d = 0; d < b.s.head_dim; d += lanes) {
       const int cols = std::min(lanes, b.s.head_dim - d);
-      const T* columns = right + std::ptrdiff_t(d) * b.s.keys;
+      const T* columns = right + d / lanes * panel_step<lanes, T>(b.s.keys);
       for (int i = 0; i < b.count; i += height)
-        for_packs<Tile<T>::packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-          multiply_tile_at_edge<T, height, V, 1>(std::min(height, b.count - i), cols, b.keys,
-                                                 left + i, lanes, columns, lanes,
-                                                 to + i * b.query_stride() + d, b.query_stride(),
-                                                 finish);
-        });
+        for_packs<Tile<T>::packs>(
+            ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+              multiply_tile_at_edge<T, height, V, 1>(
+                  std::min(height, b.count - i), cols, b.keys, left + i, lanes, columns, lanes,
+                  to + i * b.query_stride() + d, b.query_stride(), finish);
+            });
     }
   }
 
@@ -191,14 +190,14 @@ class BlockAttention {
     const Finish<T> finish{T(1), T(1), nullptr};
     for (int d = 0; d < b.s.head_dim; d += lanes) {
       const int cols = std::min(lanes, b.s.head_dim - d);
-      const T* columns = right + std::ptrdiff_t(d) * b.count;
+      const T* columns = right + d / lanes * panel_step<lanes, T>(b.count);
       for (int i = 0; i < b.keys; i += rows)
-        for_packs<Tile<T>::packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-          multiply_tile_at_edge<T, rows, V, lanes>(std::min(rows, b.keys - i), cols, b.count,
-                                                   left + i * lanes, 1, columns, lanes,
-                                                   to + i * b.key_stride() + d, b.key_stride(),
-                                                   finish);
-        });
+        for_packs<Tile<T>::packs>(
+            ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+              multiply_tile_at_edge<T, rows, V, lanes>(
+                  std::min(rows, b.keys - i), cols, b.count, left + i * lanes, 1, columns, lanes,
+                  to + i * b.key_stride() + d, b.key_stride(), finish);
+            });
     }
   }
 
@@ -238,8 +237,7 @@ class BlockAttention {
       const Pack lane = lane_numbers();
       Pack most = Pack::load_unaligned(p);  // every query sees key 0
       const int all = std::min(b.keys, b.last_key(pack * width) + 1);
-      for (int j = 1; j < all; ++j)
-        most = xsimd::max(most, Pack::load_unaligned(p + j * lanes));
+      for (int j = 1; j < all; ++j) most = xsimd::max(most, Pack::load_unaligned(p + j * lanes));
       for (int j = std::max(1, all); j < b.keys; ++j) {
         const auto seen = lane >= Pack(T(j - b.last_key(pack * width)));
         most = xsimd::select(seen, xsimd::max(most, Pack::load_unaligned(p + j * lanes)), most);
@@ -277,9 +275,8 @@ class BlockAttention {
       for (int l = 0; l < std::min(width, b.count - pack * width); ++l) {
         const std::ptrdiff_t at = (pack * width + l) * b.query_stride();
         log_sum[l] = lse[b.lse_at(pack * width + l)];
-        delta[l] = SimdGroup<T>{}.sum(b.s.head_dim, [&](auto d) {
-          return load(out + at, d) * load(dout + at, d);
-        });
+        delta[l] = SimdGroup<T>{}.sum(
+            b.s.head_dim, [&](auto d) { return load(out + at, d) * load(dout + at, d); });
       }
       const Pack log_sums = Pack::load_unaligned(log_sum), deltas = Pack::load_unaligned(delta);
       T *p = b.p + pack * width, *dp = b.dp + pack * width;

@@ -15,17 +15,25 @@
 
 namespace moe::detail {
 
-inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
-inline int round_up(int a, int b) { return ceil_div(a, b) * b; }
+inline int ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
+inline int round_up(int a, int b) {
+  return ceil_div(a, b) * b;
+}
 
 template <class T>
 struct Blocking {
   static constexpr int max_steps = sizeof(T) == 4 ? 512 : 256;
-  static constexpr int max_block = sizeof(T) == 4 ? 196608 : 98304;  // numbers of B: 768 KB
-  static constexpr int max_cols = 1024;
-  static constexpr std::size_t workspace_numbers =
-      std::size_t(max_block) + std::size_t(max_steps) * Tile<T>::cols +
-      std::size_t(max_steps) * Tile<T>::rows + 4 * std::size_t(pack_slack<T>) + 64;
+  static constexpr int max_block = 294912 / int(sizeof(T) / 4);  // numbers of B: 1.2 MB
+  static constexpr int max_cols = 1536;
+  static constexpr int row_panels = 6;  // panels of A packed at a time
+  static constexpr std::size_t a_numbers =
+      std::size_t(row_panels) * std::size_t(max_steps * Tile<T>::rows + pack_slack<T> + 64);
+  static constexpr std::size_t b_numbers =
+      std::size_t(max_block) + std::size_t(max_steps + 64) * Tile<T>::cols +
+      std::size_t(max_cols / Tile<T>::cols + 2) * std::size_t(pack_slack<T> + 64);
+  static constexpr std::size_t workspace_numbers = a_numbers + b_numbers;
 
   /// Even blocks of k, at most max_steps long. A function of k alone.
   static int steps(int k) {
@@ -33,24 +41,15 @@ struct Blocking {
   }
   /// Even blocks of n that keep a block of B in the second-level cache, whatever m is.
   static int cols(int n, int steps) {
-    const int most =
-        std::max(Tile<T>::cols, std::min(max_cols, max_block / std::max(1, steps)));
+    const int most = std::max(Tile<T>::cols, std::min(max_cols, max_block / std::max(1, steps)));
     const int panels = ceil_div(n, Tile<T>::cols), per_block = std::max(1, most / Tile<T>::cols);
     return ceil_div(panels, ceil_div(panels, per_block)) * Tile<T>::cols;
   }
 };
 
-/// The panel height for `rows` rows that are left: small products are not padded to a full tile.
-template <class T>
-inline int panel_rows(int rows) {
-  for (int r = 1; r < Tile<T>::rows; r *= 2)
-    if (rows <= r) return r;
-  return Tile<T>::rows;
-}
-
 template <class T, int R, int V>
-inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b,
-                           std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
+inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, std::ptrdiff_t b_step,
+                           T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
   if constexpr (V > 1) {
     if (cols <= (V - 1) * Tile<T>::width)
       return multiply_panel<T, R, V - 1>(rows, cols, k, a, b, b_step, c, ldc, o);
@@ -58,17 +57,38 @@ inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b,
   multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, R, b, b_step, c, ldc, o);
 }
 
-/// Packs `rows` <= R rows of A and multiplies them with every packed panel of B.
+/// One packed panel of `rows` <= R rows of A times every packed panel of B. Between the tiles it
+/// asks for its share (`part` of `parts`) of the rows that will be packed next.
 template <class T, int R>
-void multiply_rows(const Operand<T>& a, int rows, int cols, int k, T* a_panel, const T* b_block,
-                   T* c, std::ptrdiff_t ldc, const Finish<T>& finish) {
+void multiply_rows(const T* a_panel, int rows, int cols, int k, const T* b_block, T* c,
+                   std::ptrdiff_t ldc, const Finish<T>& finish, const Operand<T>& next,
+                   int next_rows, int part, int parts) {
   constexpr int panel = Tile<T>::cols;
-  pack_panel<R>(a, rows, k, a_panel);
-  for (int j = 0; j < cols; j += panel) {
+  const int tiles = ceil_div(cols, panel);
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int j = tile * panel;
     Finish<T> o = finish;
     if (o.bias) o.bias += j;
+    prefetch_part(next, next_rows, k, part * tiles + tile, parts * tiles);
     multiply_panel<T, R, Tile<T>::packs>(rows, std::min(panel, cols - j), k, a_panel,
-                                         b_block + std::ptrdiff_t(j) * k, panel, c + j, ldc, o);
+                                         b_block + tile * panel_step<panel, T>(k), panel, c + j,
+                                         ldc, o);
+  }
+}
+
+/// Rows of A (m of them) times a packed block of B, in panels of R rows.
+template <class T, int R>
+void multiply_block(const Operand<T>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
+                    std::ptrdiff_t ldc, const Finish<T>& finish) {
+  constexpr int group = Blocking<T>::row_panels * R;
+  for (int i = 0; i < m; i += group) {
+    const int rows = std::min(group, m - i), panels = ceil_div(rows, R);
+    const Operand<T> next = a.from(i + rows, 0);
+    const int next_rows = std::min(group, m - i - rows);
+    pack_panels<R>(a.from(i, 0), rows, k, a_block);
+    for (int p = 0; p < panels; ++p)
+      multiply_rows<T, R>(a_block + p * panel_step<R, T>(k), std::min(R, rows - p * R), cols, k,
+                          b_block, c + (i + p * R) * ldc, ldc, finish, next, next_rows, p, panels);
   }
 }
 
@@ -79,37 +99,31 @@ void multiply(int m, int n, int k, const Operand<T>& a, const Operand<T>& b, T* 
   if (m <= 0 || n <= 0) return;
   constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols;
   const int most_steps = Blocking<T>::steps(k), most_cols = Blocking<T>::cols(n, most_steps);
-  T* a_panel = workspace;
-  T* b_block = workspace + round_up(Blocking<T>::max_steps * rows + pack_slack<T>, 64);
+  T *const a_block = workspace, *const b_block = workspace + Blocking<T>::a_numbers;
+  const int full = m / rows * rows;  // the rest goes through one smaller panel
   for (int j = 0; j < n; j += most_cols) {
     const int cols = std::min(most_cols, n - j);
     int l = 0;
     do {  // once even when k = 0: C gets bias + beta * C
       const int steps = std::min(most_steps, k - l);
-      for (int p = 0; p < cols; p += panel)
-        pack_panel<panel>(b.from(j + p, l), std::min(panel, cols - p), steps,
-                          b_block + std::ptrdiff_t(p) * steps);
+      pack_panels<panel>(b.from(j, l), cols, steps, b_block);
       Finish<T> finish{o.alpha, T(1), nullptr};
       if (l == 0) finish = {o.alpha, o.beta, o.bias ? o.bias + j : nullptr};
-      for (int i = 0; i < m;) {
-        const int height = panel_rows<T>(m - i), used = std::min(height, m - i);
-        const Operand<T> from = a.from(i, l);
-        T* to = c + i * ldc + j;
-        const auto run = [&]<int R>(std::integral_constant<int, R>) {
-          multiply_rows<T, R>(from, used, cols, steps, a_panel, b_block, to, ldc, finish);
-        };
-        if (height == 1) {
-          run(std::integral_constant<int, 1>{});
-        } else if (height == 2) {
-          run(std::integral_constant<int, 2>{});
-        } else if (height == 8 && rows > 8) {
-          run(std::integral_constant<int, (rows > 8 ? 8 : rows)>{});
-        } else if (height == 4 && rows > 4) {
-          run(std::integral_constant<int, 4>{});
-        } else {
-          run(std::integral_constant<int, rows>{});
-        }
-        i += used;
+      const auto run = [&]<int R>(std::integral_constant<int, R>, int i, int count) {
+        multiply_block<T, R>(a.from(i, l), count, cols, steps, a_block, b_block, c + i * ldc + j,
+                             ldc, finish);
+      };
+      if (full > 0) run(std::integral_constant<int, rows>{}, 0, full);
+      if (const int rest = m - full; rest == 1) {
+        run(std::integral_constant<int, 1>{}, full, rest);
+      } else if (rest == 2) {
+        run(std::integral_constant<int, 2>{}, full, rest);
+      } else if (rest > 0 && rest <= 4) {
+        run(std::integral_constant<int, 4>{}, full, rest);
+      } else if (rest > 0 && rest <= 8) {
+        run(std::integral_constant<int, Tile<T>::half_rows>{}, full, rest);
+      } else if (rest > 0) {
+        run(std::integral_constant<int, rows>{}, full, rest);
       }
       l += steps;
     } while (l < k);
@@ -144,7 +158,9 @@ Cut best_cut(int threads, double m, int n, double flops) {
 /// Part `i` of `parts` of 0 ... n-1, whole units each but the last: {first, end}.
 inline std::pair<int, int> share(int n, int parts, int i, int unit) {
   const long long units = ceil_div(n, unit);
-  const auto at = [&](int part) { return int(std::min<long long>(n, units * part / parts * unit)); };
+  const auto at = [&](int part) {
+    return int(std::min<long long>(n, units * part / parts * unit));
+  };
   return {at(i), at(i + 1)};
 }
 

@@ -1,6 +1,15 @@
 #pragma once
 #include <moe/kernel.hpp>
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes the undefined operands of its own AVX-512 intrinsics for a mistake (GCC PR105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <xsimd/xsimd.hpp>
+#pragma GCC diagnostic pop
+#else
+#include <xsimd/xsimd.hpp>
+#endif
 
 // What a lane is on the CPU: a SIMD register of xsimd, or one number in the tail of a row.
 
@@ -55,6 +64,11 @@ struct SimdGroup {
   }
 
   template <class F>
+  void for_each_index(int n, const F& f) const {
+    for (int i = 0; i < n; ++i) f(i);
+  }
+
+  template <class F>
   T sum(int n, const F& f) const {
     T total(0);
     int i = 0;
@@ -79,7 +93,8 @@ struct SimdGroup {
     T most;
     if (n >= width) {
       Batch<T> largest = f(Pack{0});
-      for (i = width; i + width <= n; i += width) largest = xsimd::max(largest, Batch<T>(f(Pack{i})));
+      for (i = width; i + width <= n; i += width)
+        largest = xsimd::max(largest, Batch<T>(f(Pack{i})));
       T value[width];
       largest.store_unaligned(value);
       most = value[0];

@@ -22,7 +22,8 @@ template <int N, class F>
 [[gnu::always_inline]] inline void unroll(const F& f) {
   [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
     (f(std::integral_constant<int, I>{}), ...);
-  }(std::make_integer_sequence<int, N>{});
+  }
+  (std::make_integer_sequence<int, N>{});
 }
 
 /// What happens to a sum before it is stored: c = alpha * sum + bias + beta * c.
@@ -85,8 +86,10 @@ inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::pt
                                   const T* b, std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc,
                                   const Finish<T>& o) {
   constexpr int ld = V * Tile<T>::width;
-  if (rows == R && cols == ld)
+  if (rows >= R && cols >= ld)
     return multiply_tile<T, R, V, RowStep>(k, a, a_step, b, b_step, c, ldc, o);
+  rows = rows < R ? rows : R;
+  cols = cols < ld ? cols : ld;
   alignas(64) T part[R * ld] = {};
   alignas(64) T bias[ld] = {};
   Finish<T> finish = o;

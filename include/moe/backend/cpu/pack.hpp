@@ -79,43 +79,95 @@ inline void transpose_square(const T* const* from, std::ptrdiff_t at, T* to,
 template <class T>
 inline constexpr int pack_slack = batch_width<T>;
 
-/// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps: a panel the
-/// micro-kernel reads straight through. Rows that are contiguous along l are transposed in
-/// registers; a last partial register spills over into the next step, which is written later.
+/// to[i] = from[i] for i < rows, 0 for rows <= i < Width. Of `from`, `readable` numbers may be
+/// read; up to pack_slack numbers after to[Width - 1] may be written.
 template <int Width, class T>
-inline void pack_panel(const Operand<T>& x, int rows, int steps, T* to) {
+inline void pack_step(const T* from, int rows, int readable, T* to) {
+  constexpr int width = batch_width<T>, whole = (Width + width - 1) / width * width;
+  if (rows == Width && readable >= whole) {
+    for (int i = 0; i < Width; i += width)
+      Batch<T>::load_unaligned(from + i).store_unaligned(to + i);
+    return;
+  }
+  int i = 0;
+  for (; i + width <= rows; i += width) Batch<T>::load_unaligned(from + i).store_unaligned(to + i);
+  for (; i < rows; ++i) to[i] = from[i];
+  for (; i < Width; ++i) to[i] = T(0);
+}
+
+/// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps, where rows are
+/// contiguous along l: transposed in registers. A last partial register spills over into the next
+/// step, which is written later.
+template <int Width, class T>
+inline void pack_transposed(const Operand<T>& x, int rows, int steps, T* to) {
   constexpr int width = batch_width<T>;
   constexpr int chunks = (Width + width - 1) / width;
-  if (x.l_stride == 1 && !x.l_table) {
-    static constexpr T nothing[width] = {};
-    const int whole = steps - steps % width;
-    for (int chunk = chunks - 1; chunk >= 0; --chunk) {
-      const int first = chunk * width;
-      const int count = Width - first < width ? Width - first : width;
-      const T* from[width];
-      std::ptrdiff_t advance[width];
-      for (int i = 0; i < width; ++i) {
-        const bool inside = i < count && first + i < rows;
-        from[i] = inside ? x.row(first + i) : nothing;
-        advance[i] = inside ? width : 0;
-      }
-      for (int l = 0; l < whole; l += width) {
-        transpose_square(from, 0, to + l * Width + first, Width);
-        for (int i = 0; i < width; ++i) from[i] += advance[i];
-      }
-      for (int l = whole; l < steps; ++l)
-        for (int i = 0; i < count; ++i)
-          to[l * Width + first + i] = advance[i] ? from[i][l - whole] : T(0);
+  static constexpr T nothing[width] = {};
+  const int whole = steps - steps % width;
+  for (int chunk = chunks - 1; chunk >= 0; --chunk) {
+    const int first = chunk * width;
+    const int count = Width - first < width ? Width - first : width;
+    const T* from[width];
+    std::ptrdiff_t advance[width];
+    for (int i = 0; i < width; ++i) {
+      const bool inside = i < count && first + i < rows;
+      from[i] = inside ? x.row(first + i) : nothing;
+      advance[i] = inside ? width : 0;
     }
-  } else if (x.i_stride == 1 && !x.i_table && rows == Width) {
-    for (int l = 0; l < steps; ++l) std::memcpy(to + l * Width, x.step(l), sizeof(T) * Width);
+    for (int l = 0; l < whole; l += width) {
+      transpose_square(from, 0, to + l * Width + first, Width);
+      for (int i = 0; i < width; ++i) from[i] += advance[i];
+    }
+    for (int l = whole; l < steps; ++l)
+      for (int i = 0; i < count; ++i)
+        to[l * Width + first + i] = advance[i] ? from[i][l - whole] : T(0);
+  }
+}
+
+/// Distance of packed panels.
+template <int Width, class T>
+inline std::ptrdiff_t panel_step(int steps) {
+  return (std::ptrdiff_t(steps) * Width + pack_slack<T> + 15) / 16 * 16;
+}
+
+/// Packs `rows` rows as panels of Width rows, the micro-kernel's order: number (i, l) of a panel at
+/// [l * Width + i], missing rows 0. Panels are panel_step apart.
+template <int Width, class T>
+inline void pack_panels(const Operand<T>& x, int rows, int steps, T* to) {
+  const std::ptrdiff_t panel = panel_step<Width, T>(steps);
+  if (x.l_stride == 1 && !x.l_table) {
+    for (int i = 0; i < rows; i += Width, to += panel)
+      pack_transposed<Width>(x.from(i, 0), rows - i < Width ? rows - i : Width, steps, to);
+  } else if (x.i_stride == 1 && !x.i_table) {
+    for (int l = 0; l < steps; ++l) {
+      const T* const from = x.step(l);
+      T* at = to + l * Width;
+      for (int i = 0; i < rows; i += Width, at += panel)
+        pack_step<Width>(from + i, rows - i < Width ? rows - i : Width, rows - i, at);
+    }
   } else {
     for (int l = 0; l < steps; ++l) {
-      const T* from = x.step(l);
-      for (int i = 0; i < rows; ++i)
-        to[l * Width + i] = from[(x.i_table ? x.i_table[i] : i) * x.i_stride];
-      for (int i = rows; i < Width; ++i) to[l * Width + i] = T(0);
+      const T* const from = x.step(l);
+      T* at = to + l * Width;
+      for (int first = 0; first < rows; first += Width, at += panel)
+        for (int i = 0; i < Width; ++i)
+          at[i] = first + i < rows
+                      ? from[(x.i_table ? x.i_table[first + i] : first + i) * x.i_stride]
+                      : T(0);
     }
+  }
+}
+
+/// Asks for part `part` of `parts` of rows 0 ... rows - 1 to come into the second-level cache.
+template <class T>
+inline void prefetch_part(const Operand<T>& x, int rows, int steps, int part, int parts) {
+  constexpr int line = 64 / int(sizeof(T));
+  if (x.l_stride == 1 && !x.l_table) {
+    for (int i = part; i < rows; i += parts)
+      for (int l = 0; l < steps; l += line) __builtin_prefetch(x.row(i) + l, 0, 2);
+  } else if (x.i_stride == 1 && !x.i_table) {
+    for (int l = part; l < steps; l += parts)
+      for (int i = 0; i < rows; i += line) __builtin_prefetch(x.step(l) + i, 0, 2);
   }
 }
 

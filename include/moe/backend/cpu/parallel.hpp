@@ -17,7 +17,7 @@ inline int available_threads() {
 /// open: a result must not depend on it, a workspace may. Also correct, and serial, without OpenMP
 /// and where the runtime grants fewer threads.
 template <class F>
-void parallel(int threads, int tasks, const F& work) {
+void parallel([[maybe_unused]] int threads, int tasks, const F& work) {
 #ifdef _OPENMP
   if (threads > 1 && tasks > 1) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)

@@ -18,13 +18,15 @@ double fma_peak_gflops(B& backend, double seconds = 0.1) {
   constexpr int chains = 12, rounds = 20000;
   const auto run = [](int repeats) {
     Pack sum[chains];
-    detail::unroll<chains>([&](auto i) { sum[i] = Pack(T(1) + T(i)); });
+    detail::unroll<chains>([&](auto i)
+                               __attribute__((always_inline)) { sum[i] = Pack(T(1) + T(i)); });
     const Pack factor(T(0.999)), term(T(1e-3));
     for (int r = 0; r < repeats; ++r)
-      detail::unroll<chains>(
-          [&](auto i) { sum[i] = xsimd::fma(sum[i], factor, term); });
+      detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
+        sum[i] = xsimd::fma(sum[i], factor, term);
+      });
     Pack total(T(0));
-    for (const Pack& s : sum) total += s;
+    detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { total += sum[i]; });
     return detail::horizontal_sum<T>(total);
   };
   const int threads = backend.threads();

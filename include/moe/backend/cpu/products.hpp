@@ -27,9 +27,9 @@ class Products {
     });
   }
 
-  void batched_gemm(int batch, int m, int n, int k, const In& a, std::ptrdiff_t a_step,
-                    const In& b, std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc,
-                    std::ptrdiff_t c_step, const Options& o) {
+  void batched_gemm(int batch, int m, int n, int k, const In& a, std::ptrdiff_t a_step, const In& b,
+                    std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
+                    const Options& o) {
     const bool whole = batch >= threads_ || 2.0 * m * n * k < 1e6;
     const bool small = 2.0 * batch * m * n * k < 1e6;
     const auto one = [&](int i, const auto& run) {

@@ -1,0 +1,126 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <moe/io/files.hpp>
+#include <moe/io/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace moe {
+
+/// A file of JSON objects, one a line, each on its way to the disk before the next: readable while
+/// it grows, and after a crash. A resumed run first drops the rows of steps it will do again.
+/// Errors: moe::Error naming the file (full disk, permissions).  Test: tests/metrics.cpp.
+///
+///     moe::MetricsWriter metrics("runs/demo/metrics.jsonl");
+///     metrics.write(row);
+class MetricsWriter {
+ public:
+  /// Starts a new file, or with `keep_to` >= 0 goes on behind the rows with "step" <= keep_to.
+  explicit MetricsWriter(std::string path, std::int64_t keep_to = -1) : path_(std::move(path)) {
+    if (keep_to >= 0 && detail::exists(path_)) {
+      write_file(path_, kept_rows(keep_to));
+    } else {
+      write_file(path_, "");
+    }
+    file_ = detail::Descriptor(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    if (file_.get() < 0) detail::file_failed("write", path_, errno);
+  }
+
+  void write(const Json& row) {
+    const std::string line = row.dump() + "\n";
+    for (std::size_t done = 0; done < line.size();) {
+      const ssize_t put = ::write(file_.get(), line.data() + done, line.size() - done);
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) detail::file_failed("write", path_, put == 0 ? ENOSPC : errno);
+      done += static_cast<std::size_t>(put);
+    }
+  }
+
+ private:
+  std::string kept_rows(std::int64_t keep_to) const {
+    const std::string text = read_file(path_);
+    std::string kept;
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = text.find('\n', begin);
+      if (end == std::string::npos) break;  // a row that a crash cut off
+      const std::string line = text.substr(begin, end + 1 - begin);
+      const Json row = parse_json(std::string_view(line).substr(0, line.size() - 1), path_);
+      if (row.at("step", path_).as_int("step") <= keep_to) kept += line;
+      begin = end + 1;
+    }
+    return kept;
+  }
+
+  std::string path_;
+  detail::Descriptor file_;
+};
+
+/// How evenly one MoE layer uses its experts, from their shares f of the assignments (sum 1).
+struct RouterHealth {
+  double effective_experts = 0;  // exp(-sum f ln f): experts when even, top_k when collapsed
+  double max_violation = 0;      // experts * max f - 1: 0 when even
+  int dead_experts = 0;          // below 1 % of the fair share
+};
+
+/// Never throws, never allocates.  Test: tests/metrics.cpp.
+inline RouterHealth router_health(std::span<const double> load) {
+  RouterHealth health;
+  double entropy = 0, most = 0;
+  const double experts = double(load.size());
+  for (const double f : load) {
+    if (f > 0) entropy -= f * std::log(f);
+    most = std::max(most, f);
+    health.dead_experts += f * experts < 0.01;
+  }
+  health.effective_experts = std::exp(entropy);
+  health.max_violation = experts * most - 1;
+  return health;
+}
+
+/// Watches the MoE layers of a run and speaks up once for each layer that collapses: fewer than
+/// top_k + 1 effective experts or a violation above 1.5 (share of one expert against the fair
+/// share) for `rows` steps in a row.   Test: tests/metrics.cpp.
+///
+///     moe::RouterSentinel sentinel(8, 2);
+///     if (auto warning = sentinel.observe(layer, health); !warning.empty()) ...
+class RouterSentinel {
+ public:
+  RouterSentinel(int experts, int top_k, int rows = 100)
+      : experts_(experts), top_k_(top_k), rows_(rows) {}
+
+  /// With so few experts that collapsed and even are neighbours, the line lies halfway.
+  double least_effective() const { return std::min(top_k_ + 1.0, (top_k_ + experts_) / 2.0); }
+  bool is_collapsed(const RouterHealth& health) const {
+    if (experts_ <= top_k_) return false;
+    return health.effective_experts < least_effective() || health.max_violation > 1.5;
+  }
+
+  /// The warning of a layer, or "".
+  std::string observe(int layer, const RouterHealth& health) {
+    if (std::size_t(layer) >= bad_.size()) bad_.resize(std::size_t(layer) + 1);
+    int& bad = bad_[std::size_t(layer)];
+    if (!is_collapsed(health)) {
+      bad = 0;
+    } else if (bad <= rows_ && ++bad == rows_) {
+      ++bad;  // said once
+      return "the router of MoE layer " + std::to_string(layer) + " has collapsed: for " +
+             std::to_string(rows_) + " steps it used " + rounded(health.effective_experts) +
+             " of " + std::to_string(experts_) + " experts (largest share " +
+             rounded((health.max_violation + 1)) + " times the fair one); raise balance_weight";
+    }
+    return "";
+  }
+
+ private:
+  static std::string rounded(double x) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f", x);
+    return text;
+  }
+  int experts_, top_k_, rows_;
+  std::vector<int> bad_;
+};
+
+}  // namespace moe

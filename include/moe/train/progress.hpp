@@ -1,0 +1,129 @@
+#pragma once
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <moe/metrics.hpp>
+#include <moe/train/rows.hpp>
+#include <string>
+
+namespace moe {
+
+/// What a person sees of a run: on a terminal a bar that moves, elsewhere a line every few seconds.
+/// Speed is that of training alone; its share of `peak_gflops` (0: not shown) is that of the work
+/// in flops.hpp; the time left is by the clock, evaluations included.
+///
+///     moe::Progress progress({.steps = 2000, .flops_per_token = flops, .peak_gflops = peak});
+///     callbacks.on_step = [&](const moe::StepRow& row) { progress.step(row); };
+class Progress {
+ public:
+  struct Options {
+    std::int64_t steps = 0;
+    double flops_per_token = 0, peak_gflops = 0;
+    int top_k = 0;
+    bool enabled = true;
+    std::FILE* to = stderr;
+  };
+
+  explicit Progress(const Options& options)
+      : o_(options),
+        bar_(options.enabled && ::isatty(::fileno(options.to))),
+        start_(Clock::now()) {}
+  Progress(const Progress&) = delete;
+  ~Progress() { clear(); }
+
+  void step(const StepRow& row) {
+    if (first_step_ < 0) first_step_ = row.step - 1;
+    const auto now = Clock::now();
+    const double pause = bar_ ? 0.1 : 5.0;
+    const bool last = row.step == o_.steps;
+    if (!o_.enabled || (!last && std::chrono::duration<double>(now - shown_).count() < pause))
+      return;
+    shown_ = now;
+    const double elapsed = std::chrono::duration<double>(now - start_).count();
+    const double left = elapsed / double(row.step - first_step_) * double(o_.steps - row.step);
+    std::string line = bar(row.step) +
+                       print(" %lld/%lld", (long long)row.step, (long long)o_.steps) +
+                       print("  loss %.3f", row.loss.cross_entropy) +
+                       print("  %.1fk tokens/s", row.tokens_per_second * 1e-3);
+    if (o_.peak_gflops > 0)
+      line += print("  %.0f %% of peak",
+                    row.tokens_per_second * o_.flops_per_token / o_.peak_gflops * 1e-7);
+    line += "  " + clock(left) + " left" + experts(row);
+    if (bar_) {
+      std::fprintf(o_.to, "\r\033[K%s", line.c_str());
+      on_screen_ = true;
+    } else {
+      std::fprintf(o_.to, "%s\n", line.c_str());
+    }
+    std::fflush(o_.to);
+  }
+
+  void evaluation(const EvaluationRow& row) {
+    if (!o_.enabled) return;
+    message(print("step %lld", (long long)row.step) + print("  train %.4f", row.train_loss) +
+            print("  validation %.4f", row.loss) +
+            print(" nats (perplexity %.3f)", std::exp(row.loss)) +
+            (row.best ? "  best so far" : ""));
+  }
+
+  /// A line of its own above the bar.
+  void message(const std::string& text) {
+    clear();
+    std::fprintf(o_.to, "%s\n", text.c_str());
+    std::fflush(o_.to);
+  }
+
+  /// Seconds as 1:02:03 or 2:03.
+  static std::string clock(double seconds) {
+    const long long s = (long long)(std::max(0.0, seconds) + 0.5);
+    if (s >= 3600) return print("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    return print("%lld:%02lld", s / 60, s % 60);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  template <class... Args>
+  static std::string print(const char* format, Args... args) {
+    char text[128];
+    std::snprintf(text, sizeof text, format, args...);
+    return text;
+  }
+
+  std::string bar(std::int64_t step) const {
+    if (!bar_) return "step";
+    constexpr int width = 24;
+    const int done = int(width * step / std::max<std::int64_t>(1, o_.steps));
+    return "[" + std::string(std::size_t(done), '=') + std::string(std::size_t(width - done), ' ') +
+           "]";
+  }
+
+  /// The worst layer's verdict; nothing for a dense model.
+  std::string experts(const StepRow& row) const {
+    if (row.health.empty()) return "";
+    const auto worst = std::min_element(row.health.begin(), row.health.end(),
+                                        [](const RouterHealth& a, const RouterHealth& b) {
+                                          return a.effective_experts < b.effective_experts;
+                                        });
+    int dead = 0;
+    for (const RouterHealth& health : row.health) dead += health.dead_experts;
+    const int all = int(row.load.front().size());
+    const bool collapsed = RouterSentinel(all, o_.top_k).is_collapsed(*worst);
+    return print("  experts %.1f/%d", worst->effective_experts, all) +
+           (dead > 0 ? print(", %d dead", dead) : "") + (collapsed ? ", COLLAPSED" : "");
+  }
+
+  void clear() {
+    if (on_screen_) std::fputs("\r\033[K", o_.to);
+    on_screen_ = false;
+  }
+
+  Options o_;
+  bool bar_, on_screen_ = false;
+  Clock::time_point start_, shown_{};
+  std::int64_t first_step_ = -1;
+};
+
+}  // namespace moe

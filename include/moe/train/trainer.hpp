@@ -1,0 +1,288 @@
+#pragma once
+#include <chrono>
+#include <functional>
+#include <moe/data/batch.hpp>
+#include <moe/flops.hpp>
+#include <moe/optim/schedule.hpp>
+#include <moe/parameters.hpp>
+#include <moe/train/checkpoint.hpp>
+#include <moe/train/evaluate.hpp>
+#include <moe/train/rows.hpp>
+#include <optional>
+
+namespace moe {
+
+/// What a run does beyond its model and its optimiser. Steps are optimiser updates.
+struct TrainerOptions {
+  int steps = 0;
+  int sequences = 16;    // of one batch
+  int length = 0;        // tokens of a sequence; 0: the model's context
+  int accumulation = 1;  // batches for one update
+  ScheduleKind schedule = ScheduleKind::cosine;
+  ScheduleOptions rates = {};
+  int log_every = 10;        // training rows in metrics.jsonl
+  int eval_every = 250;      // evaluations on the whole validation split; always one at the end
+  int checkpoint_every = 0;  // `last`; 0: at every evaluation
+  int patience = 0;          // stop after so many evaluations without a better one; 0: never
+  int pause_at = 0;          // save and return after this step, to be resumed; 0: never
+  std::uint64_t seed = 0;    // of the batches
+  std::string out = {};      // folder of metrics, summary and checkpoints; "": nothing is written
+  bool overwrite = false;    // start anew in a folder that holds a run
+};
+
+enum class StopReason { finished, paused, stopped, no_gain };
+
+struct TrainerCallbacks {
+  std::function<void(const StepRow&)> on_step = {};
+  std::function<void(const EvaluationRow&)> on_evaluation = {};
+  std::function<void(const std::string&)> on_warning = {};
+  std::function<bool()> should_stop = {};  // asked after every step; `last` is saved before the end
+};
+
+/// The loop: batch, forward, backward, update, and at intervals evaluation, metrics, checkpoints
+/// `best` (by cross entropy) and `last` in options.out. Batches are a function of (seed, step), so
+/// that resume() and run() give the bits of a run that never stopped.
+/// Errors: moe::Error for sizes below 1, texts that are too short, a folder that already holds a
+/// run, and what model, optimiser and files throw.  Test: tests/train/trainer.cpp, tests/programs.
+///
+///     moe::Trainer trainer(model, optimizer, train, validation, {.steps = 2000, .out = "runs/a"});
+///     const moe::StopReason reason = trainer.run();
+template <class Model, class Optimizer>
+class Trainer {
+  static constexpr ModelConfig config = Model::config;
+
+ public:
+  /// `about` goes into the checkpoints' manifests (vocabulary, settings). The token sequences must
+  /// outlive the trainer.
+  Trainer(Model& model, Optimizer& optimizer, std::span<const std::int32_t> train,
+          std::span<const std::int32_t> validation, TrainerOptions options,
+          TrainerCallbacks callbacks = {}, Json about = {})
+      : model_(model),
+        optimizer_(optimizer),
+        options_(checked(std::move(options))),
+        callbacks_(std::move(callbacks)),
+        about_(std::move(about)),
+        windows_(train, options_.sequences, options_.length, options_.seed),
+        validation_(validation, options_.sequences, options_.length),
+        sentinel_(config.moe.experts, config.moe.top_k) {
+    row_.load.assign(std::size_t(config.moe_layers()),
+                     std::vector<double>(std::size_t(config.moe.experts)));
+    row_.health.resize(row_.load.size());
+    about_["trainer"] = to_json(options_);
+  }
+
+  const TrainerOptions& options() const { return options_; }
+  const Cursor& cursor() const { return cursor_; }
+  std::string folder(const std::string& name) const { return options_.out + "/" + name; }
+
+  /// Goes back to where out/last was saved. Gives the settings of this trainer that differ from the
+  /// saved ones: with any but steps and paths the run is no longer the one that was stopped.
+  std::vector<Difference> resume() {
+    MOE_EXPECTS(!options_.out.empty(), "Trainer::resume needs TrainerOptions.out");
+    cursor_ = load_checkpoint(model_, optimizer_, folder("last"));
+    resumed_ = true;
+    const Json* saved = read_manifest(folder("last")).find("run");
+    std::vector<Difference> found;
+    if (saved && saved->find("trainer"))
+      found = differences(*saved->find("trainer"), about_["trainer"]);
+    std::erase_if(found, [](const Difference& d) {
+      return d.field == "out" || d.field == "pause_at" || d.field == "overwrite";
+    });
+    return found;
+  }
+
+  /// Trains until the steps are done or something stops it.
+  StopReason run() {
+    open_folder();
+    session_seconds_ = 0, session_tokens_ = 0;
+    auto reason = StopReason::finished;
+    while (cursor_.step < options_.steps) {
+      step();
+      const bool evaluated = is_due(options_.eval_every);
+      if (evaluated) evaluate();
+      if (options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience)
+        reason = StopReason::no_gain;
+      if (cursor_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
+      if (callbacks_.should_stop && callbacks_.should_stop() && !is_last())
+        reason = StopReason::stopped;
+      const int every = options_.checkpoint_every;
+      if (reason != StopReason::finished || (every > 0 ? is_due(every) : evaluated)) save("last");
+      if (reason != StopReason::finished) break;
+    }
+    return reason;
+  }
+
+  /// What is known about the run so far, for summary.json.
+  Json summary() const {
+    const ParameterCount parameters = parameter_count<Model>();
+    Json json;
+    json["params_total"] = parameters.total;
+    json["params_active"] = parameters.active;
+    json["params_embedding"] = parameters.embedding;
+    json["steps"] = cursor_.step;
+    json["tokens"] = cursor_.tokens;
+    json["seconds"] = cursor_.seconds;
+    json["tokens_per_second"] = double(cursor_.tokens) / std::max(cursor_.seconds, 1e-9);
+    json["flops_per_token"] = token_flops(config, options_.length).training();
+    json["train_loss"] = cursor_.last_train_loss;
+    json["val_loss"] = cursor_.last_loss;
+    json["val_perplexity"] = std::exp(cursor_.last_loss);
+    json["best_val_loss"] = cursor_.best_loss;
+    json["best_step"] = cursor_.best_step;
+    json["skipped_updates"] = optimizer_.skipped();
+    json["threads"] = model_.backend().threads();
+    json["seed"] = options_.seed;
+    return json;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  TrainerOptions checked(TrainerOptions o) const {
+    if (o.length == 0) o.length = config.context;
+    const auto at_least = [](const char* name, int value, int least) {
+      if (value >= least) return;
+      throw Error(std::string("moe: cannot train with TrainerOptions.") + name + " = " +
+                  std::to_string(value) + ": it must be " + std::to_string(least) +
+                  " or more; correct the option");
+    };
+    at_least("steps", o.steps, 1);
+    at_least("sequences", o.sequences, 1);
+    at_least("length", o.length, 1);
+    at_least("accumulation", o.accumulation, 1);
+    at_least("log_every", o.log_every, 1);
+    at_least("eval_every", o.eval_every, 1);
+    at_least("checkpoint_every", o.checkpoint_every, 0);
+    at_least("patience", o.patience, 0);
+    if (o.length > config.context) {
+      throw Error("moe: cannot train on sequences of " + std::to_string(o.length) +
+                  " tokens: the context of the model is " + std::to_string(config.context) +
+                  "; use a shorter length");
+    }
+    if (const std::int64_t tokens = std::int64_t(o.sequences) * o.length;
+        tokens > model_.options().max_tokens) {
+      throw Error("moe: cannot train on batches of " + std::to_string(tokens) +
+                  " tokens: the model was built for " +
+                  std::to_string(model_.options().max_tokens) + "; raise Options.max_tokens");
+    }
+    return o;
+  }
+
+  bool is_last() const { return cursor_.step >= options_.steps; }
+  bool is_due(int every) const { return cursor_.step % every == 0 || is_last(); }
+
+  void open_folder() {
+    if (options_.out.empty() || metrics_) return;
+    make_folders(options_.out);
+    if (!resumed_ && detail::exists(folder("metrics.jsonl"))) {
+      if (!options_.overwrite) {
+        throw Error("moe: cannot start a run in '" + options_.out +
+                    "': it already holds one; resume that run, overwrite it, or choose another "
+                    "folder");
+      }
+      for (const char* name : {"last", "best"}) detail::remove_flat_folder(folder(name));
+    }
+    metrics_.emplace(folder("metrics.jsonl"), resumed_ ? cursor_.step : -1);
+  }
+
+  void step() {
+    const auto start = Clock::now();
+    const double share = 1.0 / options_.accumulation;
+    row_.loss = {};
+    for (auto& layer : row_.load) std::fill(layer.begin(), layer.end(), 0.0);
+    for (int i = 0; i < options_.accumulation; ++i) {
+      add(model_.forward(windows_.sample(cursor_.step, i * options_.sequences)), share);
+      model_.backward(share);
+    }
+    row_.report = optimizer_.step(rate());
+    ++cursor_.step;
+    cursor_.tokens += row_.loss.tokens;
+    if (std::isfinite(row_.loss.cross_entropy)) {
+      cursor_.train_loss_sum += row_.loss.cross_entropy;
+      ++cursor_.train_loss_steps;
+    }
+    model_.backend().synchronize();
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    cursor_.seconds += seconds;
+    session_seconds_ += seconds;
+    session_tokens_ += row_.loss.tokens;
+    report_step();
+  }
+
+  double rate() const {
+    return Schedule{options_.schedule, options_.steps, options_.rates}(int(cursor_.step));
+  }
+
+  /// Adds one batch to the row of the update.
+  void add(const Loss& loss, double share) {
+    row_.loss.cross_entropy += share * loss.cross_entropy;
+    row_.loss.balance += share * loss.balance;
+    row_.loss.z += share * loss.z;
+    row_.loss.entropy += share * loss.entropy;
+    row_.loss.total += share * loss.total;
+    row_.loss.accuracy += share * loss.accuracy;
+    row_.loss.tokens += loss.tokens;
+    for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
+      const auto load = model_.expert_load(int(layer));
+      for (std::size_t e = 0; e < load.size(); ++e) row_.load[layer][e] += share * load[e];
+    }
+  }
+
+  void report_step() {
+    row_.step = cursor_.step;
+    row_.tokens = cursor_.tokens;
+    row_.skipped = optimizer_.skipped();
+    row_.seconds = cursor_.seconds;
+    row_.tokens_per_second = double(session_tokens_) / session_seconds_;
+    for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
+      row_.health[layer] = router_health(row_.load[layer]);
+      const std::string warning = sentinel_.observe(int(layer), row_.health[layer]);
+      if (!warning.empty() && callbacks_.on_warning) callbacks_.on_warning(warning);
+    }
+    if (metrics_ && is_due(options_.log_every)) metrics_->write(metrics_row(row_));
+    if (callbacks_.on_step) callbacks_.on_step(row_);
+  }
+
+  void evaluate() {
+    EvaluationRow row{.step = cursor_.step, .tokens = cursor_.tokens, .seconds = cursor_.seconds};
+    row.train_loss =
+        cursor_.train_loss_sum / double(std::max<std::int64_t>(1, cursor_.train_loss_steps));
+    row.loss = moe::evaluate(model_, validation_).cross_entropy;
+    row.best = std::isfinite(row.loss) && (cursor_.best_step < 0 || row.loss < cursor_.best_loss);
+    cursor_.last_loss =
+        std::isfinite(row.loss) ? row.loss : std::numeric_limits<double>::infinity();
+    cursor_.last_train_loss = row.train_loss;
+    cursor_.train_loss_sum = 0;
+    cursor_.train_loss_steps = 0;
+    ++cursor_.evaluations_without_gain;
+    if (row.best) {
+      cursor_.best_step = cursor_.step;
+      cursor_.best_loss = row.loss;
+      cursor_.evaluations_without_gain = 0;
+    }
+    if (metrics_) metrics_->write(metrics_row(row));
+    if (row.best) save("best");
+    if (callbacks_.on_evaluation) callbacks_.on_evaluation(row);
+  }
+
+  void save(const std::string& name) {
+    if (!options_.out.empty()) save_checkpoint(model_, optimizer_, cursor_, folder(name), about_);
+  }
+
+  Model& model_;
+  Optimizer& optimizer_;
+  TrainerOptions options_;
+  TrainerCallbacks callbacks_;
+  Json about_;
+  RandomWindows windows_;
+  DisjointWindows validation_;
+  RouterSentinel sentinel_;
+  std::optional<MetricsWriter> metrics_;
+  Cursor cursor_;
+  StepRow row_;
+  double session_seconds_ = 0;
+  std::int64_t session_tokens_ = 0;
+  bool resumed_ = false;
+};
+
+}  // namespace moe

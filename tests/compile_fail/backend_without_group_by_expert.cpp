@@ -1,0 +1,11 @@
+// Refused: the data member hides the verb, so that the backend cannot route tokens.
+#include <moe/backend.hpp>
+#include <moe/backend/reference.hpp>
+
+struct NoSort : moe::Reference<double> {
+  int group_by_expert;
+};
+
+static_assert(moe::Backend<NoSort>);
+
+int main() {}

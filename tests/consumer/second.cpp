@@ -1,0 +1,10 @@
+#include <moe/moe.hpp>
+
+int refused_in_second();
+int refused_in_second() {
+  try {
+    throw moe::Error("moe: said in the second file");
+  } catch (const moe::Error&) {
+    return 1;
+  }
+}

@@ -1,0 +1,155 @@
+#include <moe/data/corpus.hpp>
+
+#include "catch.hpp"
+#include "io/scratch.hpp"
+
+using moe::test::has;
+using moe::test::is_sentence;
+using moe::test::message_of;
+using moe::test::ScratchFolder;
+
+namespace {
+
+/// Sets an environment variable, or unsets it when `value` is null, until the end of the scope.
+class Environment {
+ public:
+  Environment(const char* name, const char* value) : name_(name) {
+    const char* before = std::getenv(name);
+    if ((was_set_ = before != nullptr)) before_ = before;
+    set(value);
+  }
+  Environment(const Environment&) = delete;
+  ~Environment() { set(was_set_ ? before_.c_str() : nullptr); }
+
+ private:
+  void set(const char* value) { value == nullptr ? ::unsetenv(name_) : ::setenv(name_, value, 1); }
+  const char* name_;
+  std::string before_;
+  bool was_set_;
+};
+
+const std::string content = "A known text.\n";
+const moe::KnownText known = {"known.txt", "https://example.invalid/known.txt",
+                              moe::sha256(content)};
+
+/// A world of its own: no data folder, an empty cache, and a PATH with only `tools/`.
+struct World {
+  ScratchFolder folder;
+  Environment data{"MOE_DATA_DIR", nullptr};
+  Environment forbid{"MOE_NO_DOWNLOAD", nullptr};
+  Environment cache{"XDG_CACHE_HOME", (folder / "cache").c_str()};
+  Environment path{"PATH", (folder / "tools").c_str()};
+
+  /// Puts a program on PATH; its last two arguments are the file to write and the address (curl).
+  void tool(const std::string& name, const std::string& script) {
+    moe::make_folders(folder / "tools");
+    moe::write_file(folder / ("tools/" + name), "#!/bin/sh\n" + script + "\n");
+    ::chmod((folder / ("tools/" + name)).c_str(), 0755);
+  }
+  std::string cached() const { return folder / "cache/moe/known.txt"; }
+  moe::Corpus find(std::string_view given = {}, int seconds = 5) const {
+    return moe::find_text(known, given, seconds);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("find_text: a given path is used, and its failure is never covered up", "[error]") {
+  const World world;
+  moe::write_file(world.folder / "mine.txt", "My text.");
+  CHECK(world.find(world.folder / "mine.txt").text == "My text.");
+  CHECK(has(world.find(world.folder / "mine.txt").source, "mine.txt"));
+  const std::string message = message_of([&] { world.find(world.folder / "none.txt"); });
+  CHECK(is_sentence(message));
+  CHECK(has(message, "none.txt': No such file or directory"));
+}
+
+TEST_CASE("find_text: MOE_DATA_DIR comes before the cache", "[io]") {
+  const World world;
+  moe::make_folders(world.folder / "cache/moe");
+  moe::write_file(world.cached(), content);
+  const Environment data("MOE_DATA_DIR", world.folder.path().c_str());
+  CHECK(has(world.find().source, "cached"));  // MOE_DATA_DIR has no such file
+  moe::write_file(world.folder / "known.txt", "Other.");
+  CHECK(world.find().text == "Other.");
+  CHECK(has(world.find().source, "MOE_DATA_DIR"));
+  moe::write_file(world.folder / "known.txt", "");
+  CHECK(has(message_of([&] { world.find(); }), "it is empty"));
+}
+
+TEST_CASE("find_text: the cache counts only with the right SHA-256", "[io]") {
+  const World world;
+  const Environment forbid("MOE_NO_DOWNLOAD", "1");
+  moe::make_folders(world.folder / "cache/moe");
+  moe::write_file(world.cached(), content);
+  CHECK(world.find().text == content);
+  CHECK(has(world.find().source, "(cached, SHA-256 verified)"));
+  moe::write_file(world.cached(), content + "x");
+  CHECK(has(world.find().source, "generated verse"));
+  CHECK(has(world.find().source, "MOE_NO_DOWNLOAD forbids"));
+  const Environment cache("XDG_CACHE_HOME", nullptr);
+  const Environment home("HOME", world.folder.path().c_str());
+  moe::make_folders(world.folder / ".cache/moe");
+  moe::write_file(world.folder / ".cache/moe/known.txt", content);
+  CHECK(has(world.find().source, "/.cache/moe/known.txt (cached"));
+}
+
+TEST_CASE("find_text: a download is verified and kept", "[io]") {
+  World world;
+  // What curl gets: ... --output FILE URL.
+  const std::string good =
+      "while [ \"$1\" != --output ]; do shift; done; printf 'A known text.\\n' > \"$2\"";
+  SECTION("with curl") {
+    world.tool("curl", good);
+  }
+  SECTION("with wget, when curl fails") {
+    world.tool("curl", "exit 22");
+    world.tool("wget",
+               "for a; do case $a in --output-document=*) f=${a#*=};; esac; done; "
+               "printf 'A known text.\\n' > \"$f\"");
+  }
+  const moe::Corpus corpus = world.find();
+  CHECK(corpus.text == content);
+  CHECK(has(corpus.source, "downloaded, SHA-256 verified"));
+  CHECK(moe::read_file(world.cached()) == content);
+  CHECK(std::distance(std::filesystem::directory_iterator(world.folder / "cache/moe"), {}) == 1);
+  world.tool("curl", "exit 22");
+  CHECK(has(world.find().source, "cached"));
+}
+
+TEST_CASE("find_text: what goes wrong with a download ends in generated verse that says so",
+          "[error]") {
+  World world;
+  SECTION("another text") {
+    world.tool("curl", "while [ \"$1\" != --output ]; do shift; done; echo 404 > \"$2\"");
+    CHECK(has(world.find().source, "has another SHA-256"));
+  }
+  SECTION("no tool") {
+    CHECK(has(world.find().source, "could not be downloaded"));
+  }
+  SECTION("a tool that never ends") {
+    world.tool("curl", "PATH=/usr/bin:/bin exec sleep 600");
+    CHECK(has(world.find({}, 1).source, "could not be downloaded"));
+  }
+  SECTION("no folder to keep it") {
+    moe::write_file(world.folder / "cache", "a file in the way");
+    CHECK(has(world.find().source, "Not a directory"));
+  }
+  SECTION("no home") {
+    const Environment cache("XDG_CACHE_HOME", nullptr), home("HOME", nullptr);
+    CHECK(has(world.find().source, "neither HOME nor XDG_CACHE_HOME is set"));
+  }
+  CHECK(!moe::detail::exists(world.cached()));
+  const moe::Corpus corpus = world.find({}, 1);
+  CHECK(has(corpus.source, "text: generated verse, because known.txt was not found and "));
+  CHECK(corpus.text == moe::generated_text(1'100'000, 1));
+}
+
+TEST_CASE("find_tiny_shakespeare: without a network it still has a text", "[io]") {
+  const World world;
+  const Environment forbid("MOE_NO_DOWNLOAD", "1");
+  const moe::Corpus corpus = moe::find_tiny_shakespeare();
+  CHECK(corpus.text.size() == 1'100'000);
+  CHECK(has(corpus.source, "tinyshakespeare.txt"));
+  CHECK(moe::tiny_shakespeare.sha256.size() == 64);
+}

@@ -1,0 +1,62 @@
+#include <moe/data/text.hpp>
+
+#include "catch.hpp"
+#include "io/scratch.hpp"
+
+using moe::test::has;
+using moe::test::is_sentence;
+using moe::test::message_of;
+using moe::test::ScratchFolder;
+
+TEST_CASE("load_text: text comes back, anything else is an error that says why", "[error]") {
+  const ScratchFolder folder;
+  const auto load = [&](const std::string& bytes) {
+    moe::write_file(folder / "a.txt", bytes);
+    return message_of([&] { moe::load_text(folder / "a.txt"); });
+  };
+  CHECK(load("caf\xC3\xA9\n").empty());
+  CHECK(moe::load_text(folder / "a.txt") == "caf\xC3\xA9\n");
+  CHECK(load("") == "moe: cannot use '" + (folder / "a.txt") +
+                        "' as text: it is empty; give a plain text file in UTF-8");
+  CHECK(has(load(std::string("ab\0c", 4)), "byte 2 is NUL"));
+  CHECK(has(load("abc\xFF"), "byte 3 is not UTF-8"));
+  const std::string missing = message_of([&] { moe::load_text(folder / "none.txt"); });
+  CHECK(is_sentence(missing));
+  CHECK(has(missing, "none.txt': No such file or directory"));
+  CHECK(has(message_of([&] { moe::load_text(folder.path()); }), "Is a directory"));
+}
+
+TEST_CASE("split: train is the first floor(0.9 n) bytes, validation the rest", "[identity]") {
+  for (const std::size_t n : {10u, 11u, 19u, 100u, 12345u, 1115394u}) {
+    const std::string text(n, 'x');
+    const moe::Split part = moe::split(text);
+    CHECK(part.train.size() == n * 9 / 10);
+    CHECK(part.train.size() + part.validation.size() == n);
+    CHECK(part.train.data() == text.data());
+    CHECK(part.validation.data() == text.data() + part.train.size());
+  }
+  CHECK(moe::split("abcd", 0.5).validation == "cd");
+  CHECK(moe::split("abcd", 0.25).train == "abc");
+}
+
+TEST_CASE("split: a character is never cut", "[edge]") {
+  std::string text;
+  for (int i = 0; i < 10; ++i) text += "\xE2\x82\xAC";  // 30 bytes
+  for (int i = 1; i < 28; ++i) {
+    const moe::Split part = moe::split(text, 1 - (i + 2) / 30.0);
+    CHECK(part.train.size() % 3 == 0);
+    CHECK(std::string(part.train) + std::string(part.validation) == text);
+  }
+}
+
+TEST_CASE("split: a part without text and a wrong fraction are errors", "[error]") {
+  for (const double fraction : {0.0, 1.0, -0.1, 1.5, std::nan("")}) {
+    const std::string message = message_of([&] { moe::split("some text", fraction); });
+    CHECK(is_sentence(message));
+    CHECK(has(message, "fraction"));
+  }
+  for (const std::string_view text : {"", "a"}) {
+    CHECK(has(message_of([&] { moe::split(text); }), "one part would be empty"));
+  }
+  CHECK(message_of([] { moe::split("ab"); }).empty());
+}

@@ -1,0 +1,11 @@
+// The main function of every test program, for Catch2 2 (Debian 12) and 3.
+#if __has_include(<catch2/catch_session.hpp>)
+#include <catch2/catch_session.hpp>
+#else
+#define CATCH_CONFIG_RUNNER
+#include <catch2/catch.hpp>
+#endif
+
+int main(int argc, char** argv) {
+  return Catch::Session().run(argc, argv);
+}

@@ -1,0 +1,167 @@
+#include <moe/backend/reference.hpp>
+#include <moe/parameters.hpp>
+#include <moe/transformer.hpp>
+
+#include "catch.hpp"
+
+namespace {
+
+using namespace moe;
+
+template <ModelConfig config>
+ParameterCount count() {
+  return parameter_count<Transformer<config, Reference<double>>>();
+}
+constexpr ModelConfig with(ModelConfig config, auto change) {
+  change(config);
+  return config;
+}
+
+// Blueberry / llm-moe: plain experts of the dense width, tied embedding, no biases.
+constexpr ModelConfig llm_dense{.vocab = 49152,
+                                .dim = 384,
+                                .layers = 6,
+                                .heads = 8,
+                                .hidden = 1536,
+                                .context = 512,
+                                .scale_embedding = true,
+                                .position = Position::rope_interleaved,
+                                .activation = Activation::silu};
+constexpr ModelConfig llm_alternate = with(llm_dense, [](ModelConfig& c) {
+  c.moe = {.experts = 8, .every = 2, .offset = 1};
+});
+constexpr ModelConfig blueberry =
+    with(llm_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
+
+TEST_CASE("Parameters: llm-moe, dense and with experts in every second layer", "[counts]") {
+  CHECK(count<llm_dense>().total == 29'496'192);
+  CHECK(count<llm_dense>().active == 29'496'192);
+  CHECK(count<llm_dense>().embedding == 18'874'368);
+  CHECK(count<llm_alternate>().total == 54'278'016);
+  CHECK(count<llm_alternate>().active == 33'044'352);
+}
+
+TEST_CASE("Parameters: blueberry-llm, experts in every layer", "[counts]") {
+  CHECK(count<blueberry>().total == 79'059'840);
+  CHECK(count<blueberry>().active == 36'592'512);
+}
+
+constexpr ModelConfig shakespeare_moe{.vocab = 65,
+                                      .dim = 384,
+                                      .layers = 4,
+                                      .heads = 6,
+                                      .context = 256,
+                                      .bias = true,
+                                      .norm = Norm::layer,
+                                      .position = Position::learned,
+                                      .activation = Activation::gelu,
+                                      .moe = {.experts = 8, .hidden = 768}};
+constexpr ModelConfig shakespeare_quick = with(shakespeare_moe, [](ModelConfig& c) {
+  c.dim = 256;
+  c.layers = 2;
+  c.heads = 4;
+  c.context = 128;
+  c.moe.experts = 4;
+  c.moe.hidden = 512;
+});
+
+TEST_CASE("Parameters: the Tiny-Shakespeare mixture", "[counts]") {
+  CHECK(count<shakespeare_moe>().total == 21'419'168);
+  CHECK(count<shakespeare_moe>().active == 7'235'744);
+  CHECK(count<shakespeare_quick>().total == 2'683'656);
+}
+
+// Dense to mixture: no positions are learned, and the router's bias goes with the other biases.
+constexpr ModelConfig grown_dense{.vocab = 50257,
+                                  .dim = 832,
+                                  .layers = 7,
+                                  .heads = 8,
+                                  .hidden = 3328,
+                                  .context = 256,
+                                  .bias = true,
+                                  .norm = Norm::layer,
+                                  .position = Position::rope_half,
+                                  .activation = Activation::gelu};
+constexpr ModelConfig grown =
+    with(grown_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
+constexpr ModelConfig grown_small = with(grown_dense, [](ModelConfig& c) {
+  c.dim = 256;
+  c.layers = 4;
+  c.hidden = 1024;
+});
+
+TEST_CASE("Parameters: dense to mixture, with LayerNorm, GELU and biases", "[counts]") {
+  CHECK(count<grown_dense>().total == 100'038'016);
+  CHECK(count<grown>().total == 371'640'312);
+  CHECK(count<grown>().active == 138'878'328);
+  CHECK(count<grown_small>().total == 16'025'344);
+}
+
+TEST_CASE("Parameters: learned positions are counted", "[counts]") {
+  constexpr ModelConfig learned =
+      with(grown_dense, [](ModelConfig& c) { c.position = Position::learned; });
+  CHECK(count<learned>().total == 100'038'016 + 212'992);
+}
+
+constexpr ModelConfig swiglu_dense{.vocab = 50257,
+                                   .dim = 832,
+                                   .layers = 7,
+                                   .heads = 8,
+                                   .hidden = 3328,
+                                   .context = 256};
+constexpr ModelConfig swiglu = with(swiglu_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
+
+// The published model has a bias in its seven routers of eight experts and nowhere else; here a
+// router has a bias when everything has.
+TEST_CASE("Parameters: dense to mixture, with RMSNorm, RoPE and SwiGLU", "[counts]") {
+  CHECK(count<swiglu_dense>().total == 119'355'392);
+  CHECK(count<swiglu>().total == 526'429'752 - 7 * 8);
+  CHECK(count<swiglu>().active == 177'548'856 - 7 * 8);
+}
+
+constexpr ModelConfig nano_gpt{.vocab = 65,
+                               .dim = 384,
+                               .layers = 6,
+                               .heads = 6,
+                               .context = 256,
+                               .norm = Norm::layer,
+                               .position = Position::learned,
+                               .activation = Activation::gelu};
+constexpr ModelConfig nano_gpt_cpu = with(nano_gpt, [](ModelConfig& c) {
+  c.dim = 128;
+  c.layers = 4;
+  c.heads = 4;
+  c.context = 64;
+});
+
+TEST_CASE("Parameters: nanoGPT's character models", "[counts]") {
+  CHECK(count<nano_gpt>().total == 10'745'088);
+  CHECK(count<nano_gpt>().active == 10'745'088);
+  CHECK(count<nano_gpt_cpu>().total == 804'096);
+}
+
+constexpr ModelConfig separate{.vocab = 100,
+                               .dim = 8,
+                               .layers = 1,
+                               .heads = 2,
+                               .hidden = 3,
+                               .context = 4,
+                               .tied = false,
+                               .moe = {.experts = 4, .top_k = 1, .shared_experts = 2}};
+
+TEST_CASE("Parameters: a separate head is active, the embedding beside it is not", "[counts]") {
+  const std::size_t rest = 4 * 64 + 2 * 8 + 4 * 8 + 8;  // attention, norms, router, final norm
+  const std::size_t expert = 3 * 8 * 3, shared = 2 * expert;
+  CHECK(count<separate>().total == 800 + 800 + rest + shared + 4 * expert);
+  CHECK(count<separate>().active == 800 + rest + shared + expert);
+  CHECK(count<separate>().embedding == 800);
+}
+
+TEST_CASE("Parameters: the bias that balances the load is no parameter", "[counts]") {
+  constexpr ModelConfig balanced =
+      with(separate, [](ModelConfig& c) { c.moe.balance_bias = true; });
+  CHECK(count<balanced>().total == count<separate>().total);
+  CHECK(count<balanced>().active == count<separate>().active);
+}
+
+}  // namespace

@@ -1,0 +1,39 @@
+"""Compiles every header, example and benchmark with clang++, warnings as errors, to no output.
+
+usage: check_clang.py PROJECT_DIR [COMPILER_FLAG...]     exits with 77 without clang++
+"""
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+FLAGS = ["-std=c++20", "-fsyntax-only", "-march=native", "-Wall", "-Wextra", "-Wpedantic",
+         "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror"]
+
+
+def main(root, *flags):
+    clang = shutil.which("clang++")
+    if not clang:
+        print("SKIPPED: clang++ is not installed")
+        return 77
+    include = root / "include"
+    headers = sorted(include.rglob("*.hpp"))
+    programs = sorted((root / "examples").rglob("*.cpp"))
+    with tempfile.TemporaryDirectory() as folder:
+        every_header = pathlib.Path(folder, "every_header.cpp")
+        every_header.write_text("".join(f"#include <{header.relative_to(include).as_posix()}>\n"
+                                        for header in headers))
+        failed = 0
+        for source in [every_header] + programs:
+            done = subprocess.run([clang, *FLAGS, f"-I{include}", *flags, str(source)])
+            print(f"{'ok' if done.returncode == 0 else 'FAILED'}: {source.name}", flush=True)
+            failed += done.returncode != 0
+    print(f"{len(headers)} headers, {len(programs)} programs, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    sys.exit(main(pathlib.Path(sys.argv[1]), *sys.argv[2:]))
