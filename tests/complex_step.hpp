@@ -12,6 +12,7 @@ struct Complex {
 
   constexpr Complex() = default;
   constexpr Complex(double real, double imaginary = 0) : re(real), im(imaginary) {}
+  explicit constexpr operator double() const { return re; }
 
   friend constexpr Complex operator+(Complex a, Complex b) { return {a.re + b.re, a.im + b.im}; }
   friend constexpr Complex operator-(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }

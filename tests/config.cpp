@@ -1,5 +1,4 @@
 #include <moe/config.hpp>
-
 #include <string>
 
 #include "catch.hpp"

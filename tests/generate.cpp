@@ -112,7 +112,8 @@ bool pieces_give_the_same_logits() {
     generator.clear();
     for (int at = 0; at < context;) {
       const int n = std::min(piece, context - at);
-      const auto got = copy_of(generator.feed(std::span(tokens).subspan(at, n)));
+      const auto got =
+          copy_of(generator.feed(std::span(tokens).subspan(std::size_t(at), std::size_t(n))));
       at += n;
       same = same && generator.length() == at &&
              std::equal(got.begin(), got.end(), all.begin() + (at - 1) * vocab);

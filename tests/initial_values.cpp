@@ -1,6 +1,5 @@
-#include <moe/initial_values.hpp>
-
 #include <algorithm>
+#include <moe/initial_values.hpp>
 
 #include "catch.hpp"
 #include "gradient.hpp"

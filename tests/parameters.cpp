@@ -27,11 +27,9 @@ constexpr ModelConfig llm_dense{.vocab = 49152,
                                 .scale_embedding = true,
                                 .position = Position::rope_interleaved,
                                 .activation = Activation::silu};
-constexpr ModelConfig llm_alternate = with(llm_dense, [](ModelConfig& c) {
-  c.moe = {.experts = 8, .every = 2, .offset = 1};
-});
-constexpr ModelConfig blueberry =
-    with(llm_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
+constexpr ModelConfig llm_alternate =
+    with(llm_dense, [](ModelConfig& c) { c.moe = {.experts = 8, .every = 2, .offset = 1}; });
+constexpr ModelConfig blueberry = with(llm_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
 
 TEST_CASE("Parameters: llm-moe, dense and with experts in every second layer", "[counts]") {
   CHECK(count<llm_dense>().total == 29'496'192);
@@ -82,8 +80,7 @@ constexpr ModelConfig grown_dense{.vocab = 50257,
                                   .norm = Norm::layer,
                                   .position = Position::rope_half,
                                   .activation = Activation::gelu};
-constexpr ModelConfig grown =
-    with(grown_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
+constexpr ModelConfig grown = with(grown_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
 constexpr ModelConfig grown_small = with(grown_dense, [](ModelConfig& c) {
   c.dim = 256;
   c.layers = 4;
@@ -103,12 +100,8 @@ TEST_CASE("Parameters: learned positions are counted", "[counts]") {
   CHECK(count<learned>().total == 100'038'016 + 212'992);
 }
 
-constexpr ModelConfig swiglu_dense{.vocab = 50257,
-                                   .dim = 832,
-                                   .layers = 7,
-                                   .heads = 8,
-                                   .hidden = 3328,
-                                   .context = 256};
+constexpr ModelConfig swiglu_dense{
+    .vocab = 50257, .dim = 832, .layers = 7, .heads = 8, .hidden = 3328, .context = 256};
 constexpr ModelConfig swiglu = with(swiglu_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
 
 // The published model has a bias in its seven routers of eight experts and nowhere else; here a

@@ -1,7 +1,6 @@
-#include <moe/random.hpp>
-
 #include <cmath>
 #include <cstdint>
+#include <moe/random.hpp>
 #include <vector>
 
 #include "catch.hpp"
@@ -69,7 +68,8 @@ TEST_CASE("normal: seed, stream and index each change the number", "[edge]") {
   CHECK(x != normal(1, 2, 4));
 }
 
-TEST_CASE("Dropout: drops its rate and scales what it keeps, so that the mean stays", "[statistics]") {
+TEST_CASE("Dropout: drops its rate and scales what it keeps, so that the mean stays",
+          "[statistics]") {
   const int n = 100000;
   for (const double rate : {0.1, 0.5, 0.9}) {
     const Dropout dropout{rate, 4, stream(7, 2, Site::ffn_output_dropout)};

@@ -1,12 +1,11 @@
-#include <moe/reflect.hpp>
-
 #include <cstdint>
+#include <moe/reflect.hpp>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
 
-namespace {
+namespace reflect_test {
 
 using namespace moe;
 
@@ -138,10 +137,10 @@ struct MixedModel {
 };
 
 TEST_CASE("PerLayer: mixed layers are walked and named by their number in the model", "[reflect]") {
-  CHECK(names<MixedModel>() ==
-        std::vector<std::string>{"blocks.0.up", "blocks.0.bias", "blocks.1.router", "blocks.2.up",
-                                 "blocks.2.bias", "blocks.3.router", "blocks.4.up",
-                                 "blocks.4.bias", "norm"});
+  CHECK(names<MixedModel>() == std::vector<std::string>{"blocks.0.up", "blocks.0.bias",
+                                                        "blocks.1.router", "blocks.2.up",
+                                                        "blocks.2.bias", "blocks.3.router",
+                                                        "blocks.4.up", "blocks.4.bias", "norm"});
   MixedModel model{};
   std::vector<std::byte> memory(bytes<MixedModel>());
   bind(model, memory.data());
@@ -169,10 +168,10 @@ TEST_CASE("Role: what decays and what Muon is for", "[reflect]") {
   for (const Role role : {Role::embedding, Role::position, Role::head, Role::router, Role::gain,
                           Role::bias, Role::selection_bias})
     CHECK(!is_hidden(role));
-  for (const Role role : {Role::hidden, Role::residual, Role::embedding, Role::position, Role::head,
-                          Role::router})
+  for (const Role role :
+       {Role::hidden, Role::residual, Role::embedding, Role::position, Role::head, Role::router})
     CHECK(decays(role));
   for (const Role role : {Role::gain, Role::bias, Role::selection_bias}) CHECK(!decays(role));
 }
 
-}  // namespace
+}  // namespace reflect_test

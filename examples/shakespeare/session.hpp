@@ -133,11 +133,11 @@ class Session {
 
     Model model(backend, model_options(s));
     Optimizer optimizer(model, optimizer_options);
-    moe::Progress progress({.steps = s.steps,
-                            .flops_per_token = plan.flops.training(),
-                            .peak_gflops = request.progress ? moe::fma_peak_gflops(backend) : 0,
-                            .top_k = C.moe.top_k,
-                            .enabled = request.progress});
+    moe::Progress progress(
+        {.steps = s.steps,
+         .flops_per_token = plan.flops.training(),
+         .peak_gflops = request.progress ? moe::fma_peak_gflops(backend, 0.3) : 0,
+         .enabled = request.progress});
     moe::Json about;
     about["settings"] = moe::to_json(s);
     about["vocabulary"] = data.vocabulary.to_json();
@@ -187,7 +187,8 @@ class Session {
     moe::Json summary;
     summary["preset"] = request.settings.preset;
     summary["data"] = data.corpus.source;
-    for (const auto& [name, value] : trainer.summary().members("summary")) summary[name] = value;
+    const moe::Json known = trainer.summary();
+    for (const auto& [name, value] : known.members("summary")) summary[name] = value;
     moe::write_file(trainer.folder("summary.json"), summary.dump(2) + "\n");
     const moe::Cursor& c = trainer.cursor();
     std::printf("step %lld: validation %.4f nats; best %.4f at step %lld; %.0f s of training\n",

@@ -14,7 +14,7 @@ namespace moe {
 /// Source: Xiong et al. 2020, arXiv:2002.04745.  Test: tests/block.cpp.
 ///
 ///     using Layer3 = moe::Block<config, /*Mixture=*/config.is_moe(3), moe::Cpu<float>>;
-template <ModelConfig C, bool Mixture, Backend B>
+template <ModelConfig C, bool Mixture, class B>
 struct Block {
   using T = Scalar<B>;
   static constexpr int in = C.dim, out = C.dim;

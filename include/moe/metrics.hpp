@@ -101,16 +101,17 @@ class RouterSentinel {
   std::string observe(int layer, const RouterHealth& health) {
     if (std::size_t(layer) >= bad_.size()) bad_.resize(std::size_t(layer) + 1);
     int& bad = bad_[std::size_t(layer)];
-    if (!is_collapsed(health)) {
-      bad = 0;
-    } else if (bad <= rows_ && ++bad == rows_) {
-      ++bad;  // said once
-      return "the router of MoE layer " + std::to_string(layer) + " has collapsed: for " +
-             std::to_string(rows_) + " steps it used " + rounded(health.effective_experts) +
-             " of " + std::to_string(experts_) + " experts (largest share " +
-             rounded((health.max_violation + 1)) + " times the fair one); raise balance_weight";
-    }
-    return "";
+    bad = is_collapsed(health) ? bad + 1 : 0;
+    if (bad != rows_) return "";
+    return "the router of MoE layer " + std::to_string(layer) + " has collapsed: for " +
+           std::to_string(rows_) + " steps it used " + rounded(health.effective_experts) + " of " +
+           std::to_string(experts_) + " experts (largest share " +
+           rounded(health.max_violation + 1) + " times the fair one); raise balance_weight";
+  }
+
+  /// Layers that have been in this state for long enough.
+  int collapsed() const {
+    return int(std::count_if(bad_.begin(), bad_.end(), [&](int bad) { return bad >= rows_; }));
   }
 
  private:

@@ -27,6 +27,7 @@ struct Loss {
 /// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
 /// It owns five arenas and allocates nothing after construction. The gradients are added up until
 /// zero_grads(); an optimiser does that after its update.
+/// BlockTemplate is the user's own block where moe::Block is not wanted (examples/custom_layer.cpp).
 /// Errors: more tokens than options.max_tokens, or backward before forward, end the program; a token
 /// outside the vocabulary throws moe::Error.  Test: tests/transformer.cpp, tests/fixtures.cpp.
 ///
@@ -36,7 +37,8 @@ struct Loss {
 ///     moe::Transformer<config, moe::Cpu<float>> model{backend, {.max_tokens = 64 * 32}};
 ///     model.forward(batch);
 ///     model.backward();
-template <ModelConfig C, Backend B>
+template <ModelConfig C, Backend B,
+          template <ModelConfig, bool, class> class BlockTemplate = Block>
 class Transformer {
   static_assert(check<C>());
 
@@ -50,7 +52,7 @@ class Transformer {
   using Norm = NormOf<C.norm, C.dim, B, C.bias>;
   using Head = CrossEntropy<C.vocab, C.dim, B>;
   template <bool Mixture>
-  using BlockOf = Block<C, Mixture, B>;
+  using BlockOf = BlockTemplate<C, Mixture, B>;
 
   struct HeadParams {
     Param<T, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;

@@ -41,6 +41,9 @@ TEST_CASE("Cpu: exp, log, tanh, erf and sqrt of a lane are accurate", "[accuracy
     const double most = sizeof(T) == 4 ? 3 : 2, far = sizeof(T) == 4 ? 85 : 690;
     CHECK(last_places<T>([](auto x) { return exp(x); }, Exact{std::exp}, -far, far) < most);
     CHECK(last_places<T>([](auto x) { return exp(x); }, Exact{std::exp}, -1, 1) < most);
+    const auto fast = [](auto x) { return detail::fast_exp<T>(x); };
+    CHECK(last_places<T>(fast, Exact{std::exp}, -far, far) < most);
+    CHECK(last_places<T>(fast, Exact{std::exp}, -1, 1) < most);
     CHECK(last_places<T>([](auto x) { return log(x); }, Exact{std::log}, 1e-6, 20) < most);
     CHECK(last_places<T>([](auto x) { return tanh(x); }, Exact{std::tanh}, -9, 9) < most);
     CHECK(last_places<T>([](auto x) { return sqrt(x); }, Exact{std::sqrt}, 0, 9) <= 0.5);
@@ -84,6 +87,37 @@ TEST_CASE("Cpu: a group covers a row of any length exactly once", "[lanes]") {
       CHECK(group.max(n, [&](auto i) { return load(row.data, i); }) == T(-1));
       row(n / 2) = T(3);
       CHECK(group.max(n, [&](auto i) { return load(row.data, i); }) == T(3));
+    }
+  });
+}
+
+TEST_CASE("Cpu: exp of a lane keeps NaN and is 0 far below", "[edge]") {
+  for_float_and_double([]<class T>(T) {
+    const T infinity = std::numeric_limits<T>::infinity();
+    T value[detail::batch_width<T>];
+    for (const T x : {T(-1e30), -infinity, T(-2000)}) {
+      detail::fast_exp<T>(Pack<T>(x)).store_unaligned(value);
+      CHECK(value[0] == T(0));
+    }
+    detail::fast_exp<T>(Pack<T>(std::numeric_limits<T>::quiet_NaN())).store_unaligned(value);
+    CHECK(std::isnan(value[0]));
+    detail::fast_exp<T>(Pack<T>(T(0))).store_unaligned(value);
+    CHECK(value[0] == T(1));
+  });
+}
+
+TEST_CASE("Cpu: dropout factors of a lane are those of its elements", "[dropout]") {
+  for_float_and_double([]<class T>(T) {
+    constexpr int width = detail::batch_width<T>;
+    for (const double rate : {0.0, 0.1, 0.5, 0.999}) {
+      const Dropout d{rate, 5, stream(7, 3, Site::expert_dropout)};
+      for (const std::uint64_t first :
+           {std::uint64_t(0), std::uint64_t(8), std::uint64_t(13), (std::uint64_t(1) << 35) + 5}) {
+        T value[width];
+        dropout_factors(Lane<Pack<T>>{3}, d, first).store_unaligned(value);
+        for (int l = 0; l < width; ++l)
+          CHECK(value[l] == T(d.factor(first + 3 + std::uint64_t(l))));
+      }
     }
   });
 }

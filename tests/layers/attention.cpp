@@ -9,7 +9,8 @@ using namespace moe;
 
 using B = Reference<double>;
 using Half = Attention<4, 2, 8, 6, B>;
-using Interleaved = Attention<4, 2, 8, 6, B, AttentionTraits{Position::rope_interleaved, true, true}>;
+using Interleaved =
+    Attention<4, 2, 8, 6, B, AttentionTraits{Position::rope_interleaved, true, true}>;
 using Bare = Attention<2, 2, 6, 6, B, AttentionTraits{Position::none}>;
 
 constexpr test::Setup two_sequences{.n = 10, .length = 5};
@@ -84,7 +85,8 @@ std::vector<double> by_hand(const std::vector<double>& theta, const std::vector<
         total += weight[s] = std::exp(score / std::sqrt(3.0));
       }
       for (std::size_t d = h * head; d < (h + 1) * head; ++d)
-        for (std::size_t s = 0; s <= t; ++s) mixed[t * dim + d] += weight[s] / total * times(2, s, d);
+        for (std::size_t s = 0; s <= t; ++s)
+          mixed[t * dim + d] += weight[s] / total * times(2, s, d);
     }
   for (std::size_t t = 0; t < n; ++t)
     for (std::size_t i = 0; i < dim; ++i)
@@ -157,7 +159,8 @@ std::vector<double> in_pieces(const std::vector<int>& pieces, int room) {
   return y;
 }
 
-TEST_CASE("Attention: with stored keys and values it gives the same, token by token", "[identity]") {
+TEST_CASE("Attention: with stored keys and values it gives the same, token by token",
+          "[identity]") {
   B be;
   const auto half = prepared<Half>(be, test::some_rows(10, 8)).forward();
   const auto interleaved = prepared<Interleaved>(be, test::some_rows(10, 8)).forward();

@@ -14,7 +14,8 @@ using Grouped = Attention<4, 2, 8, 5, B, AttentionTraits{Position::rope_interlea
 template <class B>
 using OneKey = Attention<3, 1, 6, 5, B, AttentionTraits{Position::rope_half, true, true}>;
 template <class B>
-using GroupedNorms = Attention<4, 2, 8, 5, B, AttentionTraits{Position::rope_interleaved, false, true}>;
+using GroupedNorms =
+    Attention<4, 2, 8, 5, B, AttentionTraits{Position::rope_interleaved, false, true}>;
 template <class B>
 using Learned = Attention<2, 1, 6, 5, B, AttentionTraits{Position::learned, true}>;
 template <class B>
@@ -36,8 +37,9 @@ TEST_CASE("Attention: backward equals the complex-step derivative for sequences 
   CHECK(test::gradient_error<Plain>({.n = 5, .length = 5}) < 1e-12);
 }
 
-TEST_CASE("Attention: backward equals the complex-step derivative with dropout on the probabilities",
-          "[gradient]") {
+TEST_CASE(
+    "Attention: backward equals the complex-step derivative with dropout on the probabilities",
+    "[gradient]") {
   test::Setup setup;
   setup.options.dropout.attention = 0.4;
   CHECK(test::gradient_error<Plain>(setup) < 1e-12);

@@ -10,7 +10,8 @@ using namespace moe;
 template <class B>
 using Half = Attention<4, 2, 40, 15, B>;
 template <class B>
-using Interleaved = Attention<3, 1, 42, 15, B, AttentionTraits{Position::rope_interleaved, true, true}>;
+using Interleaved =
+    Attention<3, 1, 42, 15, B, AttentionTraits{Position::rope_interleaved, true, true}>;
 template <class B>
 using Odd = Attention<2, 2, 38, 15, B, AttentionTraits{Position::learned, true, true}>;
 

@@ -21,7 +21,8 @@ std::vector<T> embedded(const std::vector<T>& weight) {
   return y;
 }
 
-/// Largest |complex step - backward| over the table, and what it gives for the token that is absent.
+/// Largest |complex step - backward| over the table, and what it gives for the token that is
+/// absent.
 template <bool Scaled>
 double token_error() {
   const auto weight = test::some_rows(vocab, dim), dy = test::some_rows(n, dim, 3);

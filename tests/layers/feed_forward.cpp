@@ -11,7 +11,9 @@ template <class Act>
 double value(double x) {
   return Act::at(x).value;
 }
-bool near(double a, double b) { return std::abs(a - b) < 1e-15 * (1 + std::abs(b)); }
+bool near(double a, double b) {
+  return std::abs(a - b) < 1e-15 * (1 + std::abs(b));
+}
 
 TEST_CASE("Activations: known values", "[external]") {
   CHECK(near(value<kernel::Gelu<double>>(1), 0.84134474606854294859));

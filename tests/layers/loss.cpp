@@ -20,8 +20,13 @@ struct Head {
 
   Head(const std::vector<double>& w, const std::vector<double>& input,
        const std::vector<std::int32_t>& t)
-      : cache(be, int(t.size())), scratch(be), weight(test::converted<T>(w)),
-        x(test::converted<T>(input)), dx(x.size()), dweight(weight.size()), targets(t),
+      : cache(be, int(t.size())),
+        scratch(be),
+        weight(test::converted<T>(w)),
+        x(test::converted<T>(input)),
+        dx(x.size()),
+        dweight(weight.size()),
+        targets(t),
         n(int(t.size())) {}
 
   T loss() {
@@ -31,8 +36,8 @@ struct Head {
     return sum / T(double(n));
   }
   void backward(double scale) {
-    L::backward(be, weight.data(), {x.data(), n}, targets.data(), cache.tree, scale,
-                {dx.data(), n}, dweight.data(), scratch.tree);
+    L::backward(be, weight.data(), {x.data(), n}, targets.data(), cache.tree, scale, {dx.data(), n},
+                dweight.data(), scratch.tree);
   }
 };
 
@@ -64,7 +69,8 @@ double head_error(int n, std::size_t step_w, std::size_t step_x) {
   return worst;
 }
 
-TEST_CASE("CrossEntropy: backward adds the complex-step derivative of the mean", "[gradient][adds]") {
+TEST_CASE("CrossEntropy: backward adds the complex-step derivative of the mean",
+          "[gradient][adds]") {
   CHECK(head_error<7, 5>(6, 1, 1) < 1e-14);
   CHECK(head_error<2, 1>(1, 1, 1) < 1e-14);
 }

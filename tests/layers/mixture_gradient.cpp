@@ -8,8 +8,8 @@ namespace {
 using namespace moe;
 
 template <class B>
-using Top1 = MoE<3, 1, 5, 3, B,
-                 MoeTraits{Activation::gelu, true, 0, Scoring::softmax, false, true}>;
+using Top1 =
+    MoE<3, 1, 5, 3, B, MoeTraits{Activation::gelu, true, 0, Scoring::softmax, false, true}>;
 template <class B>
 using Top2 = MoE<4, 2, 5, 3, B>;
 
@@ -37,6 +37,8 @@ TEST_CASE("MoE: backward equals the complex-step derivative under uniform routin
   CHECK(test::total_gradient_error<Top2>(setup) < 1e-12);
 }
 
-TEST_CASE("MoE: backward adds", "[adds]") { CHECK(test::adding_error<Top2>(everything()) < 1e-13); }
+TEST_CASE("MoE: backward adds", "[adds]") {
+  CHECK(test::adding_error<Top2>(everything()) < 1e-13);
+}
 
 }  // namespace

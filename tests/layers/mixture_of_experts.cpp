@@ -83,9 +83,8 @@ void check_dense_mixture() {
   B be;
   auto run = prepared<Of<experts, Traits>>(be);
   const auto y = run.forward();
-  const auto expected = weighted<Of<experts, Traits>, Traits>(be, run, [&](int t, int e) {
-    return run.cache.tree.router.probs.data[t * experts + e];
-  });
+  const auto expected = weighted<Of<experts, Traits>, Traits>(
+      be, run, [&](int t, int e) { return run.cache.tree.router.probs.data[t * experts + e]; });
   CHECK(test::largest_difference(y, expected) < 1e-13 * test::largest(expected));
 }
 
@@ -151,7 +150,8 @@ TEST_CASE("MoE: permuting the tokens permutes the outputs", "[identity]") {
 TEST_CASE("MoE: dispatch and combine with gates 1/k is the identity", "[identity]") {
   B be;
   const auto x = test::some_rows(n, dim);
-  const std::vector<int> expert{3, 1, 0, 1, 1, 2, 3, 0, 0, 1, 2, 3, 3, 1, 1, 0, 2, 0, 0, 1, 3, 2, 1, 2};
+  const std::vector<int> expert{3, 1, 0, 1, 1, 2, 3, 0, 0, 1, 2, 3,
+                                3, 1, 1, 0, 2, 0, 0, 1, 3, 2, 1, 2};
   std::vector<int> slot_of(2 * n), token_of(2 * n), offset(experts + 1);
   be.group_by_expert(n, experts, 2, expert.data(), slot_of.data(), token_of.data(), offset.data());
   std::vector<double> slots, y(x.size(), NAN), summed(x.size());
@@ -161,8 +161,8 @@ TEST_CASE("MoE: dispatch and combine with gates 1/k is the identity", "[identity
   be.rows(n, kernel::Combine<double>{
                  {slots.data(), dim}, {gates.data(), 2}, {slot_of.data(), 2}, {y.data(), dim}});
   CHECK(y == x);
-  be.rows(n, kernel::SumSlots<double>{{slots.data(), dim}, {slot_of.data(), 2},
-                                      {summed.data(), dim}});
+  be.rows(n,
+          kernel::SumSlots<double>{{slots.data(), dim}, {slot_of.data(), 2}, {summed.data(), dim}});
   for (std::size_t i = 0; i < x.size(); ++i) CHECK(summed[i] == 2 * x[i]);
 }
 
@@ -174,8 +174,7 @@ TEST_CASE("MoE: an expert without tokens has gradient zero", "[edge]") {
   std::fill_n(run.params.tree.router.bias.data, experts, 0.0);
   run.params.tree.router.bias.data[2] = 50;  // every token to expert 2
   run.forward();
-  for (int e = 0; e <= experts; ++e)
-    CHECK(run.cache.tree.router.offset[e] == (e > 2 ? n : 0));
+  for (int e = 0; e <= experts; ++e) CHECK(run.cache.tree.router.offset[e] == (e > 2 ? n : 0));
   run.backward(test::some_rows(n, dim, 3));
   for_each_leaf(
       [&](const auto& leaf) {

@@ -11,8 +11,8 @@ using namespace moe;
 template <class B>
 using Plain = MoE<8, 2, 37, 21, B>;
 template <class B>
-using Full = MoE<5, 3, 37, 19, B,
-                 MoeTraits{Activation::gelu, true, 2, Scoring::sigmoid, false, true}>;
+using Full =
+    MoE<5, 3, 37, 19, B, MoeTraits{Activation::gelu, true, 2, Scoring::sigmoid, false, true}>;
 template <class B>
 using Gates = test::GatesOf<11, 4, 37, B, RouterTraits{Scoring::softmax, false}>;
 

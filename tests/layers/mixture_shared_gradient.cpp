@@ -10,8 +10,8 @@ using namespace moe;
 template <class B>
 using All = MoE<3, 3, 5, 2, B, MoeTraits{Activation::geglu, true, 1, Scoring::sigmoid}>;
 template <class B>
-using Shared = MoE<4, 2, 5, 2, B,
-                   MoeTraits{Activation::swiglu, true, 2, Scoring::sigmoid, false, true}>;
+using Shared =
+    MoE<4, 2, 5, 2, B, MoeTraits{Activation::swiglu, true, 2, Scoring::sigmoid, false, true}>;
 
 test::Setup everything() {
   test::Setup setup = test::with_losses();
@@ -26,9 +26,10 @@ TEST_CASE("MoE: backward equals the complex-step derivative with shared experts"
   CHECK(test::total_gradient_error<Shared>({.n = 1, .length = 1}) < 1e-12);
 }
 
-TEST_CASE("MoE: backward equals the complex-step derivative with shared experts, losses, noise and "
-          "dropout",
-          "[gradient]") {
+TEST_CASE(
+    "MoE: backward equals the complex-step derivative with shared experts, losses, noise and "
+    "dropout",
+    "[gradient]") {
   CHECK(test::total_gradient_error<All>(everything()) < 1e-12);
   CHECK(test::total_gradient_error<Shared>(everything()) < 1e-12);
 }

@@ -1,12 +1,13 @@
 #pragma once
 #include <moe/backend/cpu.hpp>
 
+#include "../catch.hpp"
 #include "run.hpp"
 
 namespace moe::test {
 
-/// Largest difference between Cpu<T> and Reference<double> over y, dx and each leaf's gradient, each
-/// over the largest number of its kind. Both start from numbers that T can hold.
+/// Largest difference between Cpu<T> and Reference<double> over y, dx and each leaf's gradient,
+/// each over the largest number of its kind (or 0.1). Both start from numbers that T can hold.
 template <template <class> class LayerOf, class T>
 double parity_error(Setup setup, int threads = 2) {
   using Oracle = LayerOf<Reference<double>>;
@@ -15,7 +16,8 @@ double parity_error(Setup setup, int threads = 2) {
     return converted<double>(converted<T>(v));
   };
   auto theta = rounded(some_theta<Oracle>());
-  const auto x = rounded(some_rows(setup.n, Oracle::in)), dy = rounded(some_rows(setup.n, Oracle::out, 3));
+  const auto x = rounded(some_rows(setup.n, Oracle::in)),
+             dy = rounded(some_rows(setup.n, Oracle::out, 3));
   for (double& e : theta) e = double(T(e / std::sqrt(double(Oracle::in))));
   setup.options.norm_eps = 1.0 / 1024;  // a float's number too
   Reference<double> reference;
@@ -24,13 +26,13 @@ double parity_error(Setup setup, int threads = 2) {
   Run<Oracle> expected(reference, setup, theta, x);
   Run<Fast, Cpu<T>> got(cpu, setup, theta, x);
   double worst = largest_difference(got.forward(), expected.forward()) / largest(expected.y);
-  worst = std::max(worst, largest_difference(got.backward(dy), expected.backward(dy)) /
-                              largest(expected.dx));
+  worst = std::max(
+      worst, largest_difference(got.backward(dy), expected.backward(dy)) / largest(expected.dx));
   for_each_leaf(
       [&](const auto& a, const auto& b) {
         const std::vector<double> wanted(a.data, a.data + a.size);
         const std::vector<T> leaf(b.data, b.data + b.size);
-        const double size = std::max(largest(wanted), 1e-3);
+        const double size = std::max(largest(wanted), 0.1);
         worst = std::max(worst, largest_difference(leaf, wanted) / size);
       },
       expected.grad.tree, got.grad.tree);

@@ -82,8 +82,12 @@ void check_rotation() {
   }
 }
 
-TEST_CASE("Rope: pairs of halves", "[identity]") { check_rotation<Position::rope_half>(); }
-TEST_CASE("Rope: interleaved pairs", "[identity]") { check_rotation<Position::rope_interleaved>(); }
+TEST_CASE("Rope: pairs of halves", "[identity]") {
+  check_rotation<Position::rope_half>();
+}
+TEST_CASE("Rope: interleaved pairs", "[identity]") {
+  check_rotation<Position::rope_interleaved>();
+}
 
 TEST_CASE("Rope: other positions rotate nothing and take no memory", "[edge]") {
   const auto x = test::some_rows(6, cols);

@@ -68,7 +68,8 @@ TEST_CASE("Router: gates are the chosen probabilities, over their sum when renor
 }
 
 TEST_CASE("Router: huge logits neither overflow nor divide by zero", "[edge]") {
-  Fixed4<2, softmax_bias> router({1000, -1000, 999, 0}, {}, test::with_losses({.n = 8, .length = 4}));
+  Fixed4<2, softmax_bias> router({1000, -1000, 999, 0}, {},
+                                 test::with_losses({.n = 8, .length = 4}));
   CHECK(router.experts(0) == std::vector<int>{0, 2});
   CHECK(std::abs(router.gates(0)[1] - 1 / (1 + std::exp(1.0))) < 1e-15);
   router.run.backward(std::vector<double>(16, 1.0));

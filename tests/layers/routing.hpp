@@ -6,7 +6,7 @@
 namespace moe::test {
 
 /// A router as a layer: y are the gates.
-template <int Experts, int TopK, int Dim, class B, RouterTraits Traits = {}>
+template <int Experts, int TopK, int Dim, class B, RouterTraits Traits = RouterTraits{}>
 struct GatesOf {
   using T = Scalar<B>;
   using Route = Router<Experts, TopK, Dim, B, Traits>;
@@ -57,10 +57,10 @@ Scalar<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>
   for (std::size_t i = 0; i < y.size(); ++i) total = total + T(dy[i]) * y[i];
   const auto& router = router_of(run.cache.tree);
   const Options& o = *pass.options;
-  return total + T(pass.loss_scale / pass.moe_layers) *
-                     (T(o.balance_weight) * balance_loss(router) +
-                      T(o.z_weight) * router.mean_stats[0] -
-                      T(o.entropy_weight) * router.mean_stats[1]);
+  return total +
+         T(pass.loss_scale / pass.moe_layers) *
+             (T(o.balance_weight) * balance_loss(router) + T(o.z_weight) * router.mean_stats[0] -
+              T(o.entropy_weight) * router.mean_stats[1]);
 }
 
 /// Largest |complex step of the total loss - backward| as in gradient_error, but for the selection

@@ -26,8 +26,15 @@ struct Run {
 
   Run(B& backend, const Setup& s, const std::vector<double>& theta,
       const std::vector<double>& input)
-      : be(backend), setup(s), params(be), grad(be), cache(be, s.n), scratch(be, s.n),
-        x(converted<T>(input)), y(std::size_t(s.n) * L::out), dx(std::size_t(s.n) * L::in) {
+      : be(backend),
+        setup(s),
+        params(be),
+        grad(be),
+        cache(be, s.n),
+        scratch(be, s.n),
+        x(converted<T>(input)),
+        y(std::size_t(s.n) * L::out),
+        dx(std::size_t(s.n) * L::in) {
     set_leaves(params.tree, converted<T>(theta));
     poison(cache);
   }

@@ -35,7 +35,7 @@ struct HeadNormCache {
 ///
 ///     using Attn = moe::Attention<8, 4, 256, /*Context=*/128, moe::Cpu<float>>;
 ///     Attn::forward(backend, pass, params, x, y, cache, scratch);
-template <int Heads, int KvHeads, int Dim, int Context, Backend B, AttentionTraits Traits = {}>
+template <int Heads, int KvHeads, int Dim, int Context, Backend B, AttentionTraits Traits = AttentionTraits{}>
 struct Attention {
   using T = Scalar<B>;
   static constexpr int in = Dim, out = Dim;

@@ -35,7 +35,7 @@ struct FeedForwardTraits {
 ///
 ///     using Ffn = moe::FeedForward<256, 1024, moe::Cpu<float>>;
 ///     Ffn::forward(backend, pass, params, x, y, cache, scratch);
-template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = {}>
+template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = FeedForwardTraits{}>
 struct FeedForward {
   using T = Scalar<B>;
   static constexpr int in = Dim, out = Dim;

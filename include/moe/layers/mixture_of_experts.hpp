@@ -25,7 +25,7 @@ struct MoeTraits {
 ///
 ///     using Mixture = moe::MoE<8, 2, 256, 512, moe::Cpu<float>>;
 ///     Mixture::forward(backend, pass, params, x, y, cache, scratch);
-template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = {}>
+template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = MoeTraits{}>
 struct MoE {
   using T = Scalar<B>;
   static constexpr int in = Dim, out = Dim;

@@ -23,7 +23,7 @@ struct RouterTraits {
 ///
 ///     using R = moe::Router<8, 2, 256, moe::Cpu<float>>;
 ///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of ...
-template <int Experts, int TopK, int Dim, Backend B, RouterTraits Traits = {}>
+template <int Experts, int TopK, int Dim, Backend B, RouterTraits Traits = RouterTraits{}>
 struct Router {
   using T = Scalar<B>;
   static constexpr int in = Dim;

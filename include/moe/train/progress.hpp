@@ -21,7 +21,6 @@ class Progress {
   struct Options {
     std::int64_t steps = 0;
     double flops_per_token = 0, peak_gflops = 0;
-    int top_k = 0;
     bool enabled = true;
     std::FILE* to = stderr;
   };
@@ -110,9 +109,9 @@ class Progress {
     int dead = 0;
     for (const RouterHealth& health : row.health) dead += health.dead_experts;
     const int all = int(row.load.front().size());
-    const bool collapsed = RouterSentinel(all, o_.top_k).is_collapsed(*worst);
     return print("  experts %.1f/%d", worst->effective_experts, all) +
-           (dead > 0 ? print(", %d dead", dead) : "") + (collapsed ? ", COLLAPSED" : "");
+           (dead > 0 ? print(", %d dead", dead) : "") +
+           (row.collapsed > 0 ? print(", %d layers COLLAPSED", row.collapsed) : "");
   }
 
   void clear() {

@@ -16,6 +16,7 @@ struct StepRow {
   double tokens_per_second = 0;           // of training alone, since the start of the session
   std::vector<std::vector<double>> load;  // [MoE layer][expert], shares of the assignments
   std::vector<RouterHealth> health;       // [MoE layer]
+  int collapsed = 0;                      // layers that have been collapsed for long
 };
 
 /// One evaluation. Units: nats.

@@ -239,6 +239,7 @@ class Trainer {
       const std::string warning = sentinel_.observe(int(layer), row_.health[layer]);
       if (!warning.empty() && callbacks_.on_warning) callbacks_.on_warning(warning);
     }
+    row_.collapsed = sentinel_.collapsed();
     if (metrics_ && is_due(options_.log_every)) metrics_->write(metrics_row(row_));
     if (callbacks_.on_step) callbacks_.on_step(row_);
   }

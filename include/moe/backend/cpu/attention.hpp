@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <limits>
+#include <moe/backend/cpu/dropout.hpp>
 #include <moe/backend/cpu/gemm.hpp>
 #include <vector>
 
@@ -77,7 +78,7 @@ class BlockAttention {
  private:
   using Pack = Batch<T>;
   static constexpr int rows = Tile<T>::rows, lanes = Tile<T>::cols, width = Tile<T>::width;
-  static constexpr int sum_block = 64;  // keys; partial sums keep long rows accurate
+  static constexpr int sum_block = 64, key_block = 128;  // keys of a partial sum
 
   static double work(const AttentionShape& s) {
     return 4.0 * s.sequences * s.heads * s.queries * s.keys * s.head_dim;
@@ -168,20 +169,24 @@ class BlockAttention {
     }
   }
 
-  /// to (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim) + beta * to.
+  /// to (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim) + beta * to. A block
+  /// of keys fits the first-level cache.
   static void by_queries(const Block& b, const T* left, const T* right, T* to, T beta) {
     constexpr int height = Tile<T>::half_rows;
-    const Finish<T> finish{T(1), beta, nullptr};
-    for (int d = 0; d < b.s.head_dim; d += lanes) {
-      const int cols = std::min(lanes, b.s.head_dim - d);
-      const T* columns = right + d / lanes * panel_step<lanes, T>(b.s.keys);
-      for (int i = 0; i < b.count; i += height)
-        for_packs<Tile<T>::packs>(
-            ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-              multiply_tile_at_edge<T, height, V, 1>(
-                  std::min(height, b.count - i), cols, b.keys, left + i, lanes, columns, lanes,
-                  to + i * b.query_stride() + d, b.query_stride(), finish);
-            });
+    for (int j = 0; j < b.keys; j += key_block) {
+      const Finish<T> finish{T(1), j == 0 ? beta : T(1), nullptr};
+      const int keys = std::min(key_block, b.keys - j);
+      for (int d = 0; d < b.s.head_dim; d += lanes) {
+        const int cols = std::min(lanes, b.s.head_dim - d);
+        const T* columns = right + d / lanes * panel_step<lanes, T>(b.s.keys) + j * lanes;
+        for (int i = 0; i < b.count; i += height)
+          for_packs<Tile<T>::packs>(
+              ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+                multiply_tile_at_edge<T, height, V, 1>(
+                    std::min(height, b.count - i), cols, keys, left + j * lanes + i, lanes, columns,
+                    lanes, to + i * b.query_stride() + d, b.query_stride(), finish);
+              });
+      }
     }
   }
 
@@ -247,7 +252,7 @@ class BlockAttention {
         Pack part(T(0));
         for_each_key(b, pack, block, std::min(b.keys, block + sum_block),
                      [&](int j, const auto& seen) {
-                       const Pack e = seen(xsimd::exp(Pack::load_unaligned(p + j * lanes) - most));
+                       const Pack e = seen(fast_exp<T>(Pack::load_unaligned(p + j * lanes) - most));
                        e.store_unaligned(p + j * lanes);
                        part += e;
                      });
@@ -281,7 +286,7 @@ class BlockAttention {
       const Pack log_sums = Pack::load_unaligned(log_sum), deltas = Pack::load_unaligned(delta);
       T *p = b.p + pack * width, *dp = b.dp + pack * width;
       for_each_key(b, pack, 0, b.keys, [&](int j, const auto& seen) {
-        const Pack share = seen(xsimd::exp(Pack::load_unaligned(p + j * lanes) - log_sums));
+        const Pack share = seen(fast_exp<T>(Pack::load_unaligned(p + j * lanes) - log_sums));
         Pack dshare = Pack::load_unaligned(dp + j * lanes), kept = share;
         if (dropped) {
           const Pack factor = Pack::load_unaligned(b.drop + pack * width + j * lanes);
@@ -294,25 +299,39 @@ class BlockAttention {
     }
   }
 
-  /// The dropout factors of the block, as it is laid out. Eight neighbours share a random number.
+  /// The dropout factors of the block, as it is laid out. Eight neighbours share a random number;
+  /// where they begin at the same key in every row, lanes draw together.
   static void draw(const Block& b) {
     const Dropout& drop = b.s.dropout;
-    const double threshold = drop.rate * 65536.0;
-    const T kept = T(drop.scale());
-    for (int l = 0; l < b.count; ++l) {
-      const std::ptrdiff_t row = (b.sequence * b.s.heads + b.head) * b.s.queries + b.first + l;
-      const std::uint64_t start = std::uint64_t(row) * std::uint64_t(b.s.keys);
-      T* to = b.drop + l;
-      const int seen = b.last_key(l) + 1;
-      for (int j = 0; j < seen;) {
-        const std::uint64_t index = start + std::uint64_t(j);
-        const RandomWords words = philox(drop.seed, drop.stream, index / 8);
-        for (int part = int(index % 8); part < 8 && j < seen; ++part, ++j) {
-          const std::uint32_t bits = (words.word[part / 2] >> (part % 2 * 16)) & 0xFFFFu;
-          to[j * lanes] = double(bits) < threshold ? T(0) : kept;
+    const DropoutThreshold<T> factor(drop);
+    const auto start = [&](int lane) {
+      const std::ptrdiff_t row = (b.sequence * b.s.heads + b.head) * b.s.queries + b.first + lane;
+      return std::uint64_t(row) * std::uint64_t(b.s.keys);
+    };
+    if (b.s.keys % 8 == 0) {
+      for (int pack = 0; pack < b.packs; ++pack) {
+        std::uint64_t number[width];
+        for (int l = 0; l < width; ++l) number[l] = start(pack * width + l) / 8;
+        for (int j = 0; j < b.keys; j += 8) {
+          std::uint32_t word[4][width];
+          philox_lanes(drop.seed, drop.stream, number, word);
+          for (int e = 0; e < 8; ++e)
+#pragma GCC unroll 1
+            for (int l = 0; l < width; ++l)
+              b.drop[(j + e) * lanes + pack * width + l] = factor(word[e / 2][l], e);
+          for (int l = 0; l < width; ++l) ++number[l];
         }
       }
-      for (int j = seen; j < b.keys; ++j) to[j * lanes] = T(0);
+      return;
+    }
+    for (int l = 0; l < b.count; ++l) {
+      T* const to = b.drop + l;
+      for (int j = 0; j < b.keys;) {
+        const std::uint64_t index = start(l) + std::uint64_t(j);
+        const RandomWords words = philox(drop.seed, drop.stream, index / 8);
+        for (int e = int(index % 8); e < 8 && j < b.keys; ++e, ++j)
+          to[j * lanes] = factor(words.word[e / 2], e);
+      }
     }
   }
 

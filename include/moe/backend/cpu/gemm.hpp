@@ -39,9 +39,11 @@ struct Blocking {
   static int steps(int k) {
     return k <= max_steps ? k : round_up(ceil_div(k, ceil_div(k, max_steps)), 16);
   }
-  /// Even blocks of n that keep a block of B in the second-level cache, whatever m is.
-  static int cols(int n, int steps) {
-    const int most = std::max(Tile<T>::cols, std::min(max_cols, max_block / std::max(1, steps)));
+  /// Even blocks of n that keep a block of B in the second-level cache; with few rows, where
+  /// packing is most of the work, in the first.
+  static int cols(int m, int n, int steps) {
+    const int fit = m <= 2 * Tile<T>::rows ? 1 : max_block / std::max(1, steps);
+    const int most = std::max(Tile<T>::cols, std::min(max_cols, fit));
     const int panels = ceil_div(n, Tile<T>::cols), per_block = std::max(1, most / Tile<T>::cols);
     return ceil_div(panels, ceil_div(panels, per_block)) * Tile<T>::cols;
   }
@@ -57,38 +59,24 @@ inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, st
   multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, R, b, b_step, c, ldc, o);
 }
 
-/// One packed panel of `rows` <= R rows of A times every packed panel of B. Between the tiles it
-/// asks for its share (`part` of `parts`) of the rows that will be packed next.
-template <class T, int R>
-void multiply_rows(const T* a_panel, int rows, int cols, int k, const T* b_block, T* c,
-                   std::ptrdiff_t ldc, const Finish<T>& finish, const Operand<T>& next,
-                   int next_rows, int part, int parts) {
-  constexpr int panel = Tile<T>::cols;
-  const int tiles = ceil_div(cols, panel);
-  for (int tile = 0; tile < tiles; ++tile) {
-    const int j = tile * panel;
-    Finish<T> o = finish;
-    if (o.bias) o.bias += j;
-    prefetch_part(next, next_rows, k, part * tiles + tile, parts * tiles);
-    multiply_panel<T, R, Tile<T>::packs>(rows, std::min(panel, cols - j), k, a_panel,
-                                         b_block + tile * panel_step<panel, T>(k), panel, c + j,
-                                         ldc, o);
-  }
-}
-
-/// Rows of A (m of them) times a packed block of B, in panels of R rows.
+/// Rows of A (m of them), in packed panels of R rows, times a packed block of B.
 template <class T, int R>
 void multiply_block(const Operand<T>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
                     std::ptrdiff_t ldc, const Finish<T>& finish) {
-  constexpr int group = Blocking<T>::row_panels * R;
-  for (int i = 0; i < m; i += group) {
-    const int rows = std::min(group, m - i), panels = ceil_div(rows, R);
-    const Operand<T> next = a.from(i + rows, 0);
-    const int next_rows = std::min(group, m - i - rows);
-    pack_panels<R>(a.from(i, 0), rows, k, a_block);
-    for (int p = 0; p < panels; ++p)
-      multiply_rows<T, R>(a_block + p * panel_step<R, T>(k), std::min(R, rows - p * R), cols, k,
-                          b_block, c + (i + p * R) * ldc, ldc, finish, next, next_rows, p, panels);
+  constexpr int panel = Tile<T>::cols, group = Blocking<T>::row_panels * R;
+  for (int first = 0; first < m; first += group) {
+    const int end = std::min(m, first + group);
+    pack_panels<R>(a.from(first, 0), end - first, k, a_block);
+    const T* a_panel = a_block;
+    for (int i = first; i < end; i += R, a_panel += panel_step<R, T>(k)) {
+      const T* b_panel = b_block;
+      for (int j = 0; j < cols; j += panel, b_panel += panel_step<panel, T>(k)) {
+        Finish<T> o = finish;
+        if (o.bias) o.bias += j;
+        multiply_panel<T, R, Tile<T>::packs>(std::min(R, end - i), std::min(panel, cols - j), k,
+                                             a_panel, b_panel, panel, c + i * ldc + j, ldc, o);
+      }
+    }
   }
 }
 
@@ -98,7 +86,7 @@ void multiply(int m, int n, int k, const Operand<T>& a, const Operand<T>& b, T* 
               std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
   if (m <= 0 || n <= 0) return;
   constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols;
-  const int most_steps = Blocking<T>::steps(k), most_cols = Blocking<T>::cols(n, most_steps);
+  const int most_steps = Blocking<T>::steps(k), most_cols = Blocking<T>::cols(m, n, most_steps);
   T *const a_block = workspace, *const b_block = workspace + Blocking<T>::a_numbers;
   const int full = m / rows * rows;  // the rest goes through one smaller panel
   for (int j = 0; j < n; j += most_cols) {

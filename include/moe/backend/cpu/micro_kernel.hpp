@@ -40,13 +40,9 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
                           std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
   using Pack = Batch<T>;
   constexpr int width = Tile<T>::width;
-  for (int i = 0; i < R; ++i) {
-    __builtin_prefetch(c + i * ldc, 1);
-    __builtin_prefetch(c + i * ldc + width * V - 1, 1);
-  }
   Pack sum[R * V];
   unroll<R * V>([&](auto i) __attribute__((always_inline)) { sum[i] = Pack(T(0)); });
-  for (int l = 0; l < k; ++l, a += a_step, b += b_step) {
+  const auto step = [&]() __attribute__((always_inline)) {
     Pack right[V];
     unroll<V>([&](auto j) __attribute__((always_inline)) {
       right[j] = Pack::load_unaligned(b + j * width);
@@ -54,22 +50,34 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
     unroll<R>([&](auto i) __attribute__((always_inline)) {
       const Pack left(a[i * RowStep]);
       unroll<V>([&](auto j) __attribute__((always_inline)) {
-        sum[i * V + j] = xsimd::fma(left, right[j], sum[i * V + j]);
+        sum[i * V + j] = multiply_add<T>(left, right[j], sum[i * V + j]);
       });
     });
+    a += a_step;
+    b += b_step;
+  };
+  // C is asked for row by row: all at once would hold back the loads of b.
+  int l = 0;
+  if (k >= 8 * R) {
+    for (int i = 0; i < R; ++i) {
+      __builtin_prefetch(c + i * ldc, 1);
+      __builtin_prefetch(c + i * ldc + width * V - 1, 1);
+      for (const int end = l + k / R; l < end; ++l) step();
+    }
   }
+  for (; l < k; ++l) step();
   Pack bias[V];
   unroll<V>([&](auto j) __attribute__((always_inline)) {
     bias[j] = o.bias ? Pack::load_unaligned(o.bias + j * width) : Pack(T(0));
   });
   const Pack alpha(o.alpha), beta(o.beta);
   unroll<R * V>([&](auto i) __attribute__((always_inline)) {
-    sum[i] = xsimd::fma(alpha, sum[i], bias[i % V]);
+    sum[i] = multiply_add<T>(alpha, sum[i], bias[i % V]);
   });
   if (o.beta != T(0)) {
     unroll<R * V>([&](auto i) __attribute__((always_inline)) {
       T* at = c + (i / V) * ldc + (i % V) * width;
-      xsimd::fma(beta, Pack::load_unaligned(at), sum[i]).store_unaligned(at);
+      multiply_add<T>(beta, Pack::load_unaligned(at), sum[i]).store_unaligned(at);
     });
   } else {
     unroll<R * V>([&](auto i) __attribute__((always_inline)) {

@@ -158,17 +158,4 @@ inline void pack_panels(const Operand<T>& x, int rows, int steps, T* to) {
   }
 }
 
-/// Asks for part `part` of `parts` of rows 0 ... rows - 1 to come into the second-level cache.
-template <class T>
-inline void prefetch_part(const Operand<T>& x, int rows, int steps, int part, int parts) {
-  constexpr int line = 64 / int(sizeof(T));
-  if (x.l_stride == 1 && !x.l_table) {
-    for (int i = part; i < rows; i += parts)
-      for (int l = 0; l < steps; l += line) __builtin_prefetch(x.row(i) + l, 0, 2);
-  } else if (x.i_stride == 1 && !x.i_table) {
-    for (int l = part; l < steps; l += parts)
-      for (int i = 0; i < rows; i += line) __builtin_prefetch(x.step(l) + i, 0, 2);
-  }
-}
-
 }  // namespace moe::detail

@@ -23,7 +23,7 @@ double fma_peak_gflops(B& backend, double seconds = 0.1) {
     const Pack factor(T(0.999)), term(T(1e-3));
     for (int r = 0; r < repeats; ++r)
       detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
-        sum[i] = xsimd::fma(sum[i], factor, term);
+        sum[i] = detail::multiply_add<T>(sum[i], factor, term);
       });
     Pack total(T(0));
     detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { total += sum[i]; });

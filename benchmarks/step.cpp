@@ -1,0 +1,58 @@
+// One training step of the char-level Shakespeare MoE (preset `full`: 16 x 256 tokens, AdamW), as a
+// rate of the arithmetic that training needs (include/moe/flops.hpp) and as a share of the measured FMA peak.
+#include <benchmark/benchmark.h>
+
+#include <cstdio>
+#include <moe/moe.hpp>
+
+namespace {
+
+constexpr moe::ModelConfig config{.vocab = 65,
+                                  .dim = 384,
+                                  .layers = 4,
+                                  .heads = 6,
+                                  .context = 256,
+                                  .bias = true,
+                                  .norm = moe::Norm::layer,
+                                  .position = moe::Position::learned,
+                                  .activation = moe::Activation::gelu,
+                                  .moe = {.experts = 8, .top_k = 2, .hidden = 768}};
+constexpr int sequences = 16, tokens = sequences * config.context;
+
+double peak(int threads) {
+  moe::Cpu<float> backend{threads};
+  return moe::fma_peak_gflops(backend, 0.5);
+}
+
+void step(benchmark::State& state) {
+  const int threads = int(state.range(0));
+  moe::Cpu<float> backend{threads};
+  moe::Transformer<config, moe::Cpu<float>> model{backend, {.max_tokens = tokens}};
+  moe::AdamW optimizer{model};
+  std::vector<std::int32_t> text(std::size_t(tokens) + 1);
+  for (std::size_t i = 0; i < text.size(); ++i)
+    text[i] = std::int32_t(moe::philox(1, 0, i)[0] % unsigned(config.vocab));
+  for (auto _ : state) {
+    model.forward({text.data(), text.data() + 1, sequences, config.context});
+    model.backward();
+    optimizer.step(0.01);
+  }
+  const double flops = moe::token_flops(config).training() * tokens * double(state.iterations());
+  state.counters["tokens/s"] =
+      benchmark::Counter(double(tokens) * double(state.iterations()), benchmark::Counter::kIsRate);
+  state.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["of_peak"] =
+      benchmark::Counter(flops * 1e-9 / peak(threads), benchmark::Counter::kIsRate);
+}
+
+}  // namespace
+
+BENCHMARK(step)->Name("step/shakespeare_full/threads")->Arg(1)->Arg(2)->UseRealTime()->Unit(
+    benchmark::kMillisecond);
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  for (const int threads : {1, 2})
+    std::printf("fp32 FMA peak on %d thread(s): %.1f GFLOP/s\n", threads, peak(threads));
+  benchmark::RunSpecifiedBenchmarks();
+}

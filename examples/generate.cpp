@@ -1,0 +1,42 @@
+// Continues a text with a model that was saved by moe::save, token by token as they are chosen.
+// The structure of the model is part of this program: it must be the one of the program that
+// trained it (here the one of train_text.cpp), and moe::load says so when it is not.
+#include <cstdio>
+#include <cstdlib>
+#include <moe/backend/cpu.hpp>
+#include <moe/generate.hpp>
+#include <moe/train/checkpoint.hpp>
+#include <moe/transformer.hpp>
+
+constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
+                                  .dim = 256,
+                                  .layers = 6,
+                                  .heads = 8,
+                                  .context = 256,
+                                  .moe = {.experts = 8, .top_k = 2, .hidden = 512}};
+
+int main(int argc, char** argv) {
+  if (argc < 3 || argc > 6) {
+    std::fprintf(stderr, "usage: %s FOLDER PROMPT [TOKENS [TEMPERATURE [SEED]]]\n", argv[0]);
+    return 2;
+  }
+  moe::SampleOptions options{.tokens = 500, .temperature = 0.8, .top_k = 40};
+  if (argc > 3) options.tokens = std::atoi(argv[3]);
+  if (argc > 4) options.temperature = std::atof(argv[4]);
+  if (argc > 5) options.seed = std::strtoull(argv[5], nullptr, 10);
+
+  try {
+    moe::Cpu backend;
+    moe::Transformer<config, moe::Cpu<float>> model{backend, {.max_tokens = config.context}};
+    moe::load(model, argv[1]);
+    std::fputs(argv[2], stdout);
+    moe::generate(model, argv[2], options, [](std::string_view text) {
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      std::fflush(stdout);
+    });
+    std::puts("");
+  } catch (const moe::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,68 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <moe/backend/cpu/lanes.hpp>
+#include <moe/random.hpp>
+
+// Dropout::factor for many elements at a time, with the same results.
+
+namespace moe {
+namespace detail {
+
+/// The factor that half a random word stands for.
+template <class T>
+struct DropoutThreshold {
+  explicit DropoutThreshold(const Dropout& d)
+      : kept(T(d.scale())), least(std::uint32_t(std::ceil(d.rate * 65536.0))) {}
+  T operator()(std::uint32_t word, int element) const {
+    return ((word >> (element % 2 * 16)) & 0xFFFFu) < least ? T(0) : kept;
+  }
+  T kept;
+  std::uint32_t least;
+};
+
+/// philox(seed, stream, index[l]) for Lanes numbers at once: word w of number l at word[w][l].
+template <int Lanes>
+inline void philox_lanes(std::uint64_t seed, std::uint64_t stream,
+                         const std::uint64_t (&index)[Lanes], std::uint32_t (&word)[4][Lanes]) {
+  for (int l = 0; l < Lanes; ++l) {
+    word[0][l] = std::uint32_t(index[l]);
+    word[1][l] = std::uint32_t(index[l] >> 32);
+    word[2][l] = std::uint32_t(stream);
+    word[3][l] = std::uint32_t(stream >> 32);
+  }
+  std::uint32_t k0 = std::uint32_t(seed), k1 = std::uint32_t(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+#pragma GCC unroll 1
+    for (int l = 0; l < Lanes; ++l) {  // to be vectorised, not unrolled
+      const std::uint64_t a = std::uint64_t(0xD2511F53u) * word[0][l];
+      const std::uint64_t b = std::uint64_t(0xCD9E8D57u) * word[2][l];
+      word[0][l] = std::uint32_t(b >> 32) ^ word[1][l] ^ k0;
+      word[1][l] = std::uint32_t(b);
+      word[2][l] = std::uint32_t(a >> 32) ^ word[3][l] ^ k1;
+      word[3][l] = std::uint32_t(a);
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+}
+
+}  // namespace detail
+
+/// The dropout factors of elements first + i.index, ... of a lane.
+template <class T, class A>
+inline xsimd::batch<T, A> dropout_factors(Lane<xsimd::batch<T, A>> i, const Dropout& d,
+                                          std::uint64_t first) {
+  constexpr int width = int(xsimd::batch<T, A>::size);
+  const detail::DropoutThreshold<T> factor(d);
+  const std::uint64_t index = first + std::uint64_t(i.index);
+  const int phase = int(index % 8);
+  T all[width + 16];
+  for (int l = 0; l < phase + width; l += 8) {
+    const RandomWords words = philox(d.seed, d.stream, (index + std::uint64_t(l)) / 8);
+    for (int e = 0; e < 8; ++e) all[l + e] = factor(words.word[e / 2], e);
+  }
+  return xsimd::batch<T, A>::load_unaligned(all + phase);
+}
+
+}  // namespace moe
