@@ -348,7 +348,7 @@ TEST_CASE("generate: text in, text out, for bytes and for characters") {
 TEST_CASE("generate: prompts that cannot be continued are refused in one sentence") {
   OnReference<grouped> rig;
   const auto message = [&](const Tokens& prompt, const SampleOptions& options = {}) {
-    const std::string with_cache = error_of([&] { generate_tokens(rig.model, prompt, options); });
+    std::string with_cache = error_of([&] { generate_tokens(rig.model, prompt, options); });
     CHECK(with_cache ==
           error_of([&] { generate_tokens_without_cache(rig.model, prompt, options); }));
     return with_cache;

@@ -119,7 +119,7 @@ class Generator {
       chunk_.clear();
       for (int s = 0; s < sequences_; ++s)
         for (int i = stored_; i < stored_ + n; ++i)
-          chunk_.push_back(window_[std::size_t(i * sequences_ + s)]);
+          chunk_.push_back(window_[std::size_t(i) * std::size_t(sequences_) + std::size_t(s)]);
       logits = model_->next_logits(chunk_.data(), sequences_, n, stored_, past_);
       stored_ += n;
     }

@@ -158,6 +158,10 @@ class Transformer {
   /// and values in past[layer], and gives the logits (sequences, vocab) that follow the last of them.
   std::span<const T> next_logits(const std::int32_t* tokens, int sequences, int length, int start,
                                  std::span<const KeyValues<T>> past) {
+    MOE_EXPECTS(sequences <= Head::chunk && start >= 0 && start + length <= C.context,
+                "next_logits was asked for " + std::to_string(sequences) + " sequences up to token " +
+                    std::to_string(start + length) + " of at most " + std::to_string(Head::chunk) +
+                    " and " + std::to_string(C.context));
     begin({tokens, nullptr, sequences, length}, false);
     pass_.start = start;
     embed();
@@ -168,8 +172,7 @@ class Transformer {
                C.dim * sizeof(T));
     const Rows<T, C.dim> normed{cache_.normed.data, sequences};
     Norm::forward(be_, pass_, params_.final_norm, last, normed, cache_.final_norm, scratch_.norm);
-    for (int s = 0; s < sequences; ++s)
-      Head::logits(be_, head(params_), normed.slice(s, 1), scratch_.head.logits.data + s * C.vocab);
+    Head::logits(be_, head(params_), normed, scratch_.head.logits.data);
     host_.resize(std::max(host_.size(), std::size_t(sequences) * C.vocab));
     be_.download(host_.data(), scratch_.head.logits.data,
                  std::size_t(sequences) * C.vocab * sizeof(T));
@@ -222,6 +225,7 @@ class Transformer {
     MOE_EXPECTS(batch.length <= C.context, "sequences have " + std::to_string(batch.length) +
                                                " tokens, the context is " +
                                                std::to_string(C.context));
+    ready_for_backward_ = false;
     load_tokens(batch.tokens, n, tokens_);
     if (batch.targets) load_tokens(batch.targets, n, targets_);
     bind(cache_, cache_arena_.data(), n);

@@ -7,7 +7,7 @@
 namespace moe::test {
 
 /// Largest difference between Cpu<T> and Reference<double> over y, dx and each leaf's gradient,
-/// each over the largest number of its kind (or 0.1). Both start from numbers that T can hold.
+/// each over the largest number of its kind (or 1). Both start from numbers that T can hold.
 template <template <class> class LayerOf, class T>
 double parity_error(Setup setup, int threads = 2) {
   using Oracle = LayerOf<Reference<double>>;
@@ -32,7 +32,7 @@ double parity_error(Setup setup, int threads = 2) {
       [&](const auto& a, const auto& b) {
         const std::vector<double> wanted(a.data, a.data + a.size);
         const std::vector<T> leaf(b.data, b.data + b.size);
-        const double size = std::max(largest(wanted), 0.1);
+        const double size = std::max(largest(wanted), 1.0);
         worst = std::max(worst, largest_difference(leaf, wanted) / size);
       },
       expected.grad.tree, got.grad.tree);

@@ -17,7 +17,7 @@ struct GatesOf {
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                       Cache& c, Scratch&) {
     Route::forward(be, pass, p, x, c);
-    copy<B, T, TopK, 1>(be, y, c.gates);
+    if (x.count > 0) copy<B, T, TopK, 1>(be, y, c.gates);
   }
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,

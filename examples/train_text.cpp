@@ -1,0 +1,33 @@
+// Trains a small mixture-of-experts language model on the bytes of one text file.
+#include <cstdio>
+#include <moe/moe.hpp>
+
+constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
+                                  .dim = 128,
+                                  .layers = 4,
+                                  .heads = 4,
+                                  .context = 128,
+                                  .moe = {.experts = 8, .top_k = 2, .hidden = 256}};
+constexpr int sequences = 16;
+
+int main(int argc, char** argv) try {
+  if (argc < 2) return std::fprintf(stderr, "usage: %s TEXT_FILE [STEPS]\n", argv[0]), 2;
+  const int steps = argc > 2 ? std::atoi(argv[2]) : 1000;
+
+  moe::Cpu backend;
+  moe::Transformer<config, decltype(backend)> model{
+      backend, {.max_tokens = sequences * config.context, .balance_weight = 0.01, .seed = 42}};
+  moe::Muon optimizer{model, {.lr = 0.02}};  // embedding, head, router and gains go to AdamW
+  const moe::ByteCorpus corpus{argv[1]};
+
+  for (int step = 0; step < steps; ++step) {
+    const moe::Loss loss = model.forward(corpus.sample(sequences, config.context, step));
+    model.backward();
+    optimizer.step(moe::cosine(step, steps));
+    if (step % 100 == 0) std::printf("step %4d  loss %.3f nats\n", step, loss.cross_entropy);
+  }
+  moe::save(model, "model.moe");
+  std::puts(moe::generate(model, "Once upon a time", {.tokens = 200}).c_str());
+} catch (const moe::Error& error) {
+  return std::fprintf(stderr, "%s\n", error.what()), 1;
+}

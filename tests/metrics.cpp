@@ -1,0 +1,86 @@
+#include <cmath>
+#include <moe/metrics.hpp>
+
+#include "catch.hpp"
+#include "io/scratch.hpp"
+
+using namespace moe;
+using moe::test::has;
+
+namespace {
+Json row(int step) {
+  Json json;
+  json["step"] = step;
+  return json;
+}
+}  // namespace
+
+TEST_CASE("MetricsWriter: every row is a whole line in the file as soon as it is written", "[io]") {
+  const test::ScratchFolder folder;
+  MetricsWriter metrics(folder / "metrics.jsonl");
+  metrics.write(row(1));
+  CHECK(read_file(folder / "metrics.jsonl") == "{\"step\":1}\n");
+  metrics.write(row(2));
+  CHECK(read_file(folder / "metrics.jsonl") == "{\"step\":1}\n{\"step\":2}\n");
+}
+
+TEST_CASE("MetricsWriter: going on drops later rows and a row that a crash cut off", "[io]") {
+  const test::ScratchFolder folder;
+  const std::string path = folder / "metrics.jsonl";
+  write_file(path, "{\"step\":1}\n{\"step\":2}\n{\"step\":2,\"a\":1}\n{\"step\":3}\n{\"st");
+  MetricsWriter metrics(path, 2);
+  metrics.write(row(3));
+  CHECK(read_file(path) == "{\"step\":1}\n{\"step\":2}\n{\"step\":2,\"a\":1}\n{\"step\":3}\n");
+}
+
+TEST_CASE("MetricsWriter: a new run starts an empty file, a full device is an error", "[io]") {
+  const test::ScratchFolder folder;
+  write_file(folder / "metrics.jsonl", "{\"step\":1}\n");
+  MetricsWriter metrics(folder / "metrics.jsonl");
+  CHECK(read_file(folder / "metrics.jsonl").empty());
+  if (detail::exists("/dev/full")) {
+    const std::string message = test::message_of([] { MetricsWriter("/dev/full").write(row(1)); });
+    CHECK(test::is_sentence(message));
+    CHECK(has(message, "No space left"));
+  }
+}
+
+TEST_CASE("router_health: even, collapsed and dead experts", "[routing]") {
+  const double even[] = {0.25, 0.25, 0.25, 0.25};
+  CHECK(std::abs(router_health(even).effective_experts - 4) < 1e-12);
+  CHECK(std::abs(router_health(even).max_violation) < 1e-12);
+  CHECK(router_health(even).dead_experts == 0);
+  const double collapsed[] = {0, 0.5, 0, 0.5, 0, 0, 0, 0};
+  CHECK(std::abs(router_health(collapsed).effective_experts - 2) < 1e-12);
+  CHECK(std::abs(router_health(collapsed).max_violation - 3) < 1e-12);
+  CHECK(router_health(collapsed).dead_experts == 6);
+  const double nearly_dead[] = {0.0024, 0.0026, 0.995, 0};
+  CHECK(router_health(nearly_dead).dead_experts == 2);  // 1 % of the fair share is 0.0025
+}
+
+TEST_CASE("RouterSentinel: warns once, after so many collapsed steps in a row", "[routing]") {
+  RouterSentinel sentinel(8, 2, 100);
+  const RouterHealth good{6, 0.4, 0}, bad{2.9, 1.2, 3}, lopsided{5, 1.6, 0};
+  const auto warnings = [&](const RouterHealth& health, int steps, int layer) {
+    int found = 0;
+    for (int i = 0; i < steps; ++i) found += !sentinel.observe(layer, health).empty();
+    return found;
+  };
+  CHECK(warnings(bad, 99, 0) == 0);
+  CHECK(warnings(good, 1, 0) == 0);
+  CHECK(warnings(bad, 99, 0) == 0);
+  CHECK(sentinel.collapsed() == 0);
+  CHECK(warnings(bad, 500, 0) == 1);
+  CHECK(sentinel.collapsed() == 1);
+  CHECK(warnings(lopsided, 100, 3) == 1);
+  CHECK(sentinel.collapsed() == 2);
+  CHECK(warnings(good, 10000, 1) == 0);
+}
+
+TEST_CASE("RouterSentinel: few experts have a line between even and collapsed", "[routing]") {
+  CHECK_FALSE(RouterSentinel(2, 2).is_collapsed({2, 0, 0}));
+  CHECK_FALSE(RouterSentinel(2, 1).is_collapsed({2, 0, 0}));
+  CHECK(RouterSentinel(2, 1).is_collapsed({1.2, 0.9, 0}));
+  CHECK_FALSE(RouterSentinel(3, 2).is_collapsed({3, 0, 0}));
+  CHECK(RouterSentinel(3, 2).is_collapsed({2.1, 0.5, 1}));
+}
