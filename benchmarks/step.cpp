@@ -1,5 +1,6 @@
 // One training step of the char-level Shakespeare MoE (preset `full`: 16 x 256 tokens, AdamW), as a
-// rate of the arithmetic that training needs (include/moe/flops.hpp) and as a share of the measured FMA peak.
+// rate of the arithmetic that training needs (include/moe/flops.hpp) and as a share of the measured
+// FMA peak.
 #include <benchmark/benchmark.h>
 
 #include <cstdio>
@@ -47,8 +48,12 @@ void step(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(step)->Name("step/shakespeare_full/threads")->Arg(1)->Arg(2)->UseRealTime()->Unit(
-    benchmark::kMillisecond);
+BENCHMARK(step)
+    ->Name("step/shakespeare_full/threads")
+    ->Arg(1)
+    ->Arg(2)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);

@@ -1,6 +1,6 @@
-// A layer of one's own in a block of one's own: no line of the library changes. The layer multiplies
-// each channel by a learned number before the feed-forward; reflection finds its parameter, the
-// optimiser picks AdamW by its role, and memory, checkpoints and counts follow.
+// A layer of one's own in a block of one's own: no line of the library changes. The layer
+// multiplies each channel by a learned number before the feed-forward; reflection finds its
+// parameter, the optimiser picks AdamW by its role, and memory, checkpoints and counts follow.
 #include <cstdio>
 #include <moe/moe.hpp>
 
@@ -48,8 +48,8 @@ struct Scale {
     be.rows(x.count, ScaleForward<T>{x, p.weight, y});
   }
   static void backward(B& be, const moe::Pass&, const Params& p, moe::Rows<const T, in> x,
-                       const Cache&, moe::Rows<const T, out> dy, moe::Rows<T, in> dx,
-                       Params& grad, Scratch&) {
+                       const Cache&, moe::Rows<const T, out> dy, moe::Rows<T, in> dx, Params& grad,
+                       Scratch&) {
     be.rows(x.count, ScaleBackward<T>{dy, p.weight, dx});
     be.columns(Dim, ScaleGrad<T>{x.count, x, dy, grad.weight});
   }

@@ -3,10 +3,10 @@
 
 namespace moe::test {
 
-/// A complex number for derivatives: f(v + ih) with h = 1e-30 carries f'(v) h in its imaginary part,
-/// exact to rounding because nothing is subtracted. Comparisons look at the real part, so that
-/// max, top-k and |x| follow the branch that the real computation takes.
-/// Source: Squire & Trapp 1998, doi:10.1137/S003614459631241X.
+/// A complex number for derivatives: f(v + ih) with h = 1e-30 carries f'(v) h in its imaginary
+/// part, exact to rounding because nothing is subtracted. Comparisons look at the real part, so
+/// that max, top-k and |x| follow the branch that the real computation takes. Source: Squire &
+/// Trapp 1998, doi:10.1137/S003614459631241X.
 struct Complex {
   double re = 0, im = 0;
 
@@ -33,7 +33,9 @@ struct Complex {
     const double size = std::exp(z.re);
     return {size * std::cos(z.im), size * std::sin(z.im)};
   }
-  friend Complex log(Complex z) { return {std::log(std::hypot(z.re, z.im)), std::atan2(z.im, z.re)}; }
+  friend Complex log(Complex z) {
+    return {std::log(std::hypot(z.re, z.im)), std::atan2(z.im, z.re)};
+  }
   friend Complex sqrt(Complex z) {
     const double root = std::sqrt(z.re);  // exact for the infinitesimal imaginary parts used here
     return {root, z.im / (2 * root)};

@@ -240,8 +240,7 @@ void check_fixtures(double tolerance) {
   const std::string folder = fixture_folder();
   if (folder.empty()) return;
   const auto check = [&]<ModelConfig C>(const char* name) {
-    const FixtureReport r =
-        compare_with_fixture<C, B>(folder + "/" + name + ".safetensors");
+    const FixtureReport r = compare_with_fixture<C, B>(folder + "/" + name + ".safetensors");
     INFO(name << ": largest relative difference " << r.worst << " at " << r.where);
     std::printf("%-18s largest relative difference %.2e at %s\n", name, r.worst, r.where.c_str());
     CHECK(r.worst <= tolerance);

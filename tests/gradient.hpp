@@ -33,16 +33,20 @@ template <class Tree, class B>
 struct Owned {
   Arena<B> arena;
   Tree tree{};
-  Owned(B& be, int tokens = 0) : arena(be, bytes<Tree>(tokens)) { bind(tree, arena.data(), tokens); }
+  Owned(B& be, int tokens = 0) : arena(be, bytes<Tree>(tokens)) {
+    bind(tree, arena.data(), tokens);
+  }
 };
 
 template <class Tree, class T>
 void set_leaves(Tree& tree, const std::vector<T>& values) {
   std::size_t at = 0;
-  for_each_leaf([&](auto& leaf) {
-    std::copy_n(values.begin() + std::ptrdiff_t(at), leaf.size, leaf.data);
-    at += leaf.size;
-  }, tree);
+  for_each_leaf(
+      [&](auto& leaf) {
+        std::copy_n(values.begin() + std::ptrdiff_t(at), leaf.size, leaf.data);
+        at += leaf.size;
+      },
+      tree);
 }
 template <class T, class Tree>
 std::vector<T> get_leaves(Tree& tree) {

@@ -22,10 +22,12 @@ struct GemmOptions {
 /// query i of a sequence sees its keys 0 ... keys - queries + i. Training has queries = keys; a
 /// generator with a cache has fewer queries, and `key_rows` rows of room for each sequence.
 /// Row layout: q and out (sequences * queries, heads * head_dim); k and v (sequences * key_rows,
-/// kv_heads * head_dim). Query head h reads key head h / (heads / kv_heads). Scale 1/sqrt(head_dim).
+/// kv_heads * head_dim). Query head h reads key head h / (heads / kv_heads). Scale
+/// 1/sqrt(head_dim).
 struct AttentionShape {
   int sequences, queries, keys, key_rows, heads, kv_heads, head_dim;
-  Dropout dropout = {};  // element ((sequence * heads + h) * queries + i) * keys + j of the probabilities
+  Dropout dropout =
+      {};  // element ((sequence * heads + h) * queries + i) * keys + j of the probabilities
 };
 
 namespace detail {
@@ -39,16 +41,16 @@ struct AnyKernel {
 
 /// Memory in one block; `upload` and `download` cross between host and device.
 template <class B>
-concept OwnsMemory =
-    requires(B& be, std::byte* block, void* to, const void* from, std::size_t bytes) {
-      { be.allocate(bytes) } -> std::same_as<std::byte*>;  // 256-byte aligned, zeroed
-      be.release(block, bytes);
-      be.zero(to, bytes);
-      be.copy(to, from, bytes);
-      be.upload(to, from, bytes);
-      be.download(to, from, bytes);
-      be.synchronize();
-    };
+concept OwnsMemory = requires(B& be, std::byte* block, void* to, const void* from,
+                              std::size_t bytes) {
+  { be.allocate(bytes) } -> std::same_as<std::byte*>;  // 256-byte aligned, zeroed
+  be.release(block, bytes);
+  be.zero(to, bytes);
+  be.copy(to, from, bytes);
+  be.upload(to, from, bytes);
+  be.download(to, from, bytes);
+  be.synchronize();
+};
 
 /// rows: kernel(group, r) for r in 0 ... n-1, in any order, each row by one group. A group offers
 /// for_each(n, f(lane)), for_each_index(n, f(int)), sum(n, f(lane)) and max(n, f(lane)), n >= 1.
@@ -80,7 +82,8 @@ concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, const int* offs
 /// out = softmax(scale * q k^T, causal) v and lse (rows of q, heads), the log of each softmax's
 /// denominator. backward adds to dq, dk, dv. `reserve` is called once with the largest shape.
 template <class B>
-concept Attends = requires(B& be, const AttentionShape& shape, const Scalar<B>* in, Scalar<B>* out) {
+concept Attends = requires(B& be, const AttentionShape& shape, const Scalar<B>* in,
+                           Scalar<B>* out) {
   be.reserve(shape);
   be.attention_forward(shape, in, in, in, out, out);
   be.attention_backward(shape, in, in, in, in, in, in, out, out, out);
@@ -96,8 +99,7 @@ concept RoutesTokens = requires(B& be, int n, const int* expert, int* slot_of, i
 
 /// What a model needs of the machine. A new backend is one header with these functions.
 template <class B>
-concept Backend =
-    OwnsMemory<B> && RunsKernels<B> && Multiplies<B> && Attends<B> && RoutesTokens<B>;
+concept Backend = OwnsMemory<B> && RunsKernels<B> && Multiplies<B> && Attends<B> && RoutesTokens<B>;
 
 /// One block of a backend's memory, released at the end of its life.
 template <class B>

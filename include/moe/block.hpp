@@ -23,10 +23,10 @@ struct Block {
   using Attn = Attention<C.heads, C.key_heads(), C.dim, C.context, B,
                          AttentionTraits{C.position, C.bias, C.qk_norm}>;
   using Dense = FeedForward<C.dim, C.dense_hidden(), B, FeedForwardTraits{C.activation, C.bias}>;
-  using Experts = MoE<Mixture ? C.moe.experts : 1, Mixture ? C.moe.top_k : 1, C.dim,
-                      C.expert_hidden(), B,
-                      MoeTraits{C.activation, C.bias, C.moe.shared_experts, C.moe.scoring,
-                                C.moe.renormalise, C.moe.balance_bias}>;
+  using Experts =
+      MoE<Mixture ? C.moe.experts : 1, Mixture ? C.moe.top_k : 1, C.dim, C.expert_hidden(), B,
+          MoeTraits{C.activation, C.bias, C.moe.shared_experts, C.moe.scoring, C.moe.renormalise,
+                    C.moe.balance_bias, C.bias || C.moe.router_bias}>;
   using Ffn = std::conditional_t<Mixture, Experts, Dense>;
 
   struct Params {
@@ -48,8 +48,8 @@ struct Block {
     typename Ffn::Scratch ffn;
   };
 
-  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                      Rows<T, out> y, Cache& c, Scratch& s, const KeyValues<T>* past = nullptr) {
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                      Cache& c, Scratch& s, const KeyValues<T>* past = nullptr) {
     Norm::forward(be, pass, p.attn_norm, x, c.normed1, c.attn_norm, s.norm);
     Attn::forward(be, pass, p.attn, c.normed1, c.mid, c.attn, s.attn, past);
     residual(be, attention_dropout(pass), x, c.mid);

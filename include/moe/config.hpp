@@ -16,13 +16,14 @@ constexpr bool is_gated(Activation a) {
 struct MoeConfig {
   int experts = 0;
   int top_k = 2;
-  int hidden = 0;          // width of one expert; 0: ModelConfig.hidden
-  int every = 1;           // layers offset, offset + every, ... have experts, the others are dense
+  int hidden = 0;  // width of one expert; 0: ModelConfig.hidden
+  int every = 1;   // layers offset, offset + every, ... have experts, the others are dense
   int offset = 0;
   bool last_half = false;  // instead: the layers from layers / 2 on
   int shared_experts = 0;  // experts that every token passes through
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;    // gates of the chosen experts sum to 1
+  bool router_bias = false;   // also without ModelConfig.bias
   bool balance_bias = false;  // loss-free balancing: a bias on the selection, moved by the load
 };
 
@@ -86,9 +87,9 @@ consteval bool check() {
                   "moe: ModelConfig.dim must be a multiple of ModelConfig.heads");
     static_assert(C.heads % C.key_heads() == 0,
                   "moe: ModelConfig.heads must be a multiple of ModelConfig.kv_heads");
-    static_assert(C.position == Position::none || C.position == Position::learned ||
-                      C.head_dim() % 2 == 0,
-                  "moe: ModelConfig.dim / ModelConfig.heads must be even for rotary positions");
+    static_assert(
+        C.position == Position::none || C.position == Position::learned || C.head_dim() % 2 == 0,
+        "moe: ModelConfig.dim / ModelConfig.heads must be even for rotary positions");
   }
   static_assert(C.moe.experts >= 0, "moe: MoeConfig.experts must be at least 1, or 0 for dense");
   if constexpr (C.moe.experts > 0) {

@@ -14,7 +14,8 @@
 namespace moe {
 
 /// A position in a row, seen through the number type V that sits there: a scalar, or a SIMD pack
-/// that covers `index`, `index + 1`, ... Kernels are written once over lanes; the backend chooses V.
+/// that covers `index`, `index + 1`, ... Kernels are written once over lanes; the backend chooses
+/// V.
 template <class V>
 struct Lane {
   int index;
@@ -81,9 +82,7 @@ struct Table {
 
   MOE_KERNEL Row<T> operator[](int r) const { return {data + r * stride}; }
   MOE_KERNEL T& operator()(int r, int column = 0) const { return data[r * stride + column]; }
-  MOE_KERNEL operator Table<const T>() const
-    requires(!std::is_const_v<T>)
-  {
+  MOE_KERNEL operator Table<const T>() const requires(!std::is_const_v<T>) {
     return {data, cols, stride};
   }
 };

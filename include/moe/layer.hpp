@@ -50,14 +50,14 @@ struct Pass {
 /// A layer: no state, three aggregates, two functions. Params live for the run, Cache from forward
 /// to backward, Scratch inside one call. Forward writes y and Cache; backward adds to dx and grad.
 template <class L, class B>
-concept Layer =
-    Backend<B> && requires(B& be, const Pass& pass, typename L::Params& params,
-                           typename L::Cache& cache, typename L::Scratch& scratch,
-                           Rows<const Scalar<B>, L::in> x, Rows<Scalar<B>, L::out> y,
-                           Rows<const Scalar<B>, L::out> dy, Rows<Scalar<B>, L::in> dx) {
-      L::forward(be, pass, params, x, y, cache, scratch);
-      L::backward(be, pass, params, x, cache, dy, dx, params, scratch);
-    };
+concept Layer = Backend<B> &&
+    requires(B& be, const Pass& pass, typename L::Params& params, typename L::Cache& cache,
+             typename L::Scratch& scratch, Rows<const Scalar<B>, L::in> x,
+             Rows<Scalar<B>, L::out> y, Rows<const Scalar<B>, L::out> dy,
+             Rows<Scalar<B>, L::in> dx) {
+  L::forward(be, pass, params, x, y, cache, scratch);
+  L::backward(be, pass, params, x, cache, dy, dx, params, scratch);
+};
 
 /// Shorthands for moving rows.
 template <Backend B, class T, int Cols, int PerToken>

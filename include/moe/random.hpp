@@ -38,6 +38,7 @@ enum class Site : std::uint32_t {
   attention_dropout,
   attention_output_dropout,
   expert_dropout,
+  shared_expert_dropout,
   ffn_output_dropout,
   final_dropout,
   sampling,
@@ -50,7 +51,9 @@ MOE_KERNEL constexpr std::uint64_t stream(std::uint64_t step, std::uint32_t laye
 }
 
 /// Uniform in (0, 1), never 0 or 1.
-MOE_KERNEL constexpr double uniform(std::uint32_t bits) { return (double(bits) + 0.5) / 4294967296.0; }
+MOE_KERNEL constexpr double uniform(std::uint32_t bits) {
+  return (double(bits) + 0.5) / 4294967296.0;
+}
 
 /// Standard normal number number `index` of a stream (Box-Muller; two words each).
 MOE_KERNEL double normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {

@@ -83,10 +83,17 @@ namespace detail {
 
 // The compiler's own spelling of &object.field, cut to the field. Boost.PFR has field names from
 // 2.2 on; Debian 12 ships 2.1.
+#ifdef __clang__
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wundefined-internal"  // only its address is taken
+#pragma clang diagnostic ignored "-Wundefined-var-template"
+#endif
 template <class T>
 struct Object {
-  static T value;
+  T value;
 };
+template <class T>
+extern Object<T> object;
 template <class T>
 struct Pointer {
   T at;
@@ -105,13 +112,9 @@ constexpr std::string_view last_identifier(std::string_view text) {
   while (begin > 0 && word(text[begin - 1])) --begin;
   return text.substr(begin, end - begin);
 }
-#ifdef __clang__
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wundefined-var-template"  // only its address is taken
-#endif
 template <class Tree, std::size_t I>
 constexpr std::string_view field_name() {
-  constexpr auto* field = &boost::pfr::get<I>(Object<Tree>::value);
+  constexpr auto* field = &boost::pfr::get<I>(object<Tree>.value);
   return last_identifier(spelling<Pointer<decltype(field)>{field}>());
 }
 #ifdef __clang__
@@ -162,7 +165,8 @@ void for_each_leaf(F&& f, Tree& tree, Same&... same) {
   } else {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (detail::descend<I>(f, tree, same...), ...);
-    }(std::make_index_sequence<boost::pfr::tuple_size_v<Node>>{});
+    }
+    (std::make_index_sequence<boost::pfr::tuple_size_v<Node>>{});
   }
 }
 
@@ -184,7 +188,8 @@ void for_each_named_leaf(F&& f, const std::string& path, Tree& tree, Same&... sa
   } else {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (detail::descend_named<I>(f, path, tree, same...), ...);
-    }(std::make_index_sequence<boost::pfr::tuple_size_v<Node>>{});
+    }
+    (std::make_index_sequence<boost::pfr::tuple_size_v<Node>>{});
   }
 }
 

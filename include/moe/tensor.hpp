@@ -6,12 +6,15 @@
 namespace moe {
 
 /// What a learned leaf is for: it decides initialiser, optimiser and weight decay, by type.
-/// `residual` is a hidden matrix that writes into the residual stream: its initial value is smaller.
-/// `selection_bias` is no weight: the optimiser moves it by the sign of the load (MoE balancing).
+/// `residual` is a hidden matrix that writes into the residual stream: its initial value is
+/// smaller. `selection_bias` is no weight: the optimiser moves it by the sign of the load (MoE
+/// balancing).
 enum class Role { hidden, residual, embedding, position, head, router, gain, bias, selection_bias };
 
 /// The matrices that Muon is for.
-constexpr bool is_hidden(Role role) { return role == Role::hidden || role == Role::residual; }
+constexpr bool is_hidden(Role role) {
+  return role == Role::hidden || role == Role::residual;
+}
 /// The leaves that weight decay applies to: matrices, embeddings and positions among them.
 constexpr bool decays(Role role) {
   return role != Role::gain && role != Role::bias && role != Role::selection_bias;
@@ -45,14 +48,8 @@ struct Rows {
   int count;
 
   operator Table<T>() const { return {data, Cols}; }
-  operator Table<const T>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, Cols};
-  }
-  operator Rows<const T, Cols, PerToken>() const
-    requires(!std::is_const_v<T>)
-  {
+  operator Table<const T>() const requires(!std::is_const_v<T>) { return {data, Cols}; }
+  operator Rows<const T, Cols, PerToken>() const requires(!std::is_const_v<T>) {
     return {data, count};
   }
   /// `n` rows from row `first` on.

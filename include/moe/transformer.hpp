@@ -17,7 +17,8 @@
 namespace moe {
 
 /// What a forward pass found. Units: nats per token; the auxiliary terms are means over the MoE
-/// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight * entropy.
+/// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
+/// entropy.
 struct Loss {
   double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
   double accuracy = 0;  // share of the targets that got the highest logit
@@ -27,9 +28,10 @@ struct Loss {
 /// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
 /// It owns five arenas and allocates nothing after construction. The gradients are added up until
 /// zero_grads(); an optimiser does that after its update.
-/// BlockTemplate is the user's own block where moe::Block is not wanted (examples/custom_layer.cpp).
-/// Errors: more tokens than options.max_tokens, or backward before forward, end the program; a token
-/// outside the vocabulary throws moe::Error.  Test: tests/transformer.cpp, tests/fixtures.cpp.
+/// BlockTemplate is the user's own block where moe::Block is not wanted
+/// (examples/custom_layer.cpp). Errors: more tokens than options.max_tokens, or backward before
+/// forward, end the program; a token outside the vocabulary throws moe::Error.  Test:
+/// tests/transformer.cpp, tests/fixtures.cpp.
 ///
 ///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 128, .layers = 4, .heads = 4,
 ///                                       .context = 64, .moe = {.experts = 8, .hidden = 256}};
@@ -37,8 +39,7 @@ struct Loss {
 ///     moe::Transformer<config, moe::Cpu<float>> model{backend, {.max_tokens = 64 * 32}};
 ///     model.forward(batch);
 ///     model.backward();
-template <ModelConfig C, Backend B,
-          template <ModelConfig, bool, class> class BlockTemplate = Block>
+template <ModelConfig C, Backend B, template <ModelConfig, bool, class> class BlockTemplate = Block>
 class Transformer {
   static_assert(check<C>());
 
@@ -154,14 +155,15 @@ class Transformer {
     return host;
   }
 
-  /// For generation: reads `length` new tokens of each sequence at position `start`, stores their keys
-  /// and values in past[layer], and gives the logits (sequences, vocab) that follow the last of them.
+  /// For generation: reads `length` new tokens of each sequence at position `start`, stores their
+  /// keys and values in past[layer], and gives the logits (sequences, vocab) that follow the last
+  /// of them.
   std::span<const T> next_logits(const std::int32_t* tokens, int sequences, int length, int start,
                                  std::span<const KeyValues<T>> past) {
     MOE_EXPECTS(sequences <= Head::chunk && start >= 0 && start + length <= C.context,
-                "next_logits was asked for " + std::to_string(sequences) + " sequences up to token " +
-                    std::to_string(start + length) + " of at most " + std::to_string(Head::chunk) +
-                    " and " + std::to_string(C.context));
+                "next_logits was asked for " + std::to_string(sequences) +
+                    " sequences up to token " + std::to_string(start + length) + " of at most " +
+                    std::to_string(Head::chunk) + " and " + std::to_string(C.context));
     begin({tokens, nullptr, sequences, length}, false);
     pass_.start = start;
     embed();
@@ -219,9 +221,9 @@ class Transformer {
  private:
   void begin(const Batch& batch, bool training) {
     const int n = batch.sequences * batch.length;
-    MOE_EXPECTS(n >= 1 && n <= options_->max_tokens,
-                "a batch has " + std::to_string(n) + " tokens, the model was built for 1 to " +
-                    std::to_string(options_->max_tokens));
+    MOE_EXPECTS(n >= 1 && n <= options_->max_tokens, "a batch has " + std::to_string(n) +
+                                                         " tokens, the model was built for 1 to " +
+                                                         std::to_string(options_->max_tokens));
     MOE_EXPECTS(batch.length <= C.context, "sequences have " + std::to_string(batch.length) +
                                                " tokens, the context is " +
                                                std::to_string(C.context));
@@ -249,8 +251,7 @@ class Transformer {
   void embed() {
     const Rows<T, C.dim> x = cache_.embedded;
     Tokens::forward(be_, params_.token_embedding, tokens_.data(), x);
-    if constexpr (learned_positions)
-      Positions::forward(be_, pass_, params_.position_embedding, x);
+    if constexpr (learned_positions) Positions::forward(be_, pass_, params_.position_embedding, x);
     if (const Dropout d = embedding_dropout(); d.active())
       be_.rows(x.count, kernel::Drop<T>{x, x, d});
   }

@@ -22,6 +22,16 @@ std::atomic<int> allocations{0};
   if (void* block = std::aligned_alloc(unit, (bytes + unit) / unit * unit)) return block;
   throw std::bad_alloc();
 }
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  ++allocations;
+  return std::malloc(bytes ? bytes : 1);
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment,
+                                     const std::nothrow_t&) noexcept {
+  ++allocations;
+  const std::size_t unit = std::size_t(alignment);
+  return std::aligned_alloc(unit, (bytes + unit) / unit * unit);
+}
 [[gnu::noinline]] void operator delete(void* block) noexcept {
   std::free(block);
 }

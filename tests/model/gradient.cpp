@@ -1,6 +1,7 @@
+#include "../gradient.hpp"
+
 #include <moe/transformer.hpp>
 
-#include "../gradient.hpp"
 #include "catch.hpp"
 
 // The gradient of the whole model, auxiliary losses included, against the complex step.
@@ -97,9 +98,10 @@ TEST_CASE("Transformer: the gradient of a GPT-like mixture equals the complex st
         })>() < 1e-12);
 }
 
-TEST_CASE("Transformer: the gradient of alternating layers with a head of its own equals the complex "
-          "step",
-          "[gradient]") {
+TEST_CASE(
+    "Transformer: the gradient of alternating layers with a head of its own equals the complex "
+    "step",
+    "[gradient]") {
   CHECK(model_error<with([](ModelConfig& c) {
           c.tied = false;
           c.qk_norm = true;
@@ -114,8 +116,9 @@ TEST_CASE("Transformer: the gradient of alternating layers with a head of its ow
         })>() < 1e-12);
 }
 
-TEST_CASE("Transformer: the gradient with sigmoid scores, dropout and noise equals the complex step",
-          "[gradient]") {
+TEST_CASE(
+    "Transformer: the gradient with sigmoid scores, dropout and noise equals the complex step",
+    "[gradient]") {
   Options o = options();
   o.dropout = {.embedding = 0.2,
                .attention = 0.2,

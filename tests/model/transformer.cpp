@@ -20,8 +20,12 @@ std::atomic<long> allocations{0};
   if (void* p = std::malloc(size ? size : 1)) return p;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept {
+  std::free(p);
+}
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
+  std::free(p);
+}
 
 namespace {
 
@@ -215,10 +219,8 @@ TEST_CASE("Transformer: descending the balance loss evens the load out, its sign
     c.moe.balance_bias = false;
     return c;
   }();
-  Transformer<plain, Cpu<float>> model{backend, {.max_tokens = tokens,
-                                                 .balance_weight = 1,
-                                                 .init_std = 0.2,
-                                                 .seed = 2}};
+  Transformer<plain, Cpu<float>> model{
+      backend, {.max_tokens = tokens, .balance_weight = 1, .init_std = 0.2, .seed = 2}};
   AdamW optimizer{model, {.lr = 3e-3}};
   const auto text = some_text();
   const double before = model.forward(batch_of(text)).balance;

@@ -1,5 +1,6 @@
 #pragma once
 #include <moe/backend/cpu.hpp>
+#include <moe/backend/reference.hpp>
 #include <moe/data/char_vocabulary.hpp>
 #include <moe/data/generated_text.hpp>
 #include <moe/optim/adamw.hpp>

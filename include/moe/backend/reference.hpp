@@ -121,7 +121,8 @@ class Reference {
   void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
                          T* lse) {
     for_each_query(s, [&](const Query& at) {
-      const std::vector<T> p = probabilities(s, at, q, k, nullptr, &lse[at.row * s.heads + at.head]);
+      const std::vector<T> p =
+          probabilities(s, at, q, k, nullptr, &lse[at.row * s.heads + at.head]);
       for (int d = 0; d < s.head_dim; ++d) {
         T sum(0);
         for (int j = 0; j < at.visible; ++j)
@@ -135,7 +136,8 @@ class Reference {
                           const T* dout, const T* lse, T* dq, T* dk, T* dv) {
     const T scale = T(1 / std::sqrt(double(s.head_dim)));
     for_each_query(s, [&](const Query& at) {
-      const std::vector<T> p = probabilities(s, at, q, k, &lse[at.row * s.heads + at.head], nullptr);
+      const std::vector<T> p =
+          probabilities(s, at, q, k, &lse[at.row * s.heads + at.head], nullptr);
       T delta(0);  // sum_j p_j dp_j
       for (int d = 0; d < s.head_dim; ++d)
         delta = delta + dout[at.query(s) + d] * out[at.query(s) + d];
@@ -183,7 +185,8 @@ class Reference {
       return (row * s.heads + head) * s.head_dim;
     }
     std::ptrdiff_t key(const AttentionShape& s, int j) const {
-      return ((sequence * s.key_rows + j) * s.kv_heads + head / (s.heads / s.kv_heads)) * s.head_dim;
+      return ((sequence * s.key_rows + j) * s.kv_heads + head / (s.heads / s.kv_heads)) *
+             s.head_dim;
     }
   };
 

@@ -31,7 +31,7 @@ template <class T>
 struct GeluTanh {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    const T c(0.79788456080286535588), a(0.044715);
+    const T c = T(0.79788456080286535588), a = T(0.044715);
     const V t = tanh(c * (x + a * x * x * x));
     return {T(0.5) * x * (T(1) + t),
             T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * c * (T(1) + T(3) * a * x * x)};
@@ -59,7 +59,8 @@ struct ReluSquared {
 };
 
 /// y = m * act(pre), or m * act(gate) * up when `up.data` is set; m is the dropout mask.
-/// Rows may be expert slots; `number[r]` is then the mask's row, so that it does not depend on order.
+/// Rows may be expert slots; `number[r]` is then the mask's row, so that it does not depend on
+/// order.
 template <class T, class Act>
 struct ActivationForward {
   Table<const T> pre, up;  // (n, hidden); `up` only for gated activations
@@ -83,12 +84,12 @@ struct ActivationForward {
 };
 
 /// Backward of y = g * m * act(pre) [* up], g the gate of the row (1 where `gates.data` is null):
-/// dpre = g * m * dy * act'(pre) [* up],  dup = g * m * dy * act(pre),  dgate = <dy, m * act [* up]>,
-/// y = g * m * act(pre) [* up] again, for the gradient of the matrix that follows.
+/// dpre = g * m * dy * act'(pre) [* up],  dup = g * m * dy * act(pre),  dgate = <dy, m * act [*
+/// up]>, y = g * m * act(pre) [* up] again, for the gradient of the matrix that follows.
 template <class T, class Act>
 struct ActivationBackward {
   Table<const T> pre, up, dy, gates;  // (n, hidden) x 3, (n, 1)
-  Table<T> y, dpre, dup, dgates;      // y may be null
+  Table<T> y, dpre, dup, dgates;      // dup for gated ones; dgates may be null
   const int* number;
   Dropout dropout;
   MOE_KERNEL void operator()(const auto& group, int r) const {

@@ -17,7 +17,7 @@ struct CrossEntropyForward {
     const T log_sum = most + log(sum);
     lse(r) = log_sum;
     loss(r) = log_sum - at_target;
-    correct(r) = at_target < most ? T(0) : T(1);
+    correct(r) = most == at_target ? T(1) : T(0);
   }
 };
 

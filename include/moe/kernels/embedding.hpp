@@ -4,7 +4,8 @@
 
 namespace moe::kernel {
 
-/// y = scale * weight[id],  or y += ... when `add`.  id = ids[r], or start + r % length without ids.
+/// y = scale * weight[id],  or y += ... when `add`.  id = ids[r], or start + r % length without
+/// ids.
 template <class T>
 struct EmbeddingForward {
   const std::int32_t* ids;

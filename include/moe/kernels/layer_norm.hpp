@@ -36,9 +36,9 @@ struct LayerNormBackward {
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T mean = stats(r, 0), s = stats(r, 1);
     const T mean_u = group.sum(x.cols, [&](auto i) { return gain[0][i] * dy[r][i]; }) / T(x.cols);
-    const T mean_uh =
-        group.sum(x.cols, [&](auto i) { return gain[0][i] * dy[r][i] * (x[r][i] - mean) * s; }) /
-        T(x.cols);
+    const T mean_uh = group.sum(x.cols, [&](auto i) {
+      return gain[0][i] * dy[r][i] * (x[r][i] - mean) * s;
+    }) / T(x.cols);
     group.for_each(x.cols, [&](auto i) {
       dx[r][i] += s * (gain[0][i] * dy[r][i] - mean_u - (x[r][i] - mean) * s * mean_uh);
     });

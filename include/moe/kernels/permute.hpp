@@ -38,7 +38,7 @@ template <class T>
 struct ToSlots {
   Table<const T> gates;
   Table<const int> slot_of;
-  Table<T> gate_of_slot;   // (n * top_k, 1)
+  Table<T> gate_of_slot;    // (n * top_k, 1)
   Table<int> pair_of_slot;  // (n * top_k, 1)
   MOE_KERNEL void operator()(const auto& group, int t) const {
     group.for_each_index(gates.cols, [&](int j) {

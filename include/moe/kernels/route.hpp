@@ -35,10 +35,10 @@ struct RouteForward {
     const int experts = logits.cols;
     if (routing.noise > 0) {
       for (int e = 0; e < experts; ++e)
-        logits(r, e) = logits(r, e) +
-                       T(routing.noise * normal(routing.seed, routing.stream,
-                                                std::uint64_t(r) * std::uint64_t(experts) +
-                                                    std::uint64_t(e)));
+        logits(r, e) =
+            logits(r, e) +
+            T(routing.noise * normal(routing.seed, routing.stream,
+                                     std::uint64_t(r) * std::uint64_t(experts) + std::uint64_t(e)));
     }
     T most = logits(r, 0);
     for (int e = 1; e < experts; ++e)

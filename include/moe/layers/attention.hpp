@@ -1,4 +1,5 @@
 #pragma once
+#include <moe/error.hpp>
 #include <moe/layers/linear.hpp>
 #include <moe/layers/norm.hpp>
 #include <moe/layers/rope.hpp>
@@ -27,15 +28,16 @@ struct HeadNormCache {
 };
 
 /// Causal self-attention with grouped-query heads: o(softmax(q k^T / sqrt(head_dim)) v), q and k
-/// optionally RMS-normalised per head and rotated.  Query head h reads key head h * KvHeads / Heads.
-/// Shapes: x, y (n, Dim), n = sequences * pass.length; q, o (Dim, Dim); k, v (KvHeads * head_dim, Dim).
-/// With `past`, new keys and values are stored there first and the queries see all of them.
-/// Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Ainslie et al. 2023, arXiv:2305.13245.
-/// Test: tests/layers/attention.cpp.
+/// optionally RMS-normalised per head and rotated.  Query head h reads key head h * KvHeads /
+/// Heads. Shapes: x, y (n, Dim), n = sequences * pass.length; q, o (Dim, Dim); k, v (KvHeads *
+/// head_dim, Dim). With `past`, new keys and values are stored there first and the queries see all
+/// of them. Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Ainslie et al. 2023,
+/// arXiv:2305.13245. Test: tests/layers/attention.cpp.
 ///
 ///     using Attn = moe::Attention<8, 4, 256, /*Context=*/128, moe::Cpu<float>>;
 ///     Attn::forward(backend, pass, params, x, y, cache, scratch);
-template <int Heads, int KvHeads, int Dim, int Context, Backend B, AttentionTraits Traits = AttentionTraits{}>
+template <int Heads, int KvHeads, int Dim, int Context, Backend B,
+          AttentionTraits Traits = AttentionTraits{}>
 struct Attention {
   using T = Scalar<B>;
   static constexpr int in = Dim, out = Dim;
@@ -71,8 +73,11 @@ struct Attention {
     Rows<T, Traits.qk_norm ? Dim : 0> draw;
   };
 
-  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                      Rows<T, out> y, Cache& c, Scratch&, const KeyValues<T>* past = nullptr) {
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                      Cache& c, Scratch&, const KeyValues<T>* past = nullptr) {
+    MOE_EXPECTS(past || pass.start == 0, "a pass that starts at token " +
+                                             std::to_string(pass.start) +
+                                             " needs the keys and values of the tokens before it");
     Query::forward(be, p.q, x, raw(c.q, c.q_norm));
     KeyValue::forward(be, p.k, x, raw(c.k, c.k_norm));
     KeyValue::forward(be, p.v, x, c.v);
@@ -96,9 +101,8 @@ struct Attention {
     zero(be, s.dk);
     zero(be, s.dv);
     Out::backward(be, p.o, c.mixed, dy, s.dmixed, grad.o);
-    be.attention_backward(shape(pass, x.count, nullptr), c.q.data, c.k.data, c.v.data,
-                          c.mixed.data, s.dmixed.data, c.lse.data, s.dq.data, s.dk.data,
-                          s.dv.data);
+    be.attention_backward(shape(pass, x.count, nullptr), c.q.data, c.k.data, c.v.data, c.mixed.data,
+                          s.dmixed.data, c.lse.data, s.dq.data, s.dk.data, s.dv.data);
     Rotary::rotate(be, pass, c.rotary, s.dk, -1);
     Rotary::rotate(be, pass, c.rotary, s.dq, -1);
     KeyValue::backward(be, p.v, x, s.dv, dx, grad.v);
@@ -116,7 +120,13 @@ struct Attention {
  private:
   static AttentionShape shape(const Pass& pass, int n, const KeyValues<T>* past) {
     const int keys = pass.start + pass.length;
-    return {n / pass.length, pass.length, keys, past ? past->room : keys, Heads, KvHeads, head_dim,
+    return {n / pass.length,
+            pass.length,
+            keys,
+            past ? past->room : keys,
+            Heads,
+            KvHeads,
+            head_dim,
             pass.dropout(pass.options->dropout.attention, Site::attention_dropout)};
   }
 
@@ -130,8 +140,8 @@ struct Attention {
                         const HeadNormCache<T, NormHeads, head_dim>& c) {
     if constexpr (Traits.qk_norm)
       be.rows(x.count * NormHeads,
-              kernel::RmsNormForward<T>{c.raw, p.weight, {x.data, head_dim}, c.rstd,
-                                        T(pass.options->norm_eps)});
+              kernel::RmsNormForward<T>{
+                  c.raw, p.weight, {x.data, head_dim}, c.rstd, T(pass.options->norm_eps)});
   }
   template <int Cols, int NormHeads>
   static Rows<const T, Cols> denormalise(B& be, const HeadNorm& p, Rows<T, Cols> dx,
@@ -144,8 +154,8 @@ struct Attention {
       const Table<const T> after{dx.data, head_dim};
       const int rows = dx.count * NormHeads;
       zero(be, before);
-      be.rows(rows, kernel::RmsNormBackward<T>{c.raw, p.weight, c.rstd, after,
-                                               {before.data, head_dim}});
+      be.rows(rows,
+              kernel::RmsNormBackward<T>{c.raw, p.weight, c.rstd, after, {before.data, head_dim}});
       be.columns(head_dim, kernel::RmsNormGainGrad<T>{rows, c.raw, c.rstd, after, grad.weight});
       return before;
     }

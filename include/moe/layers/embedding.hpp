@@ -24,8 +24,7 @@ struct TokenEmbedding {
     be.rows(y.count, kernel::EmbeddingForward<T>{tokens, 0, 1, p.weight, y, scale(), false});
   }
   static void backward(B& be, const std::int32_t* tokens, Rows<const T, out> dy, Params& grad) {
-    be.columns(Dim,
-               kernel::EmbeddingGrad<T>{dy.count, tokens, 0, 1, dy, grad.weight, scale()});
+    be.columns(Dim, kernel::EmbeddingGrad<T>{dy.count, tokens, 0, 1, dy, grad.weight, scale()});
   }
 
  private:
@@ -46,8 +45,8 @@ struct PositionEmbedding {
   };
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<T, out> y) {
-    be.rows(y.count, kernel::EmbeddingForward<T>{nullptr, pass.start, pass.length, p.weight, y,
-                                                 T(1), true});
+    be.rows(y.count,
+            kernel::EmbeddingForward<T>{nullptr, pass.start, pass.length, p.weight, y, T(1), true});
   }
   static void backward(B& be, const Pass& pass, Rows<const T, out> dy, Params& grad) {
     be.columns(Dim, kernel::EmbeddingGrad<T>{dy.count, nullptr, pass.start, pass.length, dy,

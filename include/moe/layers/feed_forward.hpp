@@ -26,6 +26,7 @@ struct ActivationKernel<T, Activation::geglu> : kernel::Gelu<T> {};
 struct FeedForwardTraits {
   Activation activation = Activation::swiglu;
   bool bias = false;
+  Site dropout_site = Site::expert_dropout;
 };
 
 /// y = down(act(up(x))), or down(act(gate(x)) * up(x)) for swiglu and geglu.
@@ -60,8 +61,8 @@ struct FeedForward {
     Rows<T, gate_hidden> dgate;
   };
 
-  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                      Rows<T, out> y, Cache& c, Scratch& s) {
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                      Cache& c, Scratch& s) {
     if constexpr (gated) Gate::forward(be, p.gate_proj, x, c.gate);
     Up::forward(be, p.up_proj, x, c.up);
     be.rows(x.count, kernel::ActivationForward<T, Act>{pre(c), up(c), s.act, nullptr, drop(pass)});
@@ -72,14 +73,21 @@ struct FeedForward {
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
                        Scratch& s) {
     be.gemm(x.count, Hidden, Dim, matrix(dy), matrix(p.down_proj.weight), s.dact.data, Hidden);
-    be.rows(x.count, kernel::ActivationBackward<T, Act>{
-                         pre(c), up(c), s.dact, {}, s.act, gated ? Table<T>(s.dgate) : s.dup,
-                         s.dup, {}, nullptr, drop(pass)});
-    be.gemm(Dim, Hidden, x.count, transposed(matrix(dy)), matrix(s.act),
-            grad.down_proj.weight.data, Hidden, {.beta = T(1)});
+    be.rows(x.count, kernel::ActivationBackward<T, Act>{pre(c),
+                                                        up(c),
+                                                        s.dact,
+                                                        {},
+                                                        s.act,
+                                                        gated ? Table<T>(s.dgate) : s.dup,
+                                                        s.dup,
+                                                        {},
+                                                        nullptr,
+                                                        drop(pass)});
+    be.gemm(Dim, Hidden, x.count, transposed(matrix(dy)), matrix(s.act), grad.down_proj.weight.data,
+            Hidden, {.beta = T(1)});
     if constexpr (Traits.bias)
-      be.columns(Dim, kernel::BiasGrad<T>{1, x.count, nullptr, nullptr, {}, dy,
-                                          grad.down_proj.bias});
+      be.columns(Dim,
+                 kernel::BiasGrad<T>{1, x.count, nullptr, nullptr, {}, dy, grad.down_proj.bias});
     Up::backward(be, p.up_proj, x, s.dup, dx, grad.up_proj);
     if constexpr (gated) Gate::backward(be, p.gate_proj, x, s.dgate, dx, grad.gate_proj);
   }
@@ -94,7 +102,7 @@ struct FeedForward {
     return {};
   }
   static Dropout drop(const Pass& pass) {
-    return pass.dropout(pass.options->dropout.expert, Site::expert_dropout);
+    return pass.dropout(pass.options->dropout.expert, Traits.dropout_site);
   }
 };
 

@@ -6,11 +6,11 @@
 
 namespace moe {
 
-/// Head and cross entropy:  logits = x W^T,  loss = mean over tokens of -log softmax(logits)[target].
-/// Shapes: x (n, Dim), weight (Vocab, Dim), targets (n).  Units: nats.  Never throws or allocates.
-/// Logits live for one chunk of rows only and are computed again in backward.
-/// Not a Layer: targets are integers, and a tied weight belongs to the embedding.
-/// Test: tests/layers/loss.cpp.
+/// Head and cross entropy:  logits = x W^T,  loss = mean over tokens of -log
+/// softmax(logits)[target]. Shapes: x (n, Dim), weight (Vocab, Dim), targets (n).  Units: nats.
+/// Never throws or allocates. Logits live for one chunk of rows only and are computed again in
+/// backward. Not a Layer: targets are integers, and a tied weight belongs to the embedding. Test:
+/// tests/layers/loss.cpp.
 ///
 ///     using Head = moe::CrossEntropy<65, 256, moe::Cpu<float>>;
 ///     Head::forward(backend, weight, x, targets, cache, scratch);  // cache.loss, one for each row

@@ -14,6 +14,7 @@ struct MoeTraits {
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;
   bool balance_bias = false;
+  bool router_bias = bias;
 };
 
 /// Mixture of experts, dropless:  y = sum over the chosen e of gate_e * FFN_e(x)  (+ shared(x)).
@@ -33,9 +34,11 @@ struct MoE {
   static constexpr int gate_hidden = gated ? Hidden : 0;
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;
   using Route = Router<Experts, TopK, Dim, B,
-                       RouterTraits{Traits.scoring, Traits.renormalise, Traits.balance_bias, bias}>;
+                       RouterTraits{Traits.scoring, Traits.renormalise, Traits.balance_bias,
+                                    Traits.router_bias}>;
   using Shared = FeedForward<Dim, shared_hidden, B,
-                             FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0)}>;
+                             FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
+                                               Site::shared_expert_dropout}>;
   using Act = detail::ActivationKernel<T, Traits.activation>;
 
   /// One matrix for each expert, contiguous, so that one grouped product serves them all.
@@ -73,15 +76,15 @@ struct MoE {
     typename Shared::Scratch shared;
   };
 
-  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                      Rows<T, out> y, Cache& c, Scratch& s) {
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                      Cache& c, Scratch& s) {
     Route::forward(be, pass, p.router, x, c.router);
-    be.rows(x.count, kernel::ToSlots<T>{c.router.gates, c.router.slot_of, c.gate_of_slot,
-                                        c.pair_of_slot});
+    be.rows(x.count,
+            kernel::ToSlots<T>{c.router.gates, c.router.slot_of, c.gate_of_slot, c.pair_of_slot});
     if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
     experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
-    be.rows(c.up.count, kernel::ActivationForward<T, Act>{pre(c), up(c), s.act,
-                                                          c.pair_of_slot.data, drop(pass)});
+    be.rows(c.up.count, kernel::ActivationForward<T, Act>{pre(c), up(c), s.act, c.pair_of_slot.data,
+                                                          drop(pass)});
     experts(be, c, matrix(s.act), p.experts.down_proj, s.slots);
     be.rows(x.count, kernel::Combine<T>{s.slots, c.router.gates, c.router.slot_of, y});
     if constexpr (shared_hidden > 0) {
@@ -98,18 +101,20 @@ struct MoE {
     // The gates scale rows of the hidden activations, so neither the experts' outputs nor a
     // permuted copy of dy is needed: <dy, down(a)> = <dy down, a>.
     back(be, c, by_token(dy, c), p.experts.down_proj, s.dact, T(0));
-    be.rows(c.up.count, kernel::ActivationBackward<T, Act>{
-                            pre(c), up(c), s.dact, c.gate_of_slot, s.act,
-                            gated ? Table<T>(s.dgate) : s.dup, s.dup, s.dgate_of_slot,
-                            c.pair_of_slot.data, drop(pass)});
+    be.rows(c.up.count,
+            kernel::ActivationBackward<T, Act>{pre(c), up(c), s.dact, c.gate_of_slot, s.act,
+                                               gated ? Table<T>(s.dgate) : s.dup, s.dup,
+                                               s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
     weights(be, c, by_token(dy, c), matrix(s.act), grad.experts.down_proj);
     if constexpr (bias)
-      be.columns(Dim, kernel::BiasGrad<T>{Experts, 0, c.router.offset.data,
-                                          c.router.token_of.data, c.gate_of_slot, dy,
-                                          grad.experts.down_proj.bias});
-    be.rows(x.count, kernel::GateGrad<T>{s.dgate_of_slot, dy,
+      be.columns(Dim, kernel::BiasGrad<T>{Experts, 0, c.router.offset.data, c.router.token_of.data,
+                                          c.gate_of_slot, dy, grad.experts.down_proj.bias});
+    be.rows(x.count, kernel::GateGrad<T>{s.dgate_of_slot,
+                                         dy,
                                          {bias ? p.experts.down_proj.bias.data : nullptr, Dim},
-                                         c.router.slot_of, c.router.expert, s.dgates});
+                                         c.router.slot_of,
+                                         c.router.expert,
+                                         s.dgates});
     project_back(be, x, c, p.experts.up_proj, s.dup, grad.experts.up_proj, s.slots, T(0));
     if constexpr (gated)
       project_back(be, x, c, p.experts.gate_proj, s.dgate, grad.experts.gate_proj, s.slots, T(1));
@@ -140,8 +145,8 @@ struct MoE {
   template <int In, int Out, Role R, bool Bias>
   static void weights(B& be, const Cache& c, Matrix<const T> dy, Matrix<const T> a,
                       Stack<In, Out, R, Bias>& grad) {
-    be.grouped_gemm_k(Experts, c.router.offset.data, Out, In, dy, a, grad.weight.data, In,
-                      Out * In, {.beta = T(1)});
+    be.grouped_gemm_k(Experts, c.router.offset.data, Out, In, dy, a, grad.weight.data, In, Out * In,
+                      {.beta = T(1)});
   }
   template <int In, int Out, Role R, bool Bias>
   static void project_back(B& be, Rows<const T, Dim> x, const Cache& c,
@@ -150,8 +155,8 @@ struct MoE {
     back(be, c, matrix(dy), p, dslots, beta);
     weights(be, c, matrix(dy), by_token(x, c), grad);
     if constexpr (Bias)
-      be.columns(Out, kernel::BiasGrad<T>{Experts, 0, c.router.offset.data, nullptr, {}, dy,
-                                          grad.bias});
+      be.columns(Out,
+                 kernel::BiasGrad<T>{Experts, 0, c.router.offset.data, nullptr, {}, dy, grad.bias});
   }
 
   static Table<const T> pre(const Cache& c) {

@@ -25,8 +25,8 @@ struct RMSNorm {
   };
   struct Scratch {};
 
-  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                      Rows<T, out> y, Cache& c, Scratch&) {
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                      Cache& c, Scratch&) {
     be.rows(x.count, kernel::RmsNormForward<T>{x, p.weight, y, c.rstd, T(pass.options->norm_eps)});
   }
 
@@ -56,8 +56,8 @@ struct LayerNorm {
   };
   struct Scratch {};
 
-  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                      Rows<T, out> y, Cache& c, Scratch&) {
+  static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                      Cache& c, Scratch&) {
     be.rows(x.count, kernel::LayerNormForward<T>{x, p.weight, bias(p), y, c.stats,
                                                  T(pass.options->norm_eps)});
   }

@@ -23,8 +23,8 @@ struct Rope {
 
   static void prepare(B& be, const Pass& pass, Cache& c) {
     if constexpr (on)
-      be.rows(pass.length, kernel::RopeTable<T>{{c.rotation.data, HeadDim}, pass.start,
-                                                pass.options->rope_base});
+      be.rows(pass.length, kernel::RopeTable<T>{
+                               {c.rotation.data, HeadDim}, pass.start, pass.options->rope_base});
   }
   template <int Cols>
   static void rotate(B& be, const Pass& pass, const Cache& c, Rows<T, Cols> x, int direction) {

@@ -14,15 +14,17 @@ struct RouterTraits {
 };
 
 /// Chooses TopK of Experts for every token:  logits = x W^T,  probs = softmax(logits),
-/// gates = the chosen probs, over their sum when renormalised. Sigmoid scoring: scores sigmoid(logits).
-/// Backward takes the gradient of the gates and adds those of the balance, z and entropy losses
-/// (weights in Options, each a mean over tokens and MoE layers).  Ties: the lowest index.
-/// Shapes: x (n, Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates (n, TopK).
-/// Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022, arXiv:2202.08906, eq. 5;
-/// Wang et al. 2024, arXiv:2408.15664 (balance_bias).  Test: tests/layers/router.cpp.
+/// gates = the chosen probs, over their sum when renormalised. Sigmoid scoring: scores
+/// sigmoid(logits). Backward takes the gradient of the gates and adds those of the balance, z and
+/// entropy losses (weights in Options, each a mean over tokens and MoE layers).  Ties: the lowest
+/// index. Shapes: x (n, Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates
+/// (n, TopK). Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022,
+/// arXiv:2202.08906, eq. 5; Wang et al. 2024, arXiv:2408.15664 (balance_bias).  Test:
+/// tests/layers/router.cpp.
 ///
 ///     using R = moe::Router<8, 2, 256, moe::Cpu<float>>;
-///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of ...
+///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of
+///     ...
 template <int Experts, int TopK, int Dim, Backend B, RouterTraits Traits = RouterTraits{}>
 struct Router {
   using T = Scalar<B>;
@@ -54,11 +56,15 @@ struct Router {
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Cache& c) {
     Score::forward(be, {p.weight, p.bias}, x, c.logits);
-    be.rows(x.count, kernel::RouteForward<T>{c.logits,
-                                             {Traits.balance_bias ? p.selection.bias.data : nullptr,
-                                              Experts},
-                                             c.probs, c.expert, c.gates, c.scale, c.stats,
-                                             routing(pass)});
+    be.rows(x.count, kernel::RouteForward<T>{
+                         c.logits,
+                         {Traits.balance_bias ? p.selection.bias.data : nullptr, Experts},
+                         c.probs,
+                         c.expert,
+                         c.gates,
+                         c.scale,
+                         c.stats,
+                         routing(pass)});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
                        c.offset.data);
     be.columns(Experts, kernel::ColumnMean<T>{x.count, c.probs, {c.mean_probs.data, Experts}});
@@ -70,11 +76,10 @@ struct Router {
                        Scratch& s) {
     const Options& o = *pass.options;
     const double each = pass.loss_scale / (double(pass.moe_layers) * double(x.count));
-    be.rows(x.count,
-            kernel::RouteBackward<T>{c.logits, c.probs, c.expert, c.gates, c.scale, dgates,
-                                     c.offset.data, s.dlogits, routing(pass),
-                                     T(o.balance_weight * each), T(o.z_weight * each),
-                                     T(o.entropy_weight * each)});
+    be.rows(x.count, kernel::RouteBackward<T>{c.logits, c.probs, c.expert, c.gates, c.scale, dgates,
+                                              c.offset.data, s.dlogits, routing(pass),
+                                              T(o.balance_weight * each), T(o.z_weight * each),
+                                              T(o.entropy_weight * each)});
     if constexpr (Traits.balance_bias)
       be.columns(Experts, kernel::LoadExcess<T>{Experts, c.offset.data, grad.selection.bias});
     typename Score::Params score{grad.weight, grad.bias};

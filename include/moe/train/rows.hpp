@@ -11,12 +11,12 @@ namespace moe {
 struct StepRow {
   std::int64_t step = 0, tokens = 0, skipped = 0;
   double seconds = 0;  // of training alone, over all sessions
-  Loss loss;           // means over the batches of the update
-  StepReport report;
-  double tokens_per_second = 0;           // of training alone, since the start of the session
-  std::vector<std::vector<double>> load;  // [MoE layer][expert], shares of the assignments
-  std::vector<RouterHealth> health;       // [MoE layer]
-  int collapsed = 0;                      // layers that have been collapsed for long
+  Loss loss = {};      // means over the batches of the update
+  StepReport report = {};
+  double tokens_per_second = 0;                // of training alone, since the start of the session
+  std::vector<std::vector<double>> load = {};  // [MoE layer][expert], shares of the assignments
+  std::vector<RouterHealth> health = {};       // [MoE layer]
+  int collapsed = 0;                           // layers that have been collapsed for long
 };
 
 /// One evaluation. Units: nats.

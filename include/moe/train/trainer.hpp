@@ -75,16 +75,16 @@ class Trainer {
   const Cursor& cursor() const { return cursor_; }
   std::string folder(const std::string& name) const { return options_.out + "/" + name; }
 
-  /// Goes back to where out/last was saved. Gives the settings of this trainer that differ from the
-  /// saved ones: with any but steps and paths the run is no longer the one that was stopped.
+  /// Goes back to where out/last was saved. Gives the settings of model and trainer that differ
+  /// from the saved ones: with any of them the run is no longer the one that was stopped.
   std::vector<Difference> resume() {
     MOE_EXPECTS(!options_.out.empty(), "Trainer::resume needs TrainerOptions.out");
     cursor_ = load_checkpoint(model_, optimizer_, folder("last"));
     resumed_ = true;
-    const Json* saved = read_manifest(folder("last")).find("run");
-    std::vector<Difference> found;
-    if (saved && saved->find("trainer"))
-      found = differences(*saved->find("trainer"), about_["trainer"]);
+    const Json manifest = read_manifest(folder("last"));
+    auto found = differences(manifest.at("options"), to_json(model_.options()));
+    if (const Json* run = manifest.find("run"); run && run->find("trainer"))
+      for (auto& d : differences(*run->find("trainer"), about_["trainer"])) found.push_back(d);
     std::erase_if(found, [](const Difference& d) {
       return d.field == "out" || d.field == "pause_at" || d.field == "overwrite";
     });

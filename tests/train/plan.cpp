@@ -1,0 +1,85 @@
+#include <moe/train/plan.hpp>
+#include <moe/train/progress.hpp>
+
+#include "catch.hpp"
+#include "tiny.hpp"
+
+using namespace moe;
+using test::has;
+
+namespace {
+
+/// Counts what is allocated.
+class CountingBackend : public Reference<float> {
+ public:
+  std::byte* allocate(std::size_t bytes) {
+    allocated += bytes;
+    return Reference<float>::allocate(bytes);
+  }
+  std::size_t allocated = 0;
+};
+
+}  // namespace
+
+TEST_CASE("make_plan: the peak it gives is what model and optimiser then allocate", "[memory]") {
+  using Model = Transformer<test::tiny_config, CountingBackend>;
+  const Plan plan = make_plan<Model, Muon<Model>>(4, 16);
+  CountingBackend backend;
+  Model model(backend, {.max_tokens = 64});
+  const Muon optimizer(model);
+  CHECK(plan.peak_bytes() == backend.allocated);
+  CHECK(plan.params == plan.grads);
+  CHECK(plan.parameters.total == parameter_count<Model>().total);
+  CHECK(plan.batch_tokens == 64);
+}
+
+TEST_CASE("describe and predict: name every class of memory and say what was assumed", "[plan]") {
+  using Model = test::TinyTransformer;
+  const Plan plan = make_plan<Model, AdamW<Model>>(4, 16);
+  const std::string text = describe(plan);
+  for (const char* word :
+       {"total", "active", "embedding", "parameters", "gradients", "cache", "scratch", "optimiser"})
+    CHECK(has(text, word));
+  const double gflops = plan.flops.training() * 1e-9 / step_efficiency;  // one token a second
+  CHECK(has(predict(plan, gflops, 2, 64), " 1 tokens/s, 128 s for 2 steps of 64 tokens"));
+}
+
+TEST_CASE("probe_gflops: gives a rate", "[plan]") {
+  test::TinyBackend backend(1);
+  CHECK(probe_gflops(backend, 64, 16, 16, 0.01) > 0);
+}
+
+TEST_CASE("Progress: plain lines where there is no terminal", "[progress]") {
+  std::FILE* file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  {
+    Progress progress({.steps = 10, .flops_per_token = 1e6, .peak_gflops = 1, .to = file});
+    StepRow row{.step = 1, .tokens_per_second = 500, .load = {{0.5, 0.5}}, .health = {{1.9, 0, 0}}};
+    row.loss.cross_entropy = 4.25;
+    progress.step(row);
+    row.step = 2;
+    progress.step(row);  // too soon after the first
+    progress.evaluation({.step = 2, .loss = 2, .best = true});
+    row.step = 10;
+    row.collapsed = 1;
+    progress.step(row);
+  }
+  std::rewind(file);
+  std::string text(4096, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), file));
+  std::fclose(file);
+  CHECK(has(text, "step 1/10  loss 4.250  0.5k tokens/s  50 % of peak"));
+  CHECK_FALSE(has(text, "step 2/10"));
+  CHECK(has(text, "experts 1.9/2\n"));
+  CHECK(has(text, "validation 2.0000 nats (perplexity 7.389)  best so far"));
+  CHECK(has(text, "step 10/10"));
+  CHECK(has(text, "1 layers COLLAPSED"));
+  CHECK_FALSE(has(text, "\r"));
+}
+
+TEST_CASE("Progress: seconds as a clock", "[progress]") {
+  CHECK(Progress::clock(0) == "0:00");
+  CHECK(Progress::clock(61.4) == "1:01");
+  CHECK(Progress::clock(3725) == "1:02:05");
+  CHECK(Progress::clock(-3) == "0:00");
+}
