@@ -79,4 +79,10 @@ struct Dropout {
   }
 };
 
+/// The factors of elements first + i.index, ... of a lane; packs have a faster overload.
+template <class V>
+MOE_KERNEL V dropout_factors(Lane<V> i, const Dropout& d, std::uint64_t first) {
+  return V(d.factor(first + std::uint64_t(i.index)));
+}
+
 }  // namespace moe

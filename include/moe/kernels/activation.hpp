@@ -77,9 +77,7 @@ struct ActivationForward {
   }
   MOE_KERNEL auto mask(auto i, int r) const {
     const std::uint64_t row = std::uint64_t(number ? number[r] : r);
-    return generate(i, [&](int column) {
-      return T(dropout.factor(row * std::uint64_t(pre.cols) + std::uint64_t(column)));
-    });
+    return dropout_factors(i, dropout, row * std::uint64_t(pre.cols));
   }
 };
 

@@ -13,8 +13,7 @@ struct Drop {
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const std::uint64_t first = std::uint64_t(r) * std::uint64_t(x.cols);
     group.for_each(x.cols, [&](auto i) {
-      const auto mask =
-          generate(i, [&](int column) { return T(dropout.factor(first + std::uint64_t(column))); });
+      const auto mask = dropout_factors(i, dropout, first);
       y[r][i] = mask * x[r][i];
     });
   }
@@ -29,8 +28,7 @@ struct DropAdd {
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const std::uint64_t first = std::uint64_t(r) * std::uint64_t(x.cols);
     group.for_each(x.cols, [&](auto i) {
-      const auto mask =
-          generate(i, [&](int column) { return T(dropout.factor(first + std::uint64_t(column))); });
+      const auto mask = dropout_factors(i, dropout, first);
       y[r][i] = mask * y[r][i].value() + x[r][i];
     });
   }
