@@ -129,6 +129,9 @@ int train(TrainRequest request, const Changes& changes) {
   if (request.out.empty()) request.out = "runs/" + request.settings.preset;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
+#ifdef SIGXFSZ
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write, not the end
+#endif
   return preset.train(request);
 }
 

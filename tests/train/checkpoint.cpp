@@ -206,7 +206,7 @@ TEST_CASE("save: a full disk leaves the checkpoint before it intact", "[checkpoi
   const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
   rlimit old_limit{};
   REQUIRE(::getrlimit(RLIMIT_FSIZE, &old_limit) == 0);
-  for (const rlim_t limit : {0, 100, 5000, 30000}) {
+  for (const rlim_t limit : {rlim_t(0), rlim_t(100), rlim_t(5000), rlim_t(30000)}) {
     const rlimit small{limit, old_limit.rlim_max};
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
     const std::string message =

@@ -37,7 +37,8 @@ Plan make_plan(int sequences, int length) {
           tokens};
 }
 
-/// Share of the probe's rate that a whole training step reaches on a CPU; see docs/reproduction.md.
+/// Share of the probe's rate that a whole training step is taken to reach. Measured on one Zen 4
+/// core: 0.75 for 21 million parameters with AdamW, 0.4 for 4 million with Muon and small experts.
 inline constexpr double step_efficiency = 0.6;
 
 /// The rate of one matrix product (m, k) x (k, n) over about `seconds`, in 1e9 operations a second.
