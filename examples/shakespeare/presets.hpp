@@ -25,23 +25,26 @@ struct Settings {
 
 /// A mixture that learns verse on two cores in under three minutes.
 inline constexpr moe::ModelConfig demo_config{.vocab = 65,
-                                              .dim = 192,
+                                              .dim = 128,
                                               .layers = 4,
-                                              .heads = 6,
+                                              .heads = 4,
                                               .context = 128,
                                               .norm = moe::Norm::rms,
                                               .position = moe::Position::rope_half,
                                               .activation = moe::Activation::swiglu,
-                                              .moe = {.experts = 8, .top_k = 2, .hidden = 192}};
+                                              .moe = {.experts = 4, .top_k = 2, .hidden = 256}};
 inline const Settings demo_settings{.preset = "demo",
-                                    .steps = 800,
-                                    .batch = 32,
+                                    .steps = 1000,
+                                    .batch = 16,
                                     .optimizer = "muon",
-                                    .muon_lr = 0.02,
+                                    .muon_lr = 0.03,
+                                    .muon_decay = 0.2,
                                     .adamw_lr = 3e-3,
-                                    .warmup = 40,
-                                    .final_rate = 0.05,
-                                    .eval_every = 200};
+                                    .beta2 = 0.95,
+                                    .adamw_decay = 0,
+                                    .warmup = 50,
+                                    .final_rate = 0.02,
+                                    .eval_every = 250};
 
 /// The Tiny-Shakespeare mixture of electrixoul/moe_tests with its defects mended: the balance loss
 /// has its plus sign, experts start like every other matrix, decay is for matrices only, rates

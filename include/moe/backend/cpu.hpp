@@ -51,11 +51,7 @@ class Cpu {
   template <class Kernel>
   void rows(int n, const Kernel& kernel) {
     constexpr int few = 16;  // not worth waking the other threads
-    if (n <= few || threads_ == 1) {
-      for (int r = 0; r < n; ++r) kernel(Group{}, r);
-      return;
-    }
-    const int parts = n < 4 * threads_ ? threads_ : 4 * threads_;
+    const int parts = n <= few || threads_ == 1 ? 1 : n < 4 * threads_ ? threads_ : 4 * threads_;
     detail::parallel(threads_, parts, [&](int part, int) {
       const auto [first, end] = detail::share(n, parts, part, 1);
       for (int r = first; r < end; ++r) kernel(Group{}, r);

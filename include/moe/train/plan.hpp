@@ -37,8 +37,9 @@ Plan make_plan(int sequences, int length) {
           tokens};
 }
 
-/// Share of the probe's rate that a whole training step is taken to reach. Measured on one Zen 4
-/// core: 0.75 for 21 million parameters with AdamW, 0.4 for 4 million with Muon and small experts.
+/// Share of the probe's rate that a whole training step is taken to reach. Measured on two Sapphire
+/// Rapids cores: 0.7 for 21 million parameters with AdamW, 0.4 for 1.8 million with Muon, whose own
+/// products are not counted as work.
 inline constexpr double step_efficiency = 0.6;
 
 /// The rate of one matrix product (m, k) x (k, n) over about `seconds`, in 1e9 operations a second.
