@@ -38,11 +38,11 @@ enum class Site : std::uint32_t {
   attention_dropout,
   attention_output_dropout,
   expert_dropout,
-  shared_expert_dropout,
   ffn_output_dropout,
   final_dropout,
   sampling,
   text,
+  shared_expert_dropout,
 };
 
 /// The stream of (step, layer, site): 36 bits of step, 16 of layer, 12 of site.

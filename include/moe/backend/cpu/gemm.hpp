@@ -35,8 +35,10 @@ struct Blocking {
       std::size_t(max_cols / Tile<T>::cols + 2) * std::size_t(pack_slack<T> + 64);
   static constexpr std::size_t workspace_numbers = a_numbers + b_numbers;
 
-  /// Even blocks of k, at most max_steps long. A function of k alone.
+  /// Even blocks of k, at most max_steps long. A function of k alone. Short sums are cut too: their
+  /// speed does not matter, and shorter chains round less.
   static int steps(int k) {
+    if (k <= 64) return std::min(k, 16);
     return k <= max_steps ? k : round_up(ceil_div(k, ceil_div(k, max_steps)), 16);
   }
   /// Even blocks of n that keep a block of B in the second-level cache; with few rows, where
