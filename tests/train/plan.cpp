@@ -40,7 +40,7 @@ TEST_CASE("describe and predict: name every class of memory and say what was ass
   for (const char* word :
        {"total", "active", "embedding", "parameters", "gradients", "cache", "scratch", "optimiser"})
     CHECK(has(text, word));
-  const double gflops = plan.flops.training() * 1e-9 / step_efficiency;  // one token a second
+  const double gflops = plan.flops.training() * 1e-9 / plan.efficiency;  // one token a second
   CHECK(has(predict(plan, gflops, 2, 64), " 1 tokens/s, 128 s for 2 steps of 64 tokens"));
 }
 
