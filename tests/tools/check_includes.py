@@ -12,7 +12,7 @@ LEVELS = [
     (r"(error|config|random|kernel)\.hpp", 0),
     (r"(tensor|tokens|sampling)\.hpp|kernels/.*", 1),
     (r"(reflect|backend|layer)\.hpp", 2),
-    (r"(parameters|initial_values)\.hpp|backend/.*", 3),
+    (r"(parameters|initial_values|eigen)\.hpp|backend/.*", 3),
     (r"layers/.*", 4),
     (r"(block|transformer)\.hpp", 5),
     (r"(optim|data|io|transfer|distributed)/.*|(generate|metrics|flops)\.hpp", 6),
@@ -33,7 +33,7 @@ SAME_LEVEL = [
 KERNEL = {"moe/kernel.hpp", "moe/random.hpp", "cmath", "cstddef", "cstdint", "type_traits"}
 BANNED = {"iostream", "regex", "ranges", "Eigen/Dense", "boost/pfr.hpp"}
 # Third-party headers and the only files that may include them.
-ONLY_IN = [(r"boost/pfr.*", r"reflect\.hpp"), (r"(Eigen|xsimd)/.*", r"backend/.*"),
+ONLY_IN = [(r"boost/pfr.*", r"reflect\.hpp"), (r"xsimd/.*", r"backend/.*"), (r"Eigen/.*", r"backend/.*|eigen\.hpp"),
            (r"omp\.h", r"backend/.*|train/.*")]
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
