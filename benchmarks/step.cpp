@@ -7,18 +7,11 @@
 #include <cstdio>
 #include <moe/moe.hpp>
 
+#include "../examples/shakespeare/presets.hpp"
+
 namespace {
 
-constexpr moe::ModelConfig config{.vocab = 65,
-                                  .dim = 384,
-                                  .layers = 4,
-                                  .heads = 6,
-                                  .context = 256,
-                                  .bias = true,
-                                  .norm = moe::Norm::layer,
-                                  .position = moe::Position::learned,
-                                  .activation = moe::Activation::gelu,
-                                  .moe = {.experts = 8, .top_k = 2, .hidden = 768}};
+constexpr moe::ModelConfig config = shakespeare::full_config;
 constexpr int sequences = 16, tokens = sequences * config.context;
 
 double peak(int threads) {

@@ -82,8 +82,7 @@ class Session {
     moe::load(model, request.checkpoint);
     std::fputs(request.prompt.c_str(), stdout);
     const auto show = [&](std::int32_t token) {
-      // A model may know more tokens than the text has characters.
-      if (token < vocabulary.size()) std::fputs(vocabulary.decode({token}).c_str(), stdout);
+      std::fputs(vocabulary.decode({token}).c_str(), stdout);
       std::fflush(stdout);
     };
     moe::generate_tokens(model, prompt,
@@ -92,7 +91,8 @@ class Session {
                           .top_k = request.top_k,
                           .top_p = request.top_p,
                           .min_p = request.min_p,
-                          .seed = request.seed},
+                          .seed = request.seed,
+                          .vocab = vocabulary.size()},
                          show);
     std::fputs("\n", stdout);
     return 0;

@@ -26,8 +26,8 @@ struct Loss {
 };
 
 /// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
-/// It owns five arenas and allocates nothing after construction. The gradients are added up until
-/// zero_grads(); an optimiser does that after its update.
+/// It owns four arenas (the optimiser has the fifth) and allocates nothing after construction. The
+/// gradients are added up until zero_grads(); an optimiser does that after its update.
 /// BlockTemplate is the user's own block where moe::Block is not wanted
 /// (examples/custom_layer.cpp). Errors: more tokens than options.max_tokens, or backward before
 /// forward, end the program; a token outside the vocabulary throws moe::Error.  Test:

@@ -20,9 +20,6 @@ struct CrossEntropy {
   static constexpr int in = Dim;
   /// Rows whose logits fit a quarter of a large second-level cache, and at least 64.
   static constexpr int chunk = std::clamp((1 << 19) / Vocab, 64, 4096);
-  struct Params {  // of a head that is not tied
-    Param<T, Role::head, Vocab, Dim> weight;
-  };
   struct Cache {
     Rows<T, 1> loss, lse, correct;
   };
