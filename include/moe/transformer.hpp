@@ -31,7 +31,7 @@ struct Loss {
 /// BlockTemplate is the user's own block where moe::Block is not wanted
 /// (examples/custom_layer.cpp). Errors: more tokens than options.max_tokens, or backward before
 /// forward, end the program; a token outside the vocabulary throws moe::Error.  Test:
-/// tests/transformer.cpp, tests/fixtures.cpp.
+/// tests/model, tests/fixtures.
 ///
 ///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 128, .layers = 4, .heads = 4,
 ///                                       .context = 64, .moe = {.experts = 8, .hidden = 256}};

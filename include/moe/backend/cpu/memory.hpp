@@ -19,7 +19,7 @@ inline std::align_val_t alignment_of(std::size_t bytes) {
 }
 
 /// A zeroed block, aligned to 256 bytes; each thread touches its share first.
-/// Errors: moe::Error when the memory is not there.  Test: tests/backend/cpu_memory.cpp.
+/// Errors: moe::Error when the memory is not there.  Test: tests/backend/cpu.cpp.
 inline std::byte* allocate_zeroed(std::size_t bytes, int threads) {
   void* block = ::operator new(bytes, alignment_of(bytes), std::nothrow);
   if (!block)
