@@ -28,10 +28,10 @@ struct Loss {
 /// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
 /// It owns four arenas (the optimiser has the fifth) and allocates nothing after construction. The
 /// gradients are added up until zero_grads(); an optimiser does that after its update.
-/// BlockTemplate is the user's own block where moe::Block is not wanted
-/// (examples/custom_layer.cpp). Errors: more tokens than options.max_tokens, or backward before
-/// forward, end the program; a token outside the vocabulary throws moe::Error.  Test:
-/// tests/model, tests/fixtures.
+/// BlockTemplate: a block of the user's own (examples/custom_layer.cpp).
+/// Errors: more tokens than options.max_tokens, or backward before forward, end the program; a
+/// token outside the vocabulary throws moe::Error.
+/// Test: tests/model, tests/fixtures.
 ///
 ///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 128, .layers = 4, .heads = 4,
 ///                                       .context = 64, .moe = {.experts = 8, .hidden = 256}};
