@@ -7,9 +7,13 @@
 
 namespace moe {
 
-/// The number type a backend computes with.
+/// The number type of activations in memory: float, double, or bfloat16.
 template <class B>
 using Scalar = typename B::Value;
+/// The number type of parameters, gradients, optimiser state, the router and all sums: Value itself,
+/// or float where Value is narrower.
+template <class B>
+using Wide = typename B::Wide;
 
 /// C = alpha * A * B + beta * C (+ bias in every row). With beta = 0 the old C is never read.
 template <class T>

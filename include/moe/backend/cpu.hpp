@@ -20,6 +20,7 @@ template <class T = float>
 class Cpu {
  public:
   using Value = T;
+  using Wide = T;
   using In = Matrix<const T>;
   using Group = detail::SimdGroup<T>;
 

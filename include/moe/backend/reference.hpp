@@ -16,6 +16,7 @@ template <class T = double>
 class Reference {
  public:
   using Value = T;
+  using Wide = T;
 
   std::byte* allocate(std::size_t bytes) {
     auto* block = static_cast<std::byte*>(::operator new(bytes + 1, std::align_val_t(256)));
