@@ -60,6 +60,38 @@ TEST_CASE("Block: backward equals the complex-step derivative with dropout on", 
   CHECK(test::gradient_error<Everything>(setup) < 1e-12);
 }
 
+/// backward_in_place on dy and backward onto zeros give the same numbers.
+template <class L>
+bool in_place_equals_backward(const test::Setup& setup) {
+  using B = Reference<double>;
+  B be;
+  test::Owned<typename L::Params, B> params(be), grad(be), grad_in_place(be);
+  test::Owned<typename L::Cache, B> cache(be, setup.n);
+  test::Owned<typename L::Scratch, B> scratch(be, setup.n);
+  test::set_leaves(params.tree,
+                   test::random_numbers(test::parameter_elements<typename L::Params>(), 1));
+  const std::size_t size = std::size_t(setup.n) * L::in;
+  const auto x = test::random_numbers(size, 2), dy = test::random_numbers(size, 3);
+  std::vector<double> y(size), dx(size), dresidual = dy;
+  const Pass pass = setup.pass();
+  L::forward(be, pass, params.tree, {x.data(), setup.n}, {y.data(), setup.n}, cache.tree,
+             scratch.tree);
+  L::backward(be, pass, params.tree, {x.data(), setup.n}, cache.tree, {dy.data(), setup.n},
+              {dx.data(), setup.n}, grad.tree, scratch.tree);
+  L::backward_in_place(be, pass, params.tree, {x.data(), setup.n}, cache.tree,
+                       {dresidual.data(), setup.n}, grad_in_place.tree, scratch.tree);
+  return dresidual == dx && dresidual != dy &&
+         test::get_leaves<double>(grad.tree) == test::get_leaves<double>(grad_in_place.tree);
+}
+
+TEST_CASE("Block: backward in place turns dy into dx", "[identity]") {
+  test::Setup setup;
+  CHECK(in_place_equals_backward<Mixture<Reference<double>>>(setup));
+  CHECK(in_place_equals_backward<GptMixture<Reference<double>>>(setup));
+  setup.options.dropout = {.attention_output = 0.3, .ffn_output = 0.3};
+  CHECK(in_place_equals_backward<Everything<Reference<double>>>(setup));
+}
+
 TEST_CASE("Block: backward adds", "[adds]") {
   CHECK(test::adding_error<Mixture>() < 1e-13);
   CHECK(test::adding_error<Everything>() < 1e-13);

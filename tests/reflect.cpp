@@ -57,6 +57,25 @@ TEST_CASE("reflect: bind gives every leaf its own aligned memory, in order", "[r
   CHECK(used == 256 * (1 + 2 + 2 + 1));  // 96 bytes three times, 480 bytes, 56 bytes
 }
 
+TEST_CASE("reflect: the list of leaves says what the types say", "[reflect]") {
+  Tree tree{};
+  std::vector<std::byte> memory(bytes<Tree>());
+  bind(tree, memory.data());
+  CHECK(leaf_names<Tree>() == names<Tree>());
+  REQUIRE(leaves<Tree>().size() == names<Tree>().size());
+  std::size_t number = 0;
+  for_each_leaf(
+      [&](const auto& leaf) {
+        const LeafView<double> seen = view<double>(tree, leaves<Tree>()[number++]);
+        CHECK(seen.data == leaf.data);
+        CHECK(seen.size == leaf.size);
+        CHECK(seen.role == leaf.role);
+        CHECK((seen.rows == leaf.rows && seen.cols == leaf.cols && seen.count == leaf.count));
+        CHECK(seen.matrix(seen.count) == leaf.data + leaf.size);
+      },
+      tree);
+}
+
 TEST_CASE("reflect: a leaf without numbers takes no memory", "[reflect][edge]") {
   struct Empty {
     Param<float, Role::bias, 0, 64> bias;

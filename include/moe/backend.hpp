@@ -1,6 +1,7 @@
 #pragma once
 #include <concepts>
 #include <cstddef>
+#include <moe/bfloat16.hpp>
 #include <moe/random.hpp>
 #include <moe/tensor.hpp>
 #include <utility>
@@ -10,16 +11,19 @@ namespace moe {
 /// The number type of activations in memory: float, double, or bfloat16.
 template <class B>
 using Scalar = typename B::Value;
-/// The number type of parameters, gradients, optimiser state, the router and all sums: Value itself,
-/// or float where Value is narrower.
+/// The number type of parameters, gradients, optimiser state, the router and all sums: Value, or
+/// float where Value is narrower.
 template <class B>
 using Wide = typename B::Wide;
 
 /// C = alpha * A * B + beta * C (+ bias in every row). With beta = 0 the old C is never read.
+/// T is the backend's Wide. `exact`: operands of that type are not rounded to a narrower Value
+/// before they are multiplied (routers).
 template <class T>
 struct GemmOptions {
   T alpha = T(1), beta = T(0);
   const T* bias = nullptr;
+  bool exact = false;
 };
 
 /// Causal attention over `sequences` equally long sequences. The queries are the last of the keys:
@@ -59,6 +63,7 @@ concept OwnsMemory = requires(B& be, std::byte* block, void* to, const void* fro
 /// rows: kernel(group, r) for r in 0 ... n-1, in any order, each row by one group. A group offers
 /// for_each(n, f(lane)), for_each_index(n, f(int)), sum(n, f(lane)) and max(n, f(lane)), n >= 1.
 /// columns: kernel(lane) for lanes that cover 0 ... n-1; a kernel loops over rows itself, in order.
+/// Lanes are of Wide numbers.
 template <class B>
 concept RunsKernels = requires(B& be, int n, const detail::AnyKernel& kernel) {
   be.rows(n, kernel);
@@ -66,7 +71,9 @@ concept RunsKernels = requires(B& be, int n, const detail::AnyKernel& kernel) {
 };
 
 /// Matrix products. Every element of C is one sum over k whose order depends on nothing but k: not
-/// on threads, not on the number of rows, not on the row's place.
+/// on threads, not on the number of rows, not on the row's place. Operands and C are of Value or of
+/// Wide numbers. Where Value is narrower, Wide operands are rounded to it first unless `exact`; all
+/// else is done in Wide, and an element of a C of Values is rounded once, beta * C included.
 ///
 /// gemm:         C (m, n) from A (m, k), B (k, n).
 /// batched_gemm: `batch` such products, operands `*_step` elements apart.
@@ -76,21 +83,27 @@ concept RunsKernels = requires(B& be, int n, const detail::AnyKernel& kernel) {
 ///               A (rows, m), B (rows, n); dW of a mixture of experts. Empty groups give beta * C.
 template <class B>
 concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, const int* offset,
-                              Matrix<const Scalar<B>> a, Scalar<B>* c, GemmOptions<Scalar<B>> o) {
-  be.gemm(n, n, n, a, a, c, step, o);
-  be.batched_gemm(n, n, n, n, a, step, a, step, c, step, step, o);
-  be.grouped_gemm_m(n, offset, n, n, a, a, step, c, step, o, step);
-  be.grouped_gemm_k(n, offset, n, n, a, a, c, step, step, o);
+                              Matrix<const Scalar<B>> a, Matrix<const Wide<B>> w, Scalar<B>* c,
+                              Wide<B>* wide, GemmOptions<Wide<B>> o) {
+  be.gemm(n, n, n, a, w, c, step, o);     // y = x W^T and dx = dy W
+  be.gemm(n, n, n, a, w, wide, step, o);  // the logits of router and head
+  be.gemm(n, n, n, w, w, c, step, o);     // dx from their gradients
+  be.gemm(n, n, n, w, a, wide, step, o);  // dW from their gradients
+  be.gemm(n, n, n, a, a, wide, step, o);  // dW
+  be.gemm(n, n, n, w, w, wide, step, o);  // optimisers
+  be.batched_gemm(n, n, n, n, w, step, w, step, wide, step, step, o);
+  be.grouped_gemm_m(n, offset, n, n, a, w, step, c, step, o, step);
+  be.grouped_gemm_k(n, offset, n, n, a, a, wide, step, step, o);
 };
 
 /// out = softmax(scale * q k^T, causal) v and lse (rows of q, heads), the log of each softmax's
 /// denominator. backward adds to dq, dk, dv. `reserve` is called once with the largest shape.
 template <class B>
-concept Attends = requires(B& be, const AttentionShape& shape, const Scalar<B>* in,
-                           Scalar<B>* out) {
+concept Attends = requires(B& be, const AttentionShape& shape, const Scalar<B>* in, Scalar<B>* out,
+                           const Wide<B>* known_lse, Wide<B>* lse) {
   be.reserve(shape);
-  be.attention_forward(shape, in, in, in, out, out);
-  be.attention_backward(shape, in, in, in, in, in, in, out, out, out);
+  be.attention_forward(shape, in, in, in, out, lse);
+  be.attention_backward(shape, in, in, in, in, in, known_lse, out, out, out);
 };
 
 /// Stable counting sort of n * top_k (token, choice) pairs by expert[t * top_k + j]:

@@ -2,6 +2,7 @@
 #include <moe/config.hpp>
 #include <moe/kernels/add.hpp>
 #include <moe/kernels/dropout.hpp>
+#include <moe/kernels/then.hpp>
 #include <moe/layers/attention.hpp>
 #include <moe/layers/mixture_of_experts.hpp>
 #include <moe/layers/norm.hpp>
@@ -42,7 +43,7 @@ struct Block {
     typename Ffn::Cache ffn;
   };
   struct Scratch {
-    Rows<T, C.dim> dnormed, dmid, dbranch;
+    Rows<T, C.dim> dnormed, dresidual, dbranch;
     typename Norm::Scratch norm;
     typename Attn::Scratch attn;
     typename Ffn::Scratch ffn;
@@ -52,26 +53,33 @@ struct Block {
                       Cache& c, Scratch& s, const KeyValues<T>* past = nullptr) {
     Norm::forward(be, pass, p.attn_norm, x, c.normed1, c.attn_norm, s.norm);
     Attn::forward(be, pass, p.attn, c.normed1, c.mid, c.attn, s.attn, past);
-    residual(be, attention_dropout(pass), x, c.mid);
-    Norm::forward(be, pass, p.ffn_norm, c.mid, c.normed2, c.ffn_norm, s.norm);
+    be.rows(x.count,
+            kernel::Then{kernel::DropAdd<T>{x, c.mid, attention_dropout(pass)},
+                         Norm::row_forward(pass, p.ffn_norm, c.mid, c.normed2, c.ffn_norm)});
     Ffn::forward(be, pass, p.ffn, c.normed2, y, c.ffn, s.ffn);
-    residual(be, ffn_dropout(pass), c.mid, y);
+    be.rows(x.count, kernel::DropAdd<T>{c.mid, y, ffn_dropout(pass)});
   }
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
                        Scratch& s) {
-    const auto dffn = branch(be, ffn_dropout(pass), dy, s.dbranch);
-    zero(be, s.dnormed);
-    Ffn::backward(be, pass, p.ffn, c.normed2, c.ffn, dffn, s.dnormed, grad.ffn, s.ffn);
-    copy(be, s.dmid, dy);
-    Norm::backward(be, pass, p.ffn_norm, c.mid, c.ffn_norm, s.dnormed, s.dmid, grad.ffn_norm,
+    copy(be, s.dresidual, dy);
+    backward_in_place(be, pass, p, x, c, s.dresidual, grad, s);
+    be.rows(dx.count, kernel::Add<T>{s.dresidual, dx});
+  }
+
+  /// The same for a dresidual that is dy before and dx after: the residual stream has one gradient,
+  /// which the branches add to.
+  static void backward_in_place(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
+                                const Cache& c, Rows<T, in> dresidual, Params& grad, Scratch& s) {
+    const auto dffn = branch(be, ffn_dropout(pass), dresidual, s.dbranch);
+    Ffn::backward(be, pass, p.ffn, c.normed2, c.ffn, dffn, s.dnormed, grad.ffn, s.ffn, false);
+    Norm::backward(be, pass, p.ffn_norm, c.mid, c.ffn_norm, s.dnormed, dresidual, grad.ffn_norm,
                    s.norm);
-    const auto dattn = branch(be, attention_dropout(pass), s.dmid, s.dbranch);
-    zero(be, s.dnormed);
-    Attn::backward(be, pass, p.attn, c.normed1, c.attn, dattn, s.dnormed, grad.attn, s.attn);
-    be.rows(dx.count, kernel::Add<T>{s.dmid, dx});
-    Norm::backward(be, pass, p.attn_norm, x, c.attn_norm, s.dnormed, dx, grad.attn_norm, s.norm);
+    const auto dattn = branch(be, attention_dropout(pass), dresidual, s.dbranch);
+    Attn::backward(be, pass, p.attn, c.normed1, c.attn, dattn, s.dnormed, grad.attn, s.attn, false);
+    Norm::backward(be, pass, p.attn_norm, x, c.attn_norm, s.dnormed, dresidual, grad.attn_norm,
+                   s.norm);
   }
 
  private:
@@ -80,14 +88,6 @@ struct Block {
   }
   static Dropout ffn_dropout(const Pass& pass) {
     return pass.dropout(pass.options->dropout.ffn_output, Site::ffn_output_dropout);
-  }
-  /// y = dropout(y) + x.
-  static void residual(B& be, const Dropout& dropout, Rows<const T, in> x, Rows<T, in> y) {
-    if (dropout.active()) {
-      be.rows(x.count, kernel::DropAdd<T>{x, y, dropout});
-    } else {
-      be.rows(x.count, kernel::Add<T>{x, y});
-    }
   }
   /// The gradient of the branch: dropout(dy), or dy itself when dropout is off.
   static Rows<const T, in> branch(B& be, const Dropout& dropout, Rows<const T, in> dy,

@@ -44,7 +44,8 @@ void check_token(std::int32_t token) {
 template <class Model>
 class Generator {
  public:
-  using T = typename Model::T;
+  using T = typename Model::T;  // of keys and values
+  using W = typename Model::W;  // of logits
   using B = typename Model::Backend;
   static constexpr int context = Model::config.context, vocab = Model::config.vocab;
 
@@ -63,7 +64,7 @@ class Generator {
   /// Reads n tokens of each sequence, (sequences, n); gives the logits (sequences, vocab) after the
   /// last, valid until the model's next pass. In pieces or at once: the same logits.
   /// Errors: a token outside the vocabulary; nothing has changed then.
-  std::span<const T> feed(std::span<const std::int32_t> tokens) {
+  std::span<const W> feed(std::span<const std::int32_t> tokens) {
     const std::size_t length = tokens.size() / std::size_t(sequences_);
     MOE_EXPECTS(length >= 1 && tokens.size() % std::size_t(sequences_) == 0,
                 std::to_string(tokens.size()) + " tokens are no batch of " +
@@ -111,9 +112,9 @@ class Generator {
   }
 
   /// Passes the tokens without keys and values through the model, as many at once as it takes.
-  std::span<const T> read() {
+  std::span<const W> read() {
     const int most = std::min(context, model_->options().max_tokens / sequences_);
-    std::span<const T> logits;
+    std::span<const W> logits;
     while (stored_ < length()) {
       const int n = std::min(most, length() - stored_);
       chunk_.clear();
@@ -187,7 +188,7 @@ std::vector<std::int32_t> generate_tokens_without_cache(
     const std::function<void(std::int32_t)>& on_token = {}) {
   constexpr std::size_t context = Model::config.context, vocab = Model::config.vocab;
   std::vector<std::int32_t> window;
-  std::vector<typename Model::T> logits;
+  std::vector<typename Model::W> logits;
   return detail::continue_tokens<Model>(
       prompt, options, on_token, [&](std::span<const std::int32_t> tokens) {
         for (const std::int32_t token : tokens) {
@@ -198,7 +199,7 @@ std::vector<std::int32_t> generate_tokens_without_cache(
         }
         model.forward({window.data(), window.data(), 1, int(window.size())}, false);
         logits = model.logits();
-        return std::span<const typename Model::T>(logits).last(vocab);
+        return std::span<const typename Model::W>(logits).last(vocab);
       });
 }
 

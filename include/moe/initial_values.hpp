@@ -25,20 +25,19 @@ constexpr double initial_deviation(Role role, double init_std, double layers) {
 /// Fills every leaf: normal numbers from (options.seed, number of the leaf, element).
 template <Backend B, class Params>
 void set_initial_values(B& be, Params& params, const Options& options, int layers) {
+  using T = Wide<B>;
   std::uint32_t number = 0;
-  std::vector<Scalar<B>> host;
-  for_each_leaf(
-      [&](auto& leaf) {
-        using Leaf = std::remove_reference_t<decltype(leaf)>;
-        const double deviation = initial_deviation(Leaf::role, options.init_std, layers);
-        const std::uint64_t from = stream(0, number++, Site::initial_value);
-        host.assign(Leaf::size, Scalar<B>(Leaf::role == Role::gain ? 1.0 : 0.0));
-        if (deviation > 0)
-          for (std::size_t i = 0; i < Leaf::size; ++i)
-            host[i] = Scalar<B>(deviation * normal(options.seed, from, i));
-        be.upload(leaf.data, host.data(), Leaf::size * sizeof(Scalar<B>));
-      },
-      params);
+  std::vector<T> host;
+  for (const LeafInfo& info : leaves<Params>()) {
+    const auto leaf = view<T>(params, info);
+    const double deviation = initial_deviation(leaf.role, options.init_std, layers);
+    const std::uint64_t from = stream(0, number++, Site::initial_value);
+    host.assign(leaf.size, T(leaf.role == Role::gain ? 1.0 : 0.0));
+    if (deviation > 0)
+      for (std::size_t i = 0; i < leaf.size; ++i)
+        host[i] = T(deviation * normal(options.seed, from, i));
+    be.upload(leaf.data, host.data(), leaf.size * sizeof(T));
+  }
 }
 
 }  // namespace moe

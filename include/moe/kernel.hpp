@@ -4,6 +4,8 @@
 #include <type_traits>
 
 // All that a kernel body may use. Safe for nvcc: no host-only header is included here.
+// In every kernel T is the number type of parameters and of arithmetic, S that of activations in
+// memory: the same, or narrower (bfloat16.hpp).
 
 #ifdef __CUDACC__
 #define MOE_KERNEL __host__ __device__ inline
@@ -88,13 +90,55 @@ struct Table {
 };
 
 namespace kernel {
-// Kernels call these unqualified: scalars find them here, packs and the tests' complex numbers by
-// their own namespace.
-using std::erf;
-using std::exp;
-using std::log;
-using std::sqrt;
-using std::tanh;
+
+/// The functions of a number or pack V that kernels use: the standard library's, or those of V's
+/// own namespace. A backend may specialise it for its packs.
+template <class V>
+struct Math {
+  MOE_KERNEL static V exp(const V& x) {
+    using std::exp;
+    return exp(x);
+  }
+  MOE_KERNEL static V log(const V& x) {
+    using std::log;
+    return log(x);
+  }
+  MOE_KERNEL static V sqrt(const V& x) {
+    using std::sqrt;
+    return sqrt(x);
+  }
+  MOE_KERNEL static V tanh(const V& x) {
+    using std::tanh;
+    return tanh(x);
+  }
+  MOE_KERNEL static V erf(const V& x) {
+    using std::erf;
+    return erf(x);
+  }
+};
+
+// Kernels call these with `kernel::` in front, or a pack's own namespace would be found instead.
+template <class V>
+MOE_KERNEL V exp(const V& x) {
+  return Math<V>::exp(x);
+}
+template <class V>
+MOE_KERNEL V log(const V& x) {
+  return Math<V>::log(x);
+}
+template <class V>
+MOE_KERNEL V sqrt(const V& x) {
+  return Math<V>::sqrt(x);
+}
+template <class V>
+MOE_KERNEL V tanh(const V& x) {
+  return Math<V>::tanh(x);
+}
+template <class V>
+MOE_KERNEL V erf(const V& x) {
+  return Math<V>::erf(x);
+}
+
 }  // namespace kernel
 
 }  // namespace moe

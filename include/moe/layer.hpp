@@ -49,6 +49,8 @@ struct Pass {
 
 /// A layer: no state, three aggregates, two functions. Params live for the run, Cache from forward
 /// to backward, Scratch inside one call. Forward writes y and Cache; backward adds to dx and grad.
+/// The library's own layers take a last argument `add`: false lets them write dx instead, which
+/// saves setting it to zero.
 template <class L, class B>
 concept Layer = Backend<B> &&
     requires(B& be, const Pass& pass, typename L::Params& params, typename L::Cache& cache,

@@ -12,21 +12,18 @@ struct ParameterCount {
 /// Counts without allocating:  parameter_count<Model>().total.   Test: tests/parameters.cpp.
 template <class Model>
 ParameterCount parameter_count() {
-  typename Model::Params tree{};
   ParameterCount count;
-  for_each_leaf(
-      [&]<class T, Role R, int Rows, int Cols, int Count>(Param<T, R, Rows, Cols, Count>&) {
-        constexpr std::size_t size = Param<T, R, Rows, Cols, Count>::size;
-        if constexpr (R == Role::selection_bias) return;
-        count.total += size;
-        if constexpr (R == Role::embedding) {
-          count.embedding += size;
-          if constexpr (!Model::config.tied) return;
-        }
-        constexpr std::size_t used = std::size_t(Count > 1 ? Model::config.moe.top_k : Count);
-        count.active += size / std::size_t(Count) * used;
-      },
-      tree);
+  for (const LeafInfo& leaf : leaves<typename Model::Params>()) {
+    if (leaf.role == Role::selection_bias || leaf.size == 0) continue;
+    count.total += leaf.size;
+    if (leaf.role == Role::embedding) {
+      count.embedding += leaf.size;
+      if (!Model::config.tied) continue;
+    }
+    const std::size_t matrices = std::size_t(leaf.count);
+    const std::size_t used = matrices > 1 ? std::size_t(Model::config.moe.top_k) : matrices;
+    count.active += leaf.size / matrices * used;
+  }
   return count;
 }
 

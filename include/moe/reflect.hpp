@@ -3,12 +3,15 @@
 #include <boost/pfr/core.hpp>
 #include <boost/pfr/tuple_size.hpp>
 #include <cstddef>
+#include <cstring>
 #include <moe/config.hpp>
+#include <moe/error.hpp>
 #include <moe/tensor.hpp>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 // The bookkeeping of parameters and activations, derived from their declaration: this is the only
 // file that includes Boost.PFR. A tree is an aggregate of leaves, arrays and smaller trees.
@@ -74,11 +77,6 @@ inline constexpr bool is_per_layer = false;
 template <ModelConfig C, class Dense, class Mixture, bool Once>
 inline constexpr bool is_per_layer<PerLayer<C, Dense, Mixture, Once>> = true;
 
-template <class F, class Tree, class... Same>
-void for_each_leaf(F&& f, Tree& tree, Same&... same);
-template <class F, class Tree, class... Same>
-void for_each_named_leaf(F&& f, const std::string& path, Tree& tree, Same&... same);
-
 namespace detail {
 
 // The compiler's own spelling of &object.field, cut to the field. Boost.PFR has field names from
@@ -121,23 +119,18 @@ constexpr std::string_view field_name() {
 #pragma clang diagnostic pop
 #endif
 
-/// One copy for all leaves: inlined into every walk it doubles the time to compile a model.
-[[gnu::noinline]] inline std::string joined(const std::string& path, std::string_view name) {
-  return path.empty() ? std::string(name) : path + "." + std::string(name);
-}
-[[gnu::noinline]] inline std::string joined(const std::string& path, std::size_t i) {
-  return path + "." + std::to_string(i);
-}
+/// Where a walk has come to: the fields and places from the root of the tree on.
+struct Path {
+  const Path* up = nullptr;
+  std::string_view field = {};  // empty: the element number `at` of `up`
+  std::size_t at = 0;
 
-template <std::size_t I, class F, class... Trees>
-void descend(F&& f, Trees&... trees) {
-  for_each_leaf(f, boost::pfr::get<I>(trees)...);
-}
-template <std::size_t I, class F, class Tree, class... Same>
-void descend_named(F&& f, const std::string& path, Tree& tree, Same&... same) {
-  for_each_named_leaf(f, joined(path, field_name<std::remove_const_t<Tree>, I>()),
-                      boost::pfr::get<I>(tree), boost::pfr::get<I>(same)...);
-}
+  [[gnu::noinline]] std::string text() const {
+    const std::string own = up && field.empty() ? std::to_string(at) : std::string(field);
+    const std::string before = up ? up->text() : "";
+    return before.empty() ? own : before + "." + own;
+  }
+};
 
 /// Calls f(layer number, tree, same...) for the trees of a PerLayer, first layer first.
 template <class F, class Tree, class... Same>
@@ -157,84 +150,189 @@ void for_each_layer(F&& f, Tree& tree, Same&... same) {
   }
 }
 
-}  // namespace detail
-
-/// Calls f(a, b, ...) for the same leaf of equally shaped trees, in declaration order.
-template <class F, class Tree, class... Same>
-void for_each_leaf(F&& f, Tree& tree, Same&... same) {
-  using Node = std::remove_const_t<Tree>;
-  if constexpr (is_leaf<Node>) {
-    f(tree, same...);
-  } else if constexpr (is_array<Node>) {
-    for (std::size_t i = 0; i < tree.size(); ++i) for_each_leaf(f, tree[i], same[i]...);
-  } else if constexpr (is_per_layer<Node>) {
-    detail::for_each_layer([&](int, auto&... layer) { for_each_leaf(f, layer...); }, tree, same...);
-  } else {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (detail::descend<I>(f, tree, same...), ...);
-    }
-    (std::make_index_sequence<boost::pfr::tuple_size_v<Node>>{});
-  }
-}
-
-/// The same with the leaf's path in front: f("blocks.0.attn.q.weight", a, b, ...).
-template <class F, class Tree, class... Same>
-void for_each_named_leaf(F&& f, const std::string& path, Tree& tree, Same&... same) {
+/// Calls f(path, a, b, ...) for the same leaf of equally shaped trees. Without Named the paths hold
+/// no fields: the names of types without linkage cannot be asked for.
+template <bool Named, class F, class Tree, class... Same>
+void walk(F& f, const Path& path, Tree& tree, Same&... same) {
   using Node = std::remove_const_t<Tree>;
   if constexpr (is_leaf<Node>) {
     f(path, tree, same...);
   } else if constexpr (is_array<Node>) {
     for (std::size_t i = 0; i < tree.size(); ++i)
-      for_each_named_leaf(f, detail::joined(path, i), tree[i], same[i]...);
+      walk<Named>(f, Path{&path, {}, i}, tree[i], same[i]...);
   } else if constexpr (is_per_layer<Node>) {
-    detail::for_each_layer(
+    for_each_layer(
         [&](int i, auto&... layer) {
-          for_each_named_leaf(f, detail::joined(path, std::size_t(i)), layer...);
+          walk<Named>(f, Path{&path, {}, std::size_t(i)}, layer...);
         },
         tree, same...);
   } else {
+    const auto descend = [&]<std::size_t I>(std::integral_constant<std::size_t, I>) {
+      Path inside{&path};
+      if constexpr (Named) inside.field = field_name<Node, I>();
+      walk<Named>(f, inside, boost::pfr::get<I>(tree), boost::pfr::get<I>(same)...);
+    };
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (detail::descend_named<I>(f, path, tree, same...), ...);
+      (descend(std::integral_constant<std::size_t, I>{}), ...);
     }
     (std::make_index_sequence<boost::pfr::tuple_size_v<Node>>{});
   }
 }
 
+}  // namespace detail
+
+/// Calls f(a, b, ...) for the same leaf of equally shaped trees, in declaration order. f is
+/// compiled for every type of leaf: a loop over leaves() is the better choice where run-time shapes
+/// do.
+template <class F, class Tree, class... Same>
+void for_each_leaf(F&& f, Tree& tree, Same&... same) {
+  const auto call = [&](const detail::Path&, auto&... leaf) { f(leaf...); };
+  detail::walk<false>(call, {}, tree, same...);
+}
+
+/// The same with the leaf's path in front: f("blocks.0.attn.q.weight", a, b, ...).
+template <class F, class Tree, class... Same>
+void for_each_named_leaf(F&& f, const std::string& path, Tree& tree, Same&... same) {
+  const auto call = [&](const detail::Path& at, auto&... leaf) { f(at.text(), leaf...); };
+  detail::walk<true>(call, {nullptr, path}, tree, same...);
+}
+
+/// The shape of a leaf as run-time numbers, and where the leaf lies in its tree.
+struct LeafInfo {
+  std::size_t value_bytes;  // of one number
+  std::size_t size;         // numbers; of Rows: for each token
+  int rows, cols, count;    // Param: matrices. Rows: rows of each token
+  Role role;                // of Param
+  bool per_token;           // whether this is a leaf of type Rows
+  std::size_t offset = 0;   // in bytes
+
+  std::size_t elements(int tokens) const { return per_token ? size * std::size_t(tokens) : size; }
+  std::size_t bytes(int tokens = 0) const;
+};
+
+/// A learned leaf with its shape as run-time numbers.
+template <class T>
+struct LeafView {
+  T* data;
+  Role role;
+  int rows, cols, count;
+  std::size_t size;
+
+  T* matrix(int i) const { return data + std::size_t(i) * std::size_t(rows) * std::size_t(cols); }
+};
+
 /// Every leaf starts on a multiple of this many bytes.
 inline constexpr std::size_t leaf_alignment = 256;
 
-/// Elements of a leaf of a batch of `tokens` tokens.
+inline std::size_t LeafInfo::bytes(int tokens) const {
+  return (elements(tokens) * value_bytes + leaf_alignment - 1) / leaf_alignment * leaf_alignment;
+}
+
+namespace detail {
+
 template <class Leaf>
-constexpr std::size_t elements(const Leaf&, int tokens) {
-  if constexpr (is_rows<Leaf>) {
-    return std::size_t(tokens) * std::size_t(Leaf::per_token) * std::size_t(Leaf::cols);
+constexpr LeafInfo describe() {
+  constexpr std::size_t bytes = sizeof(typename Leaf::Value);
+  if constexpr (is_param<Leaf>) {
+    return {bytes, Leaf::size, Leaf::rows, Leaf::cols, Leaf::count, Leaf::role, false};
+  } else if constexpr (is_rows<Leaf>) {
+    constexpr std::size_t size = std::size_t(Leaf::per_token) * std::size_t(Leaf::cols);
+    static_assert(offsetof(Leaf, count) == sizeof(void*));
+    return {bytes, size, Leaf::per_token, Leaf::cols, 1, Role{}, true};
   } else {
-    return Leaf::size;
+    return {bytes, Leaf::size, 1, int(Leaf::size), 1, Role{}, false};
   }
+}
+template <class Leaf>
+inline constexpr LeafInfo description = describe<Leaf>();
+
+/// The leaves as they are met. One copy of the code for all leaves: see for_each_leaf.
+struct LeafTable {
+  const void* tree;
+  std::vector<LeafInfo> leaves = {};
+
+  template <class Leaf>
+  void operator()(const Path&, Leaf& leaf) {
+    static_assert(std::is_standard_layout_v<Leaf>);  // the pointer lies at the start
+    add(&leaf, description<std::remove_const_t<Leaf>>);
+  }
+  [[gnu::noinline]] void add(const void* leaf, const LeafInfo& info) {
+    leaves.push_back(info);
+    leaves.back().offset =
+        std::size_t(static_cast<const std::byte*>(leaf) - static_cast<const std::byte*>(tree));
+  }
+};
+struct NameTable {
+  std::vector<std::string> names = {};
+  void operator()(const Path& path, const auto&) { add(path); }
+  [[gnu::noinline]] void add(const Path& path) { names.push_back(path.text()); }
+};
+
+inline std::size_t bind(const std::vector<LeafInfo>& leaves, void* tree, std::byte* at,
+                        int tokens) {
+  std::size_t used = 0;
+  for (const LeafInfo& leaf : leaves) {
+    if (tree) {
+      std::byte* const here = static_cast<std::byte*>(tree) + leaf.offset;
+      const void* const data = at ? at + used : nullptr;
+      const int count = tokens * leaf.rows;
+      std::memcpy(here, &data, sizeof data);
+      if (leaf.per_token) std::memcpy(here + sizeof data, &count, sizeof count);
+    }
+    used += leaf.bytes(tokens);
+  }
+  return used;
+}
+
+}  // namespace detail
+
+/// The leaves of a tree in declaration order, listed once for each type. What a library does to
+/// every leaf is a loop over them, so that compile time does not grow with the number of leaves.
+///
+///     for (const moe::LeafInfo& leaf : moe::leaves<Params>()) total += leaf.size;
+template <class Tree>
+const std::vector<LeafInfo>& leaves() {
+  static const std::vector<LeafInfo> all = [] {
+    Tree tree{};
+    detail::LeafTable table{&tree};
+    detail::walk<false>(table, {}, tree);
+    return std::move(table.leaves);
+  }();
+  return all;
+}
+
+/// The paths of the leaves, in the order of leaves().
+template <class Tree>
+const std::vector<std::string>& leaf_names() {
+  static const std::vector<std::string> all = [] {
+    Tree tree{};
+    detail::NameTable table;
+    detail::walk<true>(table, {}, tree);
+    return std::move(table.names);
+  }();
+  return all;
+}
+
+/// A leaf of `tree`, whose numbers are of type T.
+template <class T, class Tree>
+LeafView<T> view(Tree& tree, const LeafInfo& leaf) {
+  MOE_EXPECTS(leaf.value_bytes == sizeof(T), "a leaf was viewed as numbers of another size");
+  T* data;
+  std::memcpy(&data, reinterpret_cast<const std::byte*>(&tree) + leaf.offset, sizeof data);
+  return {data, leaf.role, leaf.rows, leaf.cols, leaf.count, leaf.size};
 }
 
 /// Points every leaf into the memory at `at` (null: only counts) and gives the bytes used.
 /// Row counts of activations become tokens * per_token.
 template <class Tree>
 std::size_t bind(Tree& tree, std::byte* at, int tokens = 0) {
-  std::size_t used = 0;
-  for_each_leaf(
-      [&](auto& leaf) {
-        using Leaf = std::remove_reference_t<decltype(leaf)>;
-        leaf.data = at ? reinterpret_cast<typename Leaf::Value*>(at + used) : nullptr;
-        if constexpr (is_rows<Leaf>) leaf.count = tokens * Leaf::per_token;
-        const std::size_t bytes = elements(leaf, tokens) * sizeof(typename Leaf::Value);
-        used += (bytes + leaf_alignment - 1) / leaf_alignment * leaf_alignment;
-      },
-      tree);
-  return used;
+  return detail::bind(leaves<Tree>(), &tree, at, tokens);
 }
 
 /// Bytes of a tree for a batch of `tokens` tokens, alignment included.
 template <class Tree>
 std::size_t bytes(int tokens = 0) {
-  Tree tree{};
-  return bind(tree, nullptr, tokens);
+  return detail::bind(leaves<Tree>(), nullptr, nullptr, tokens);
 }
 
 }  // namespace moe

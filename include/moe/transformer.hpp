@@ -44,7 +44,8 @@ class Transformer {
   static_assert(check<C>());
 
  public:
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters, gradients and logits
   using Backend = B;
   static constexpr ModelConfig config = C;
   using Tokens = TokenEmbedding<C.vocab, C.dim, B, C.scale_embedding>;
@@ -56,7 +57,7 @@ class Transformer {
   using BlockOf = BlockTemplate<C, Mixture, B>;
 
   struct HeadParams {
-    Param<T, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;
+    Param<W, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;
   };
   struct Params {
     typename Tokens::Params token_embedding;
@@ -101,64 +102,47 @@ class Transformer {
   /// One batch: writes the caches and gives the losses. In training mode dropout and router noise
   /// are on, drawn from stream number passes(), which then moves on.
   Loss forward(const Batch& batch, bool training = true) {
-    begin(batch, training);
-    embed();
-    for (int i = 0; i < C.layers; ++i) block_forward(i, nullptr);
-    pass_.layer = 0;
-    Norm::forward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.normed,
-                  cache_.final_norm, scratch_.norm);
+    forward_to_head(batch, training);
     Head::forward(be_, head(params_), dropped(), targets_.data(), cache_.head, scratch_.head);
-    loss_ = collect_loss();
     ready_for_backward_ = true;
-    loss_finite_ = loss_finite_ && std::isfinite(loss_.total);
-    return loss_;
+    return collect_loss();
   }
 
   /// Adds loss_scale * d(total loss) to grads().
   void backward(double loss_scale = 1) {
     MOE_EXPECTS(ready_for_backward_, "backward needs the forward pass of the same batch before it");
     ready_for_backward_ = false;
-    pass_.loss_scale = loss_scale;
-    zero(be_, scratch_.dy);
     Head::backward(be_, head(params_), dropped_cache(), targets_.data(), cache_.head, loss_scale,
-                   scratch_.dy, head(grads_), scratch_.head);
-    if (const Dropout d = final_dropout(); d.active())
-      be_.rows(scratch_.dy.count, kernel::Drop<T>{scratch_.dy, scratch_.dy, d});
-    zero(be_, scratch_.dx);
-    Norm::backward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.final_norm,
-                   scratch_.dy, scratch_.dx, grads_.final_norm, scratch_.norm);
-    for (int i = C.layers - 1; i >= 0; --i)
-      at_layer(i, [&]<class Blk>(Blk, int at) {
-        std::swap(scratch_.dx.data, scratch_.dy.data);
-        zero(be_, scratch_.dx);
-        Blk::backward(be_, pass_, params_.blocks.template of<Blk::mixture>(at), input(i),
-                      cache_.blocks.template of<Blk::mixture>(at), scratch_.dy, scratch_.dx,
-                      grads_.blocks.template of<Blk::mixture>(at),
-                      scratch_.block.template of<Blk::mixture>(at));
-      });
-    pass_.layer = 0;
-    if (const Dropout d = embedding_dropout(); d.active())
-      be_.rows(scratch_.dx.count, kernel::Drop<T>{scratch_.dx, scratch_.dx, d});
-    if constexpr (learned_positions)
-      Positions::backward(be_, pass_, scratch_.dx, grads_.position_embedding);
-    Tokens::backward(be_, tokens_.data(), scratch_.dx, grads_.token_embedding);
+                   scratch_.dy, head(grads_), scratch_.head, false);
+    backward_from_head(loss_scale);
+  }
+
+  /// A training pass and its backward: forward(batch), then backward(loss_scale), with the same
+  /// bits. It computes the logits once.
+  Loss forward_backward(const Batch& batch, double loss_scale = 1) {
+    forward_to_head(batch, true);
+    Head::forward_backward(be_, head(params_), dropped(), targets_.data(), cache_.head, loss_scale,
+                           scratch_.dy, head(grads_), scratch_.head, false);
+    const Loss loss = collect_loss();
+    backward_from_head(loss_scale);
+    return loss;
   }
 
   /// Logits (n, vocab) of the last forward pass, on the host.
-  std::vector<T> logits() {
+  std::vector<W> logits() {
     const Rows<T, C.dim> x = cache_.normed;
-    Arena<B> out(be_, std::size_t(x.count) * C.vocab * sizeof(T));
-    T* device = reinterpret_cast<T*>(out.data());
+    Arena<B> out(be_, std::size_t(x.count) * C.vocab * sizeof(W));
+    W* device = reinterpret_cast<W*>(out.data());
     Head::logits(be_, head(params_), x, device);
-    std::vector<T> host(std::size_t(x.count) * C.vocab);
-    be_.download(host.data(), device, host.size() * sizeof(T));
+    std::vector<W> host(std::size_t(x.count) * C.vocab);
+    be_.download(host.data(), device, host.size() * sizeof(W));
     return host;
   }
 
   /// For generation: reads `length` new tokens of each sequence at position `start`, stores their
   /// keys and values in past[layer], and gives the logits (sequences, vocab) that follow the last
   /// of them.
-  std::span<const T> next_logits(const std::int32_t* tokens, int sequences, int length, int start,
+  std::span<const W> next_logits(const std::int32_t* tokens, int sequences, int length, int start,
                                  std::span<const KeyValues<T>> past) {
     MOE_EXPECTS(sequences <= Head::chunk && start >= 0 && start + length <= C.context,
                 "next_logits was asked for " + std::to_string(sequences) +
@@ -177,7 +161,7 @@ class Transformer {
     Head::logits(be_, head(params_), normed, scratch_.head.logits.data);
     host_.resize(std::max(host_.size(), std::size_t(sequences) * C.vocab));
     be_.download(host_.data(), scratch_.head.logits.data,
-                 std::size_t(sequences) * C.vocab * sizeof(T));
+                 std::size_t(sequences) * C.vocab * sizeof(W));
     return {host_.data(), std::size_t(sequences) * C.vocab};
   }
 
@@ -201,8 +185,10 @@ class Transformer {
   const Cache& cache() const { return cache_; }
   void zero_grads() {
     be_.zero(grads_arena_.data(), grads_arena_.bytes());
-    loss_finite_ = true;
+    gradients_were_zeroed();
   }
+  /// For an optimiser that has set grads() to zero itself.
+  void gradients_were_zeroed() { loss_finite_ = true; }
   /// All losses since the last zero_grads() were finite.
   bool loss_finite() const { return loss_finite_; }
   const Loss& loss() const { return loss_; }
@@ -248,6 +234,32 @@ class Transformer {
     }
   }
 
+  /// Everything below the head.
+  void forward_to_head(const Batch& batch, bool training) {
+    begin(batch, training);
+    embed();
+    for (int i = 0; i < C.layers; ++i) block_forward(i, nullptr);
+    pass_.layer = 0;
+    Norm::forward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.normed,
+                  cache_.final_norm, scratch_.norm);
+  }
+  /// The same back, from the gradient in scratch_.dy.
+  void backward_from_head(double loss_scale) {
+    pass_.loss_scale = loss_scale;
+    if (const Dropout d = final_dropout(); d.active())
+      be_.rows(scratch_.dy.count, kernel::Drop<T>{scratch_.dy, scratch_.dy, d});
+    Norm::backward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.final_norm,
+                   scratch_.dy, scratch_.dx, grads_.final_norm, scratch_.norm, false);
+    for (int i = C.layers - 1; i >= 0; --i)
+      at_layer(i, [&]<class Blk>(Blk, int at) { block_backward<Blk>(i, at); });
+    pass_.layer = 0;
+    if (const Dropout d = embedding_dropout(); d.active())
+      be_.rows(scratch_.dx.count, kernel::Drop<T>{scratch_.dx, scratch_.dx, d});
+    if constexpr (learned_positions)
+      Positions::backward(be_, pass_, scratch_.dx, grads_.position_embedding);
+    Tokens::backward(be_, tokens_.data(), scratch_.dx, grads_.token_embedding);
+  }
+
   void embed() {
     const Rows<T, C.dim> x = cache_.embedded;
     Tokens::forward(be_, params_.token_embedding, tokens_.data(), x);
@@ -263,6 +275,25 @@ class Transformer {
     });
   }
 
+  /// Block `i`, number `at` of its kind: scratch_.dx from the gradient of its output to that of its
+  /// input.
+  template <class Blk>
+  void block_backward(int i, int at) {
+    const auto& p = params_.blocks.template of<Blk::mixture>(at);
+    const auto& c = cache_.blocks.template of<Blk::mixture>(at);
+    auto& grad = grads_.blocks.template of<Blk::mixture>(at);
+    auto& s = scratch_.block.template of<Blk::mixture>(at);
+    if constexpr (requires {
+                    Blk::backward_in_place(be_, pass_, p, input(i), c, scratch_.dx, grad, s);
+                  }) {
+      Blk::backward_in_place(be_, pass_, p, input(i), c, scratch_.dx, grad, s);
+    } else {
+      std::swap(scratch_.dx.data, scratch_.dy.data);
+      zero(be_, scratch_.dx);
+      Blk::backward(be_, pass_, p, input(i), c, scratch_.dy, scratch_.dx, grad, s);
+    }
+  }
+
   /// Calls f(block type, place among its kind) for layer i and tells the pass.
   template <class F>
   void at_layer(int i, const F& f) {
@@ -275,7 +306,7 @@ class Transformer {
   Rows<T, C.dim> input(int i) const { return i == 0 ? cache_.embedded : hidden(i - 1); }
   Rows<T, C.dim> hidden(int i) const { return cache_.hidden[std::size_t(i)]; }
 
-  T* head(Params& p) const { return C.tied ? p.token_embedding.weight.data : p.head.weight.data; }
+  W* head(Params& p) const { return C.tied ? p.token_embedding.weight.data : p.head.weight.data; }
 
   Dropout embedding_dropout() const {
     return pass_.dropout(options_->dropout.embedding, Site::embedding_dropout);
@@ -294,10 +325,11 @@ class Transformer {
     return final_dropout().active() ? cache_.dropped : cache_.normed;
   }
 
+  /// Of the pass that went through the head.
   Loss collect_loss() {
     const std::size_t n = std::size_t(cache_.head.loss.count);
-    be_.download(host_.data(), cache_.head.loss.data, n * sizeof(T));
-    be_.download(host_.data() + n, cache_.head.correct.data, n * sizeof(T));
+    be_.download(host_.data(), cache_.head.loss.data, n * sizeof(W));
+    be_.download(host_.data() + n, cache_.head.correct.data, n * sizeof(W));
     Loss loss{.tokens = int(n)};
     for (std::size_t i = 0; i < n; ++i) {
       loss.cross_entropy += double(host_[i]);
@@ -308,18 +340,20 @@ class Transformer {
     for (int i = 0; i < C.moe_layers(); ++i) add_router_losses(i, loss);
     loss.total = loss.cross_entropy + options_->balance_weight * loss.balance +
                  options_->z_weight * loss.z - options_->entropy_weight * loss.entropy;
+    loss_ = loss;
+    loss_finite_ = loss_finite_ && std::isfinite(loss.total);
     return loss;
   }
   void add_router_losses(int i, Loss& loss) const {
     if constexpr (C.moe_layers() > 0) {
       const auto& router = cache_.blocks.template of<true>(i).ffn.router;
-      std::array<T, std::size_t(C.moe.experts)> mean_probs;
-      std::array<T, 2> mean_stats;
+      std::array<W, std::size_t(C.moe.experts)> mean_probs;
+      std::array<W, 2> mean_stats;
       be_.download(mean_probs.data(), router.mean_probs.data, sizeof(mean_probs));
       be_.download(mean_stats.data(), router.mean_stats.data, sizeof(mean_stats));
       const auto load = expert_load(i);
       for (std::size_t e = 0; e < load.size(); ++e)
-        loss.balance += C.moe.experts * load[e] * double(mean_probs[e]) / C.moe_layers();
+        loss.balance += double(load.size()) * load[e] * double(mean_probs[e]) / C.moe_layers();
       loss.z += double(mean_stats[0]) / C.moe_layers();
       loss.entropy += double(mean_stats[1]) / C.moe_layers();
     }
@@ -333,7 +367,7 @@ class Transformer {
   Scratch scratch_{};
   Pass pass_{};
   Loss loss_{};
-  std::vector<T> host_;
+  std::vector<W> host_;
   std::vector<std::int32_t> tokens_, targets_;
   std::uint64_t passes_ = 0;
   bool ready_for_backward_ = false, loss_finite_ = true;

@@ -82,6 +82,28 @@ TEST_CASE("CrossEntropy: backward equals the complex-step derivative over severa
   CHECK(head_error<8192, 2>(130, 2731, 37) < 1e-14);  // chunks of 64, 64 and 2
 }
 
+TEST_CASE("CrossEntropy: forward_backward gives the bits of forward and backward", "[identity]") {
+  const auto targets = some_targets(130, 8192);
+  const auto w = test::some_rows(8192, 2), x = test::some_rows(130, 2, 3);
+  Head<8192, 2, double> two(w, x, targets), one(w, x, targets), written(w, x, targets);
+  two.loss();
+  two.backward(0.5);
+  const auto run = [&](Head<8192, 2, double>& head, bool add) {
+    decltype(two)::L::forward_backward(
+        head.be, head.weight.data(), {head.x.data(), head.n}, targets.data(), head.cache.tree, 0.5,
+        {head.dx.data(), head.n}, head.dweight.data(), head.scratch.tree, add);
+    const double* loss = head.cache.tree.loss.data;
+    return std::vector<double>(loss, loss + head.n);
+  };
+  const double* loss = two.cache.tree.loss.data;
+  CHECK(run(one, true) == std::vector<double>(loss, loss + two.n));
+  CHECK(one.dx == two.dx);
+  CHECK(one.dweight == two.dweight);
+  std::fill(written.dx.begin(), written.dx.end(), double(NAN));
+  run(written, false);
+  CHECK(written.dx == two.dx);
+}
+
 TEST_CASE("CrossEntropy: the chunk follows the vocabulary", "[config]") {
   CHECK(CrossEntropy<1, 1, Reference<double>>::chunk == 4096);
   CHECK(CrossEntropy<1024, 1, Reference<double>>::chunk == 512);

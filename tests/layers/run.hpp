@@ -17,6 +17,7 @@ std::vector<To> converted(const std::vector<From>& v) {
 template <class L, class B = Reference<double>>
 struct Run {
   using T = Scalar<B>;
+  using W = Wide<B>;
   B& be;
   Setup setup;
   Owned<typename L::Params, B> params, grad;
@@ -35,7 +36,7 @@ struct Run {
         x(converted<T>(input)),
         y(std::size_t(s.n) * L::out),
         dx(std::size_t(s.n) * L::in) {
-    set_leaves(params.tree, converted<T>(theta));
+    set_leaves(params.tree, converted<W>(theta));
     poison(cache);
   }
 
@@ -57,7 +58,7 @@ struct Run {
                 {dx.data(), setup.n}, grad.tree, scratch.tree);
     return dx;
   }
-  std::vector<T> gradients() { return get_leaves<T>(grad.tree); }
+  std::vector<W> gradients() { return get_leaves<W>(grad.tree); }
 
  private:
   static void poison(auto& owned) {

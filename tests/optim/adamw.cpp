@@ -88,6 +88,17 @@ TEST_CASE("AdamW: a selection bias moves against the sign of its load", "[optim]
   CHECK(load.data[0] == 0);
 }
 
+TEST_CASE("AdamW: every gradient is zero after an update", "[optim]") {
+  Model model;
+  moe::AdamW optimizer{model};
+  model.draw_grads(1);
+  CHECK(!optimizer.step().skipped);
+  for (const auto& [name, value] : values(model.grads())) {
+    CAPTURE(name);
+    CHECK(std::count(value.begin(), value.end(), 0.0) == std::ptrdiff_t(value.size()));
+  }
+}
+
 TEST_CASE("AdamW: a loss or gradient that is not finite changes no bit", "[optim]") {
   Model model;
   moe::AdamW optimizer{model};

@@ -55,8 +55,9 @@ class TinyModel {
   bool loss_finite() const { return loss_finite_; }
   void zero_grads() {
     be_.zero(grads_.embedding.data, bytes<Params>());
-    loss_finite_ = true;
+    gradients_were_zeroed();
   }
+  void gradients_were_zeroed() { loss_finite_ = true; }
 
   void set_loss(double loss) { loss_finite_ = loss_finite_ && std::isfinite(loss); }
   void draw_grads(std::uint64_t seed, double size = 1) { fill(grads_, seed + 100, size); }

@@ -186,6 +186,19 @@ TEST_CASE("Muon: an expert without a gradient keeps weights and momentum", "[opt
   }
 }
 
+TEST_CASE("Muon: every gradient is zero after an update, whatever it was", "[optim]") {
+  Model model;
+  moe::Muon optimizer{model};
+  model.draw_grads(1);
+  // Squares that are no longer numbers: the matrix counts as idle.
+  for (int i = 0; i < 35; ++i) model.grads().blocks[1].up.matrix(1)[i] = 1e-200;
+  CHECK(!optimizer.step().skipped);
+  for (const auto& [name, value] : values(model.grads())) {
+    CAPTURE(name);
+    CHECK(std::count(value.begin(), value.end(), 0.0) == std::ptrdiff_t(value.size()));
+  }
+}
+
 namespace {
 template <class B>
 void check_silent_expert_changes_no_other() {

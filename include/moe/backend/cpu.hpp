@@ -5,6 +5,7 @@
 #include <moe/backend/cpu/memory.hpp>
 #include <moe/backend/cpu/peak.hpp>
 #include <moe/backend/cpu/products.hpp>
+#include <moe/backend/cpu/several.hpp>
 
 namespace moe {
 
@@ -13,6 +14,8 @@ namespace moe {
 ///
 ///     moe::Cpu backend;              // float, all cores
 ///     moe::Cpu<double> checker{1};   // one thread
+///     moe::Cpu<moe::bfloat16> narrow;  // activations in half the memory, sums and weights in
+///     float
 ///
 /// Errors: moe::Error from `allocate` and the constructor when memory is short.
 /// Test: tests/backend/cpu.cpp, against Reference<double>.
@@ -20,9 +23,8 @@ template <class T = float>
 class Cpu {
  public:
   using Value = T;
-  using Wide = T;
-  using In = Matrix<const T>;
-  using Group = detail::SimdGroup<T>;
+  using Wide = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
+  using Group = detail::SimdGroup<Wide>;
 
   explicit Cpu(int threads = 0)
       : threads_(threads > 0 ? threads : detail::available_threads()),
@@ -59,44 +61,51 @@ class Cpu {
     });
   }
 
-  /// Threads get ranges of whole registers: which columns share one never depends on threads.
+  /// Threads get ranges of whole blocks: which columns are computed together never depends on them.
   template <class Kernel>
   void columns(int n, const Kernel& kernel) {
-    constexpr int width = Group::width;
+    constexpr int width = Group::width, several = 4, block = several * width;
     const int parts = n <= 2 * width ? 1 : threads_;
     detail::parallel(parts, parts, [&](int part, int) {
-      const auto [first, end] = detail::share(n, parts, part, width);
+      const auto [first, end] = detail::share(n, parts, part, block);
       int i = first;
+      for (; i + block <= end; i += block) kernel(Lane<detail::Several<Wide, several>>{i});
       for (; i + width <= end; i += width) kernel(typename Group::Pack{i});
-      for (; i < end; ++i) kernel(Lane<T>{i});
+      for (; i < end; ++i) kernel(Lane<Wide>{i});
     });
   }
 
-  void gemm(int m, int n, int k, In a, In b, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {}) {
+  template <class A = T, class B = T, class C = T>
+  void gemm(int m, int n, int k, Matrix<const A> a, Matrix<const B> b, C* c, std::ptrdiff_t ldc,
+            GemmOptions<Wide> o = {}) {
     products_.gemm(m, n, k, a, b, c, ldc, o);
   }
-  void batched_gemm(int batch, int m, int n, int k, In a, std::ptrdiff_t a_step, In b,
-                    std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
-                    GemmOptions<T> o = {}) {
+  template <class A = T, class B = T, class C = T>
+  void batched_gemm(int batch, int m, int n, int k, Matrix<const A> a, std::ptrdiff_t a_step,
+                    Matrix<const B> b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
+                    std::ptrdiff_t c_step, GemmOptions<Wide> o = {}) {
     products_.batched_gemm(batch, m, n, k, a, a_step, b, b_step, c, ldc, c_step, o);
   }
-  void grouped_gemm_m(int groups, const int* offset, int n, int k, In a, In b,
-                      std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {},
-                      std::ptrdiff_t bias_step = 0) {
+  template <class A = T, class B = T, class C = T>
+  void grouped_gemm_m(int groups, const int* offset, int n, int k, Matrix<const A> a,
+                      Matrix<const B> b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
+                      GemmOptions<Wide> o = {}, std::ptrdiff_t bias_step = 0) {
     products_.grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, bias_step);
   }
-  void grouped_gemm_k(int groups, const int* offset, int m, int n, In a, In b, T* c,
-                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<T> o = {}) {
+  template <class A = T, class B = T, class C = T>
+  void grouped_gemm_k(int groups, const int* offset, int m, int n, Matrix<const A> a,
+                      Matrix<const B> b, C* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
+                      GemmOptions<Wide> o = {}) {
     products_.grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o);
   }
 
   void reserve(const AttentionShape& shape) { attention_.reserve(shape); }
   void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
-                         T* lse) {
+                         Wide* lse) {
     attention_.forward(s, q, k, v, out, lse);
   }
   void attention_backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
-                          const T* dout, const T* lse, T* dq, T* dk, T* dv) {
+                          const T* dout, const Wide* lse, T* dq, T* dk, T* dv) {
     attention_.backward(s, q, k, v, out, dout, lse, dq, dk, dv);
   }
 
@@ -130,10 +139,10 @@ class Cpu {
   }
 
   int threads_;
-  detail::Products<T> products_;
-  detail::BlockAttention<T> attention_;
+  detail::Products<Wide, T> products_;
+  detail::BlockAttention<Wide, T> attention_;
 };
 
-static_assert(Backend<Cpu<float>> && Backend<Cpu<double>>);
+static_assert(Backend<Cpu<float>> && Backend<Cpu<double>> && Backend<Cpu<bfloat16>>);
 
 }  // namespace moe

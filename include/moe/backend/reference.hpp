@@ -10,12 +10,14 @@ namespace moe {
 
 /// Plain loops, any number type, one thread: the oracle of every test. A number type needs
 /// + - * /, comparison, construction from double, and exp, log, sqrt, tanh, erf.
+/// S: the type of activations in memory, T or narrower.
 ///
 ///     moe::Reference<double> backend;
-template <class T = double>
+///     moe::Reference<float, moe::bfloat16> oracle_of_mixed_precision;
+template <class T = double, class S = T>
 class Reference {
  public:
-  using Value = T;
+  using Value = S;
   using Wide = T;
 
   std::byte* allocate(std::size_t bytes) {
@@ -66,21 +68,23 @@ class Reference {
     for (int i = 0; i < n; ++i) kernel(Lane<T>{i});
   }
 
-  using In = Matrix<const T>;
-
-  void gemm(int m, int n, int k, In a, In b, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {}) {
+  // The defaults let a call write operands of T as {data, stride}.
+  template <class X = const T, class Y = const T, class Z>
+  void gemm(int m, int n, int k, Matrix<X> a, Matrix<Y> b, Z* c, std::ptrdiff_t ldc,
+            GemmOptions<T> o = {}) {
     for (int i = 0; i < m; ++i)
       for (int j = 0; j < n; ++j) {
         T sum(0);
-        for (int l = 0; l < k; ++l) sum = sum + at(a, i, l) * at(b, l, j);
-        T& out = c[i * ldc + j];
+        for (int l = 0; l < k; ++l) sum = sum + at(a, i, l, o) * at(b, l, j, o);
+        Z& out = c[i * ldc + j];
         T value = o.alpha * sum;
         if (o.bias) value = value + o.bias[j];
-        out = o.beta == T(0) ? value : value + o.beta * out;
+        out = o.beta == T(0) ? value : T(value + o.beta * out);
       }
   }
-  void batched_gemm(int batch, int m, int n, int k, In a, std::ptrdiff_t a_step, In b,
-                    std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
+  template <class X = const T, class Y = const T, class Z>
+  void batched_gemm(int batch, int m, int n, int k, Matrix<X> a, std::ptrdiff_t a_step, Matrix<Y> b,
+                    std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
                     GemmOptions<T> o = {}) {
     for (int i = 0; i < batch; ++i) {
       gemm(m, n, k, a, b, c, ldc, o);
@@ -89,12 +93,13 @@ class Reference {
       c += c_step;
     }
   }
-  void grouped_gemm_m(int groups, const int* offset, int n, int k, In a, In b,
-                      std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, GemmOptions<T> o = {},
+  template <class X = const T, class Y = const T, class Z>
+  void grouped_gemm_m(int groups, const int* offset, int n, int k, Matrix<X> a, Matrix<Y> b,
+                      std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, GemmOptions<T> o = {},
                       std::ptrdiff_t bias_step = 0) {
     for (int g = 0; g < groups; ++g) {
       const int first = offset[g];
-      In rows = a;
+      Matrix<X> rows = a;
       if (rows.rows) {
         rows.rows += first;
       } else {
@@ -105,21 +110,23 @@ class Reference {
       if (o.bias) o.bias += bias_step;
     }
   }
-  void grouped_gemm_k(int groups, const int* offset, int m, int n, In a, In b, T* c,
+  template <class X = const T, class Y = const T, class Z>
+  void grouped_gemm_k(int groups, const int* offset, int m, int n, Matrix<X> a, Matrix<Y> b, Z* c,
                       std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<T> o = {}) {
     for (int g = 0; g < groups; ++g, c += c_step)
       for (int i = 0; i < m; ++i)
         for (int j = 0; j < n; ++j) {
           T sum(0);
-          for (int s = offset[g]; s < offset[g + 1]; ++s) sum = sum + at(a, s, i) * at(b, s, j);
-          T& out = c[i * ldc + j];
-          out = o.beta == T(0) ? o.alpha * sum : o.alpha * sum + o.beta * out;
+          for (int s = offset[g]; s < offset[g + 1]; ++s)
+            sum = sum + at(a, s, i, o) * at(b, s, j, o);
+          Z& out = c[i * ldc + j];
+          out = o.beta == T(0) ? T(o.alpha * sum) : T(o.alpha * sum + o.beta * out);
         }
   }
 
   void reserve(const AttentionShape&) {}
 
-  void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
+  void attention_forward(const AttentionShape& s, const S* q, const S* k, const S* v, S* out,
                          T* lse) {
     for_each_query(s, [&](const Query& at) {
       const std::vector<T> p =
@@ -133,8 +140,13 @@ class Reference {
     });
   }
 
-  void attention_backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
-                          const T* dout, const T* lse, T* dq, T* dk, T* dv) {
+  void attention_backward(const AttentionShape& s, const S* q, const S* k, const S* v, const S* out,
+                          const S* dout, const T* lse, S* to_dq, S* to_dk, S* to_dv) {
+    // Sums are rounded once: they are made in T.
+    const std::size_t rows = std::size_t(s.sequences) * std::size_t(s.head_dim);
+    const std::size_t queries = rows * std::size_t(s.queries * s.heads);
+    const std::size_t keys = rows * std::size_t(s.key_rows * s.kv_heads);
+    std::vector<T> dq(to_dq, to_dq + queries), dk(to_dk, to_dk + keys), dv(to_dv, to_dv + keys);
     const T scale = T(1 / std::sqrt(double(s.head_dim)));
     for_each_query(s, [&](const Query& at) {
       const std::vector<T> p =
@@ -146,18 +158,21 @@ class Reference {
         T dp(0);
         for (int d = 0; d < s.head_dim; ++d) {
           dp = dp + dout[at.query(s) + d] * v[at.key(s, j) + d];
-          T& to = dv[at.key(s, j) + d];
+          T& to = dv[std::size_t(at.key(s, j) + d)];
           to = to + dropped(s, at, j, p[std::size_t(j)]) * dout[at.query(s) + d];
         }
         const T ds = p[std::size_t(j)] * (dropped(s, at, j, dp) - delta) * scale;
         for (int d = 0; d < s.head_dim; ++d) {
-          T& to_q = dq[at.query(s) + d];
-          T& to_k = dk[at.key(s, j) + d];
+          T& to_q = dq[std::size_t(at.query(s) + d)];
+          T& to_k = dk[std::size_t(at.key(s, j) + d)];
           to_q = to_q + ds * k[at.key(s, j) + d];
           to_k = to_k + ds * q[at.query(s) + d];
         }
       }
     });
+    std::copy(dq.begin(), dq.end(), to_dq);
+    std::copy(dk.begin(), dk.end(), to_dk);
+    std::copy(dv.begin(), dv.end(), to_dv);
   }
 
   void group_by_expert(int tokens, int experts, int top_k, const int* expert, int* slot_of,
@@ -174,9 +189,11 @@ class Reference {
   }
 
  private:
-  static const T& at(const In& m, int i, int j) {
+  template <class X>
+  static T at(const Matrix<X>& m, int i, int j, const GemmOptions<T>& o) {
     const std::ptrdiff_t row = m.rows ? m.rows[i] : i;
-    return m.data[row * m.row_stride + j * m.col_stride];
+    const X& number = m.data[row * m.row_stride + j * m.col_stride];
+    return o.exact ? T(number) : T(S(number));
   }
 
   struct Query {
@@ -205,8 +222,8 @@ class Reference {
     return value * T(s.dropout.factor(std::uint64_t(row * s.keys + j)));
   }
 
-  static std::vector<T> probabilities(const AttentionShape& s, const Query& at, const T* q,
-                                      const T* k, const T* known_lse, T* lse) {
+  static std::vector<T> probabilities(const AttentionShape& s, const Query& at, const S* q,
+                                      const S* k, const T* known_lse, T* lse) {
     using std::exp, std::log;
     const T scale = T(1 / std::sqrt(double(s.head_dim)));
     std::vector<T> p(std::size_t(at.visible), T(0));

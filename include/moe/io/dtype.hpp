@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <moe/bfloat16.hpp>
 #include <moe/error.hpp>
 #include <string>
 #include <string_view>
@@ -46,6 +47,7 @@ template <class T>
 constexpr Dtype dtype_of() {
   if constexpr (std::is_same_v<T, double>) return Dtype::F64;
   if constexpr (std::is_same_v<T, float>) return Dtype::F32;
+  if constexpr (std::is_same_v<T, bfloat16>) return Dtype::BF16;
   if constexpr (std::is_same_v<T, bool>) return Dtype::BOOL;
   if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
     constexpr bool sign = std::is_signed_v<T>;
@@ -54,8 +56,9 @@ constexpr Dtype dtype_of() {
     if constexpr (sizeof(T) == 4) return sign ? Dtype::I32 : Dtype::U32;
     if constexpr (sizeof(T) == 8) return sign ? Dtype::I64 : Dtype::U64;
   }
-  static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, long double>,
-                "moe: tensor files hold float, double, bool and integers of 1, 2, 4, 8 bytes");
+  static_assert(
+      (std::is_arithmetic_v<T> && !std::is_same_v<T, long double>) || std::is_same_v<T, bfloat16>,
+      "moe: tensor files hold float, double, bfloat16, bool and integers of 1, 2, 4, 8 bytes");
 }
 
 /// IEEE half precision and bfloat16, from their bits. Exact.
@@ -70,7 +73,7 @@ inline float float_of_f16(std::uint16_t bits) {
   return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
 }
 inline float float_of_bf16(std::uint16_t bits) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  return bfloat16::from_bits(bits);
 }
 
 namespace detail {

@@ -13,7 +13,7 @@ struct Slope {
 
 template <class V, class T>
 MOE_KERNEL V sigmoid(const V& x, T one) {
-  return one / (one + exp(-x));
+  return one / (one + kernel::exp(-x));
 }
 
 /// x * Phi(x), the exact form.
@@ -21,8 +21,8 @@ template <class T>
 struct Gelu {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    const V phi = T(0.5) * (T(1) + erf(x * T(0.70710678118654752440)));
-    return {x * phi, phi + x * T(0.39894228040143267794) * exp(T(-0.5) * x * x)};
+    const V phi = T(0.5) * (T(1) + kernel::erf(x * T(0.70710678118654752440)));
+    return {x * phi, phi + x * T(0.39894228040143267794) * kernel::exp(T(-0.5) * x * x)};
   }
 };
 
@@ -32,7 +32,7 @@ struct GeluTanh {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     const T c = T(0.79788456080286535588), a = T(0.044715);
-    const V t = tanh(c * (x + a * x * x * x));
+    const V t = kernel::tanh(c * (x + a * x * x * x));
     return {T(0.5) * x * (T(1) + t),
             T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * c * (T(1) + T(3) * a * x * x)};
   }
@@ -61,10 +61,10 @@ struct ReluSquared {
 /// y = m * act(pre), or m * act(gate) * up when `up.data` is set; m is the dropout mask.
 /// Rows may be expert slots; `number[r]` is then the mask's row, so that it does not depend on
 /// order.
-template <class T, class Act>
+template <class T, class Act, class S = T>
 struct ActivationForward {
-  Table<const T> pre, up;  // (n, hidden); `up` only for gated activations
-  Table<T> y;
+  Table<const S> pre, up;  // (n, hidden); `up` only for gated activations
+  Table<S> y;
   const int* number;  // null: r
   Dropout dropout;
   MOE_KERNEL void operator()(const auto& group, int r) const {
@@ -84,15 +84,17 @@ struct ActivationForward {
 /// Backward of y = g * m * act(pre) [* up], g the gate of the row (1 where `gates.data` is null):
 /// dpre = g * m * dy * act'(pre) [* up],  dup = g * m * dy * act(pre),  dgate = <dy, m * act [*
 /// up]>, y = g * m * act(pre) [* up] again, for the gradient of the matrix that follows.
-template <class T, class Act>
+template <class T, class Act, class S = T>
 struct ActivationBackward {
-  Table<const T> pre, up, dy, gates;  // (n, hidden) x 3, (n, 1)
-  Table<T> y, dpre, dup, dgates;      // dup for gated ones; dgates may be null
+  Table<const S> pre, up, dy;  // (n, hidden)
+  Table<const T> gates;        // (n, 1)
+  Table<S> y, dpre, dup;       // dup for gated ones
+  Table<T> dgates;             // may be null
   const int* number;
   Dropout dropout;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T gate = gates.data ? T(gates(r)) : T(1);
-    const ActivationForward<T, Act> forward{pre, up, y, number, dropout};
+    const ActivationForward<T, Act, S> forward{pre, up, y, number, dropout};
     const T dgate = group.sum(pre.cols, [&](auto i) {
       const auto slope = Act::at(pre[r][i]);
       auto upstream = dy[r][i];

@@ -5,12 +5,13 @@ namespace moe::kernel {
 
 /// dbias[g] += sum over the slots s of group g of scale[s] * dy[row[s]], in slot order.
 /// `row`, `scale.data` may be null (row s, scale 1); `offset` null is one group of `count` rows.
-template <class T>
+template <class T, class S = T>
 struct BiasGrad {
   int groups, count;
   const int* offset;
   const int* row;
-  Table<const T> scale, dy;
+  Table<const T> scale;
+  Table<const S> dy;
   Table<T> dbias;
   template <class V>
   MOE_KERNEL void operator()(Lane<V> i) const {

@@ -12,9 +12,9 @@ struct CrossEntropyForward {
   Table<T> loss, lse, correct;  // (n, 1) each
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T most = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
-    const T sum = group.sum(logits.cols, [&](auto i) { return exp(logits[r][i] - most); });
+    const T sum = group.sum(logits.cols, [&](auto i) { return kernel::exp(logits[r][i] - most); });
     const T at_target = logits(r, targets[r]);
-    const T log_sum = most + log(sum);
+    const T log_sum = most + kernel::log(sum);
     lse(r) = log_sum;
     loss(r) = log_sum - at_target;
     correct(r) = most == at_target ? T(1) : T(0);
@@ -30,8 +30,9 @@ struct CrossEntropyBackward {
   T scale;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T log_sum = lse(r);
-    group.for_each(logits.cols,
-                   [&](auto i) { logits[r][i] = scale * exp(logits[r][i].value() - log_sum); });
+    group.for_each(logits.cols, [&](auto i) {
+      logits[r][i] = scale * kernel::exp(logits[r][i].value() - log_sum);
+    });
     group.for_each_index(1, [&](int) { logits(r, targets[r]) = logits(r, targets[r]) - scale; });
   }
 };

@@ -19,13 +19,14 @@ struct Drop {
   }
 };
 
-/// y = m * y + x: the residual connection.
+/// y = m * y + x: the residual connection. Without dropout y = y + x.
 template <class T>
 struct DropAdd {
   Table<const T> x;
   Table<T> y;
   Dropout dropout;
   MOE_KERNEL void operator()(const auto& group, int r) const {
+    if (!dropout.active()) return group.for_each(x.cols, [&](auto i) { y[r][i] += x[r][i]; });
     const std::uint64_t first = std::uint64_t(r) * std::uint64_t(x.cols);
     group.for_each(x.cols, [&](auto i) {
       const auto mask = dropout_factors(i, dropout, first);

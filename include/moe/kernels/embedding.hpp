@@ -6,12 +6,12 @@ namespace moe::kernel {
 
 /// y = scale * weight[id],  or y += ... when `add`.  id = ids[r], or start + r % length without
 /// ids.
-template <class T>
+template <class T, class S = T>
 struct EmbeddingForward {
   const std::int32_t* ids;
   int start, length;
   Table<const T> weight;
-  Table<T> y;
+  Table<S> y;
   T scale;
   bool add;
   MOE_KERNEL int id(int r) const { return ids ? int(ids[r]) : start + r % length; }
@@ -26,12 +26,12 @@ struct EmbeddingForward {
 };
 
 /// dweight[id] += scale * dy.   One lane owns a column of the whole table: no two rows race.
-template <class T>
+template <class T, class S = T>
 struct EmbeddingGrad {
   int count;
   const std::int32_t* ids;
   int start, length;
-  Table<const T> dy;
+  Table<const S> dy;
   Table<T> dweight;
   T scale;
   template <class V>

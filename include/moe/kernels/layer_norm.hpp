@@ -5,10 +5,12 @@ namespace moe::kernel {
 
 /// y = (x - mean) * rstd * gain + bias,  rstd = 1/sqrt(mean((x - mean)^2) + eps).
 /// `bias.data` may be null.
-template <class T>
+template <class T, class S = T>
 struct LayerNormForward {
-  Table<const T> x, gain, bias;  // (n, dim), (1, dim), (1, dim)
-  Table<T> y, stats;             // (n, dim), (n, 2): mean, rstd
+  Table<const S> x;           // (n, dim)
+  Table<const T> gain, bias;  // (1, dim) each
+  Table<S> y;                 // (n, dim)
+  Table<T> stats;             // (n, 2): mean, rstd
   T eps;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T mean = group.sum(x.cols, [&](auto i) { return x[r][i]; }) / T(x.cols);
@@ -16,7 +18,7 @@ struct LayerNormForward {
       const auto d = x[r][i] - mean;
       return d * d;
     });
-    const T s = T(1) / sqrt(square / T(x.cols) + eps);
+    const T s = T(1) / kernel::sqrt(square / T(x.cols) + eps);
     stats(r, 0) = mean;
     stats(r, 1) = s;
     if (bias.data) {
@@ -28,28 +30,39 @@ struct LayerNormForward {
   }
 };
 
-/// With h = (x - mean) * rstd and u = gain * dy:  dx += rstd * (u - mean(u) - h * mean(u * h)).
-template <class T>
+/// With h = (x - mean) * rstd and u = gain * dy:  dx += rstd * (u - mean(u) - h * mean(u * h));
+/// without `add`, dx = that.
+template <class T, class S = T>
 struct LayerNormBackward {
-  Table<const T> x, gain, stats, dy;
-  Table<T> dx;
+  Table<const S> x;
+  Table<const T> gain, stats;
+  Table<const S> dy;
+  Table<S> dx;
+  bool add = true;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T mean = stats(r, 0), s = stats(r, 1);
     const T mean_u = group.sum(x.cols, [&](auto i) { return gain[0][i] * dy[r][i]; }) / T(x.cols);
     const T mean_uh = group.sum(x.cols, [&](auto i) {
       return gain[0][i] * dy[r][i] * (x[r][i] - mean) * s;
     }) / T(x.cols);
-    group.for_each(x.cols, [&](auto i) {
-      dx[r][i] += s * (gain[0][i] * dy[r][i] - mean_u - (x[r][i] - mean) * s * mean_uh);
-    });
+    const auto gradient = [&](auto i) {
+      return s * (gain[0][i] * dy[r][i] - mean_u - (x[r][i] - mean) * s * mean_uh);
+    };
+    if (add) {
+      group.for_each(x.cols, [&](auto i) { dx[r][i] += gradient(i); });
+    } else {
+      group.for_each(x.cols, [&](auto i) { dx[r][i] = gradient(i); });
+    }
   }
 };
 
 /// dgain += sum over rows of dy * h,  dbias += sum over rows of dy.
-template <class T>
+template <class T, class S = T>
 struct LayerNormGainGrad {
   int count;
-  Table<const T> x, stats, dy;
+  Table<const S> x;
+  Table<const T> stats;
+  Table<const S> dy;
   Table<T> dgain, dbias;
   template <class V>
   MOE_KERNEL void operator()(Lane<V> i) const {

@@ -4,11 +4,12 @@
 namespace moe::kernel {
 
 /// Combine: y[t] = sum over choices j of gate(t, j) * x[slot_of(t, j)], in the order of j.
-template <class T>
+template <class T, class S = T>
 struct Combine {
-  Table<const T> x, gates;  // (n * top_k, dim) by slot, (n, top_k)
+  Table<const S> x;      // (n * top_k, dim), by slot
+  Table<const T> gates;  // (n, top_k)
   Table<const int> slot_of;
-  Table<T> y;
+  Table<S> y;
   MOE_KERNEL void operator()(const auto& group, int t) const {
     group.for_each(y.cols, [&](auto i) {
       auto sum = gates(t, 0) * x[slot_of(t, 0)][i];
@@ -18,18 +19,25 @@ struct Combine {
   }
 };
 
-/// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)].
+/// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)];  without `add`, dx =
+/// that.
 template <class T>
 struct SumSlots {
   Table<const T> x;
   Table<const int> slot_of;
   Table<T> dx;
+  bool add = true;
   MOE_KERNEL void operator()(const auto& group, int t) const {
-    group.for_each(dx.cols, [&](auto i) {
+    const auto sum_at = [&](auto i) {
       auto sum = x[slot_of(t, 0)][i];
       for (int j = 1; j < slot_of.cols; ++j) sum = sum + x[slot_of(t, j)][i];
-      dx[t][i] += sum;
-    });
+      return sum;
+    };
+    if (add) {
+      group.for_each(dx.cols, [&](auto i) { dx[t][i] += sum_at(i); });
+    } else {
+      group.for_each(dx.cols, [&](auto i) { dx[t][i] = sum_at(i); });
+    }
   }
 };
 
@@ -49,9 +57,11 @@ struct ToSlots {
 };
 
 /// dgates[t][j] = dgate of its slot + <dy[t], bias of its expert>  (`bias.data` may be null).
-template <class T>
+template <class T, class S = T>
 struct GateGrad {
-  Table<const T> dgate_of_slot, dy, bias;  // (n * top_k, 1), (n, dim), (experts, dim)
+  Table<const T> dgate_of_slot;  // (n * top_k, 1)
+  Table<const S> dy;             // (n, dim)
+  Table<const T> bias;           // (experts, dim)
   Table<const int> slot_of, expert;
   Table<T> dgates;
   MOE_KERNEL void operator()(const auto& group, int t) const {

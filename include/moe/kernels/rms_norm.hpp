@@ -4,38 +4,49 @@
 namespace moe::kernel {
 
 /// rstd = 1/sqrt(mean(x^2) + eps),  y = x * rstd * gain.   One group works on one row.
-template <class T>
+template <class T, class S = T>
 struct RmsNormForward {
-  Table<const T> x, gain;  // (n, dim), (1, dim)
-  Table<T> y, rstd;        // (n, dim), (n, 1)
+  Table<const S> x;     // (n, dim)
+  Table<const T> gain;  // (1, dim)
+  Table<S> y;           // (n, dim)
+  Table<T> rstd;        // (n, 1)
   T eps;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T square = group.sum(x.cols, [&](auto i) { return x[r][i] * x[r][i]; });
-    const T s = T(1) / sqrt(square / T(x.cols) + eps);
+    const T s = T(1) / kernel::sqrt(square / T(x.cols) + eps);
     rstd(r) = s;
     group.for_each(x.cols, [&](auto i) { y[r][i] = x[r][i] * s * gain[0][i]; });
   }
 };
 
-/// dx += rstd * g * dy - x * rstd^3 * <g * dy, x> / dim.
-template <class T>
+/// dx += rstd * g * dy - x * rstd^3 * <g * dy, x> / dim;  without `add`, dx = that.
+template <class T, class S = T>
 struct RmsNormBackward {
-  Table<const T> x, gain, rstd, dy;
-  Table<T> dx;
+  Table<const S> x;
+  Table<const T> gain, rstd;
+  Table<const S> dy;
+  Table<S> dx;
+  bool add = true;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T s = rstd(r);
     const T dot = group.sum(x.cols, [&](auto i) { return gain[0][i] * dy[r][i] * x[r][i]; });
     const T along_x = dot * s * s * s / T(x.cols);
-    group.for_each(x.cols,
-                   [&](auto i) { dx[r][i] += s * gain[0][i] * dy[r][i] - along_x * x[r][i]; });
+    const auto gradient = [&](auto i) { return s * gain[0][i] * dy[r][i] - along_x * x[r][i]; };
+    if (add) {
+      group.for_each(x.cols, [&](auto i) { dx[r][i] += gradient(i); });
+    } else {
+      group.for_each(x.cols, [&](auto i) { dx[r][i] = gradient(i); });
+    }
   }
 };
 
 /// dgain += sum over rows of dy * x * rstd.   One lane owns a column, so the order never changes.
-template <class T>
+template <class T, class S = T>
 struct RmsNormGainGrad {
   int count;
-  Table<const T> x, rstd, dy;
+  Table<const S> x;
+  Table<const T> rstd;
+  Table<const S> dy;
   Table<T> dgain;
   template <class V>
   MOE_KERNEL void operator()(Lane<V> i) const {

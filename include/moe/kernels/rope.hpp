@@ -13,7 +13,8 @@ struct RopeTable {
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const int half = rotation.cols / 2;
     group.for_each_index(half, [&](int j) {
-      const double angle = double(start + r) * exp(-log(base) * double(j) / double(half));
+      const double angle =
+          double(start + r) * kernel::exp(-kernel::log(base) * double(j) / double(half));
       rotation(r, j) = T(std::cos(angle));
       rotation(r, half + j) = T(std::sin(angle));
     });
@@ -21,9 +22,9 @@ struct RopeTable {
 };
 
 /// Rotates the pairs (j, j + head_dim/2) of every head in place; direction -1 turns back.
-template <class T>
+template <class T, class S = T>
 struct RopeHalf {
-  Table<T> x;               // (n, heads * head_dim)
+  Table<S> x;               // (n, heads * head_dim)
   Table<const T> rotation;  // (length, head_dim)
   int length;
   T direction;
@@ -31,7 +32,7 @@ struct RopeHalf {
     const int head_dim = rotation.cols, half = head_dim / 2;
     const Row<const T> cosine = rotation[r % length], sine{cosine.data + half};
     for (int first = 0; first < x.cols; first += head_dim) {
-      const Row<T> a{x[r].data + first}, b{x[r].data + first + half};
+      const Row<S> a{x[r].data + first}, b{x[r].data + first + half};
       group.for_each(half, [&](auto j) {
         const auto c = cosine[j], s = direction * sine[j];
         const auto u = a[j].value(), v = b[j].value();
@@ -43,9 +44,9 @@ struct RopeHalf {
 };
 
 /// Rotates the pairs (2j, 2j + 1) of every head in place.
-template <class T>
+template <class T, class S = T>
 struct RopeInterleaved {
-  Table<T> x;
+  Table<S> x;
   Table<const T> rotation;
   int length;
   T direction;

@@ -45,12 +45,12 @@ struct RouteForward {
       if (most < logits(r, e)) most = logits(r, e);
     T exps(0), scores(0);
     for (int e = 0; e < experts; ++e) {
-      const T shifted = exp(logits(r, e) - most);
+      const T shifted = kernel::exp(logits(r, e) - most);
       exps = exps + shifted;
-      probs(r, e) = routing.sigmoid ? T(1) / (T(1) + exp(-logits(r, e))) : shifted;
+      probs(r, e) = routing.sigmoid ? T(1) / (T(1) + kernel::exp(-logits(r, e))) : shifted;
       scores = scores + probs(r, e);
     }
-    const T lse = most + log(exps);
+    const T lse = most + kernel::log(exps);
     for (int e = 0; e < experts; ++e)
       if (!routing.sigmoid) probs(r, e) = probs(r, e) / exps;
     if (!routing.sigmoid) scores = T(1);
@@ -90,7 +90,7 @@ struct RouteForward {
       expert(r, j) = routing.uniform ? (r * routing.top_k + j) % experts : best;
     }
   }
-  MOE_KERNEL static T log_or_zero(const T& p) { return T(0) < p ? T(log(p)) : T(0); }
+  MOE_KERNEL static T log_or_zero(const T& p) { return T(0) < p ? T(kernel::log(p)) : T(0); }
 };
 
 /// Gradient with respect to the logits of <dgates, gates> + balance * sum_e f_e P_e * experts
@@ -129,14 +129,14 @@ struct RouteBackward {
                                                  : T(dgates(r, j)));
       dlogits(r, e) = dscore;
       dot = dot + dscore * probs(r, e);
-      exps = exps + exp(logits(r, e) - most);
+      exps = exps + kernel::exp(logits(r, e) - most);
     }
-    const T lse = most + log(exps);
+    const T lse = most + kernel::log(exps);
     for (int e = 0; e < experts; ++e) {
       const T score = routing.sigmoid ? T(probs(r, e) * scale(r, 0)) : T(probs(r, e));
       const T slope = routing.sigmoid ? T(dlogits(r, e) * score * (T(1) - score))
                                       : T((dlogits(r, e) - dot) * score);
-      dlogits(r, e) = slope + T(2) * z * lse * exp(logits(r, e) - lse);
+      dlogits(r, e) = slope + T(2) * z * lse * kernel::exp(logits(r, e) - lse);
     }
   }
   /// Derivative by probs[e] of the balance and entropy terms.

@@ -43,49 +43,49 @@ struct NormSquare {
 };
 
 /// One fused pass of AdamW:  g = scale * grad,  m += rate1 (g - m),  v += rate2 (g^2 - v),
-/// p = keep * p - step * m / (correction * sqrt(v) + eps).
+/// p = keep * p - step * m / (correction * sqrt(v) + eps),  grad = 0.
 /// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.  Test: tests/optim/adamw.cpp.
 template <class T>
 struct AdamW {
   std::ptrdiff_t size;
-  T* p;
-  const T* grad;
-  T *m, *v;
+  T *p, *grad, *m, *v;
   T scale, rate1, rate2, keep, step, correction, eps;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const Chunk c(size, r);
-    const Row<T> at_p{p + c.first}, at_m{m + c.first}, at_v{v + c.first};
-    const Row<const T> at_grad{grad + c.first};
+    const Row<T> at_p{p + c.first}, at_m{m + c.first}, at_v{v + c.first}, at_grad{grad + c.first};
     group.for_each(c.length, [&]<class V>(Lane<V> i) {
-      const V g = V(scale) * at_grad[i];
+      const V raw = at_grad[i];
+      const V g = V(scale) * raw;
       V first = at_m[i], second = at_v[i];
       const V value = at_p[i];
       first = first + V(rate1) * (g - first);
       second = second + V(rate2) * (g * g - second);
       at_m[i] = first;
       at_v[i] = second;
+      at_grad[i] = V(T(0));
       at_p[i] = V(keep) * value - V(step) * first / (V(correction) * sqrt(second) + V(eps));
     });
   }
 };
 
-/// g = scale * grad,  m += rate (g - m),  grad = what Muon orthogonalises:
+/// g = scale * grad,  m += rate (g - m),  grad = 0,  direction = what Muon orthogonalises:
 /// g + look_ahead (m - g), which is Nesterov's point for look_ahead = 1 - rate and m itself for 1.
 template <class T>
 struct Momentum {
   std::ptrdiff_t size;
-  T *grad, *m;
+  T *grad, *m, *direction;
   T scale, rate, look_ahead;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const Chunk c(size, r);
-    const Row<T> at_m{m + c.first}, at_grad{grad + c.first};
+    const Row<T> at_m{m + c.first}, at_grad{grad + c.first}, at_direction{direction + c.first};
     group.for_each(c.length, [&]<class V>(Lane<V> i) {
       const V raw = at_grad[i];
       const V g = V(scale) * raw;
       V mean = at_m[i];
       mean = mean + V(rate) * (g - mean);
       at_m[i] = mean;
-      at_grad[i] = V(g + V(look_ahead) * (mean - g));
+      at_grad[i] = V(T(0));
+      at_direction[i] = V(g + V(look_ahead) * (mean - g));
     });
   }
 };
@@ -109,20 +109,20 @@ struct Descend {
 };
 
 /// p -= rate * sign(excess): the bias of an overloaded expert falls, of an idle one rises.
+/// excess = 0.
 template <class T>
 struct BalanceStep {
   std::ptrdiff_t size;
-  T* p;
-  const T* excess;
+  T *p, *excess;
   T rate;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const Chunk c(size, r);
-    const Row<T> at_p{p + c.first};
-    const Row<const T> at{excess + c.first};
+    const Row<T> at_p{p + c.first}, at{excess + c.first};
     group.for_each(c.length, [&]<class V>(Lane<V> i) {
       const V load = at[i], value = at_p[i];
       const V up = select(load < V(T(0)), V(rate), V(T(0)));
       at_p[i] = V(value + select(load > V(T(0)), V(-rate), up));
+      at[i] = V(T(0));
     });
   }
 };

@@ -21,10 +21,10 @@ struct KeyValues {
 };
 
 /// The inputs of a norm on each head, kept for backward.
-template <class T, int Heads, int HeadDim>
+template <class T, class W, int Heads, int HeadDim>
 struct HeadNormCache {
   Rows<T, HeadDim, Heads> raw;
-  Rows<T, 1, Heads> rstd;
+  Rows<W, 1, Heads> rstd;
 };
 
 /// Causal self-attention with grouped-query heads: o(softmax(q k^T / sqrt(head_dim)) v), q and k
@@ -39,7 +39,8 @@ struct HeadNormCache {
 template <int Heads, int KvHeads, int Dim, int Context, Backend B,
           AttentionTraits Traits = AttentionTraits{}>
 struct Attention {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   static constexpr int head_dim = Dim / Heads, kv_dim = KvHeads * head_dim;
   using Rotary = Rope<Context, head_dim, Traits.position, B>;
@@ -51,7 +52,7 @@ struct Attention {
   static constexpr bool key_bias_acts = Traits.bias && (Rotary::on || Traits.qk_norm);
   using KeyOnly = Linear<Dim, kv_dim, B, false>;
   struct HeadNorm {
-    Param<T, Role::gain, Traits.qk_norm ? 1 : 0, head_dim> weight;
+    Param<W, Role::gain, Traits.qk_norm ? 1 : 0, head_dim> weight;
   };
   struct Params {
     typename Query::Params q;
@@ -62,9 +63,9 @@ struct Attention {
   struct Cache {
     Rows<T, Dim> q, mixed;  // mixed: the heads' outputs side by side
     Rows<T, kv_dim> k, v;
-    Rows<T, Heads> lse;
-    HeadNormCache<T, Traits.qk_norm ? Heads : 0, head_dim> q_norm;
-    HeadNormCache<T, Traits.qk_norm ? KvHeads : 0, head_dim> k_norm;
+    Rows<W, Heads> lse;
+    HeadNormCache<T, W, Traits.qk_norm ? Heads : 0, head_dim> q_norm;
+    HeadNormCache<T, W, Traits.qk_norm ? KvHeads : 0, head_dim> k_norm;
     typename Rotary::Cache rotary;
   };
   struct Scratch {
@@ -95,17 +96,16 @@ struct Attention {
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
-                       Scratch& s) {
-    zero(be, s.dmixed);
+                       Scratch& s, bool add = true) {
     zero(be, s.dq);
     zero(be, s.dk);
     zero(be, s.dv);
-    Out::backward(be, p.o, c.mixed, dy, s.dmixed, grad.o);
+    Out::backward(be, p.o, c.mixed, dy, s.dmixed, grad.o, false);
     be.attention_backward(shape(pass, x.count, nullptr), c.q.data, c.k.data, c.v.data, c.mixed.data,
                           s.dmixed.data, c.lse.data, s.dq.data, s.dk.data, s.dv.data);
     Rotary::rotate(be, pass, c.rotary, s.dk, -1);
     Rotary::rotate(be, pass, c.rotary, s.dq, -1);
-    KeyValue::backward(be, p.v, x, s.dv, dx, grad.v);
+    KeyValue::backward(be, p.v, x, s.dv, dx, grad.v, add);
     const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.draw, grad.k_norm);
     if constexpr (key_bias_acts) {
       KeyValue::backward(be, p.k, x, dk, dx, grad.k);
@@ -132,20 +132,20 @@ struct Attention {
 
   /// Where the projection goes: before the norm when there is one.
   template <int Cols, int NormHeads>
-  static Rows<T, Cols> raw(Rows<T, Cols> x, const HeadNormCache<T, NormHeads, head_dim>& c) {
+  static Rows<T, Cols> raw(Rows<T, Cols> x, const HeadNormCache<T, W, NormHeads, head_dim>& c) {
     return Traits.qk_norm ? Rows<T, Cols>{c.raw.data, x.count} : x;
   }
   template <int Cols, int NormHeads>
   static void normalise(B& be, const Pass& pass, const HeadNorm& p, Rows<T, Cols> x,
-                        const HeadNormCache<T, NormHeads, head_dim>& c) {
+                        const HeadNormCache<T, W, NormHeads, head_dim>& c) {
     if constexpr (Traits.qk_norm)
       be.rows(x.count * NormHeads,
-              kernel::RmsNormForward<T>{
-                  c.raw, p.weight, {x.data, head_dim}, c.rstd, T(pass.options->norm_eps)});
+              kernel::RmsNormForward<W, T>{
+                  c.raw, p.weight, {x.data, head_dim}, c.rstd, W(pass.options->norm_eps)});
   }
   template <int Cols, int NormHeads>
   static Rows<const T, Cols> denormalise(B& be, const HeadNorm& p, Rows<T, Cols> dx,
-                                         const HeadNormCache<T, NormHeads, head_dim>& c,
+                                         const HeadNormCache<T, W, NormHeads, head_dim>& c,
                                          Rows<T, Traits.qk_norm ? Dim : 0> draw, HeadNorm& grad) {
     if constexpr (!Traits.qk_norm) {
       return dx;
@@ -153,10 +153,9 @@ struct Attention {
       const Rows<T, Cols> before{draw.data, dx.count};
       const Table<const T> after{dx.data, head_dim};
       const int rows = dx.count * NormHeads;
-      zero(be, before);
-      be.rows(rows,
-              kernel::RmsNormBackward<T>{c.raw, p.weight, c.rstd, after, {before.data, head_dim}});
-      be.columns(head_dim, kernel::RmsNormGainGrad<T>{rows, c.raw, c.rstd, after, grad.weight});
+      be.rows(rows, kernel::RmsNormBackward<W, T>{
+                        c.raw, p.weight, c.rstd, after, {before.data, head_dim}, false});
+      be.columns(head_dim, kernel::RmsNormGainGrad<W, T>{rows, c.raw, c.rstd, after, grad.weight});
       return before;
     }
   }

@@ -14,21 +14,22 @@ namespace moe {
 ///     Tokens::forward(backend, params, tokens, y);
 template <int Vocab, int Dim, Backend B, bool Scaled = false>
 struct TokenEmbedding {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int out = Dim;
   struct Params {
-    Param<T, Role::embedding, Vocab, Dim> weight;
+    Param<W, Role::embedding, Vocab, Dim> weight;
   };
 
   static void forward(B& be, const Params& p, const std::int32_t* tokens, Rows<T, out> y) {
-    be.rows(y.count, kernel::EmbeddingForward<T>{tokens, 0, 1, p.weight, y, scale(), false});
+    be.rows(y.count, kernel::EmbeddingForward<W, T>{tokens, 0, 1, p.weight, y, scale(), false});
   }
   static void backward(B& be, const std::int32_t* tokens, Rows<const T, out> dy, Params& grad) {
-    be.columns(Dim, kernel::EmbeddingGrad<T>{dy.count, tokens, 0, 1, dy, grad.weight, scale()});
+    be.columns(Dim, kernel::EmbeddingGrad<W, T>{dy.count, tokens, 0, 1, dy, grad.weight, scale()});
   }
 
  private:
-  static T scale() { return T(Scaled ? std::sqrt(double(Dim)) : 1.0); }
+  static W scale() { return W(Scaled ? std::sqrt(double(Dim)) : 1.0); }
 };
 
 /// y += weight[position], position = pass.start + row % pass.length.   dweight[position] += dy.
@@ -38,19 +39,20 @@ struct TokenEmbedding {
 ///     Positions::forward(backend, pass, params, y);  // after the token embedding
 template <int Context, int Dim, Backend B>
 struct PositionEmbedding {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int out = Dim;
   struct Params {
-    Param<T, Role::position, Context, Dim> weight;
+    Param<W, Role::position, Context, Dim> weight;
   };
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<T, out> y) {
-    be.rows(y.count,
-            kernel::EmbeddingForward<T>{nullptr, pass.start, pass.length, p.weight, y, T(1), true});
+    be.rows(y.count, kernel::EmbeddingForward<W, T>{nullptr, pass.start, pass.length, p.weight, y,
+                                                    W(1), true});
   }
   static void backward(B& be, const Pass& pass, Rows<const T, out> dy, Params& grad) {
-    be.columns(Dim, kernel::EmbeddingGrad<T>{dy.count, nullptr, pass.start, pass.length, dy,
-                                             grad.weight, T(1)});
+    be.columns(Dim, kernel::EmbeddingGrad<W, T>{dy.count, nullptr, pass.start, pass.length, dy,
+                                                grad.weight, W(1)});
   }
 };
 

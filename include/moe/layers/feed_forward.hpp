@@ -38,14 +38,15 @@ struct FeedForwardTraits {
 ///     Ffn::forward(backend, pass, params, x, y, cache, scratch);
 template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = FeedForwardTraits{}>
 struct FeedForward {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   static constexpr bool gated = is_gated(Traits.activation);
   static constexpr int gate_hidden = gated ? Hidden : 0;
   using Gate = Linear<Dim, gate_hidden, B, Traits.bias && gated>;
   using Up = Linear<Dim, Hidden, B, Traits.bias>;
   using Down = Linear<Hidden, Dim, B, Traits.bias, Role::residual>;
-  using Act = detail::ActivationKernel<T, Traits.activation>;
+  using Act = detail::ActivationKernel<W, Traits.activation>;
 
   struct Params {
     typename Gate::Params gate_proj;
@@ -65,30 +66,31 @@ struct FeedForward {
                       Cache& c, Scratch& s) {
     if constexpr (gated) Gate::forward(be, p.gate_proj, x, c.gate);
     Up::forward(be, p.up_proj, x, c.up);
-    be.rows(x.count, kernel::ActivationForward<T, Act>{pre(c), up(c), s.act, nullptr, drop(pass)});
+    be.rows(x.count,
+            kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.act, nullptr, drop(pass)});
     Down::forward(be, p.down_proj, s.act, y);
   }
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
-                       Scratch& s) {
+                       Scratch& s, bool add = true) {
     be.gemm(x.count, Hidden, Dim, matrix(dy), matrix(p.down_proj.weight), s.dact.data, Hidden);
-    be.rows(x.count, kernel::ActivationBackward<T, Act>{pre(c),
-                                                        up(c),
-                                                        s.dact,
-                                                        {},
-                                                        s.act,
-                                                        gated ? Table<T>(s.dgate) : s.dup,
-                                                        s.dup,
-                                                        {},
-                                                        nullptr,
-                                                        drop(pass)});
+    be.rows(x.count, kernel::ActivationBackward<W, Act, T>{pre(c),
+                                                           up(c),
+                                                           s.dact,
+                                                           {},
+                                                           s.act,
+                                                           gated ? Table<T>(s.dgate) : s.dup,
+                                                           s.dup,
+                                                           {},
+                                                           nullptr,
+                                                           drop(pass)});
     be.gemm(Dim, Hidden, x.count, transposed(matrix(dy)), matrix(s.act), grad.down_proj.weight.data,
-            Hidden, {.beta = T(1)});
+            Hidden, {.beta = W(1)});
     if constexpr (Traits.bias)
       be.columns(Dim,
-                 kernel::BiasGrad<T>{1, x.count, nullptr, nullptr, {}, dy, grad.down_proj.bias});
-    Up::backward(be, p.up_proj, x, s.dup, dx, grad.up_proj);
+                 kernel::BiasGrad<W, T>{1, x.count, nullptr, nullptr, {}, dy, grad.down_proj.bias});
+    Up::backward(be, p.up_proj, x, s.dup, dx, grad.up_proj, add);
     if constexpr (gated) Gate::backward(be, p.gate_proj, x, s.dgate, dx, grad.gate_proj);
   }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <moe/kernels/cross_entropy.hpp>
+#include <moe/kernels/then.hpp>
 #include <moe/layer.hpp>
 
 namespace moe {
@@ -16,51 +17,76 @@ namespace moe {
 ///     Head::forward(backend, weight, x, targets, cache, scratch);  // cache.loss, one for each row
 template <int Vocab, int Dim, Backend B>
 struct CrossEntropy {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim;
   /// Rows whose logits fit a quarter of a large second-level cache, and at least 64.
   static constexpr int chunk = std::clamp((1 << 19) / Vocab, 64, 4096);
   struct Cache {
-    Rows<T, 1> loss, lse, correct;
+    Rows<W, 1> loss, lse, correct;
   };
   struct Scratch {
-    Fixed<T, chunk * Vocab> logits;
+    Fixed<W, chunk * Vocab> logits;
   };
 
-  static void logits(B& be, const T* weight, Rows<const T, in> x, T* out) {
-    be.gemm(x.count, Vocab, Dim, matrix(x), transposed(Matrix<const T>{weight, Dim}), out, Vocab);
+  static void logits(B& be, const W* weight, Rows<const T, in> x, W* out) {
+    be.gemm(x.count, Vocab, Dim, matrix(x), transposed(Matrix<const W>{weight, Dim}), out, Vocab);
   }
 
-  static void forward(B& be, const T* weight, Rows<const T, in> x, const std::int32_t* targets,
+  static void forward(B& be, const W* weight, Rows<const T, in> x, const std::int32_t* targets,
                       Cache& c, Scratch& s) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
       logits(be, weight, rows, s.logits.data);
-      be.rows(rows.count, kernel::CrossEntropyForward<T>{{s.logits.data, Vocab},
-                                                         targets + first,
-                                                         {c.loss.data + first, 1},
-                                                         {c.lse.data + first, 1},
-                                                         {c.correct.data + first, 1}});
+      be.rows(rows.count, row_forward(first, targets, c, s));
     });
   }
 
-  /// Adds scale * d(mean loss) to dx and dweight.
-  static void backward(B& be, const T* weight, Rows<const T, in> x, const std::int32_t* targets,
-                       const Cache& c, double scale, Rows<T, in> dx, T* dweight, Scratch& s) {
+  /// Adds scale * d(mean loss) to dx and dweight;  without `add`, writes dx.
+  static void backward(B& be, const W* weight, Rows<const T, in> x, const std::int32_t* targets,
+                       const Cache& c, double scale, Rows<T, in> dx, W* dweight, Scratch& s,
+                       bool add = true) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
       logits(be, weight, rows, s.logits.data);
-      be.rows(rows.count, kernel::CrossEntropyBackward<T>{{s.logits.data, Vocab},
-                                                          targets + first,
-                                                          {c.lse.data + first, 1},
-                                                          T(scale / double(x.count))});
-      const Matrix<const T> dlogits{s.logits.data, Vocab};
-      be.gemm(rows.count, Dim, Vocab, dlogits, {weight, Dim}, dx.data + std::ptrdiff_t(first) * Dim,
-              Dim, {.beta = T(1)});
-      be.gemm(Vocab, Dim, rows.count, transposed(dlogits), matrix(rows), dweight, Dim,
-              {.beta = T(1)});
+      be.rows(rows.count, row_backward(first, targets, c, scale / double(x.count), s));
+      products(be, weight, rows, dx.slice(first, rows.count), dweight, s, add);
+    });
+  }
+
+  /// forward and backward in one: the same bits, and the logits of each chunk are computed once.
+  static void forward_backward(B& be, const W* weight, Rows<const T, in> x,
+                               const std::int32_t* targets, Cache& c, double scale, Rows<T, in> dx,
+                               W* dweight, Scratch& s, bool add = true) {
+    for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
+      logits(be, weight, rows, s.logits.data);
+      be.rows(rows.count,
+              kernel::Then{row_forward(first, targets, c, s),
+                           row_backward(first, targets, c, scale / double(x.count), s)});
+      products(be, weight, rows, dx.slice(first, rows.count), dweight, s, add);
     });
   }
 
  private:
+  /// The chunk from row `first` on: logits -> loss.
+  static auto row_forward(int first, const std::int32_t* targets, Cache& c, Scratch& s) {
+    return kernel::CrossEntropyForward<W>{{s.logits.data, Vocab},
+                                          targets + first,
+                                          {c.loss.data + first, 1},
+                                          {c.lse.data + first, 1},
+                                          {c.correct.data + first, 1}};
+  }
+  /// logits -> their gradients.
+  static auto row_backward(int first, const std::int32_t* targets, const Cache& c, double scale,
+                           Scratch& s) {
+    return kernel::CrossEntropyBackward<W>{
+        {s.logits.data, Vocab}, targets + first, {c.lse.data + first, 1}, W(scale)};
+  }
+  static void products(B& be, const W* weight, Rows<const T, in> x, Rows<T, in> dx, W* dweight,
+                       Scratch& s, bool add) {
+    const Matrix<const W> dlogits{s.logits.data, Vocab};
+    be.gemm(x.count, Dim, Vocab, dlogits, Matrix<const W>{weight, Dim}, dx.data, Dim,
+            {.beta = W(add ? 1 : 0)});
+    be.gemm(Vocab, Dim, x.count, transposed(dlogits), matrix(x), dweight, Dim, {.beta = W(1)});
+  }
   template <class F>
   static void for_each_chunk(Rows<const T, in> x, const F& f) {
     for (int first = 0; first < x.count; first += chunk)

@@ -28,7 +28,8 @@ struct MoeTraits {
 ///     Mixture::forward(backend, pass, params, x, y, cache, scratch);
 template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = MoeTraits{}>
 struct MoE {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   static constexpr bool gated = is_gated(Traits.activation), bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
@@ -39,13 +40,13 @@ struct MoE {
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
                                                Site::shared_expert_dropout}>;
-  using Act = detail::ActivationKernel<T, Traits.activation>;
+  using Act = detail::ActivationKernel<W, Traits.activation>;
 
   /// One matrix for each expert, contiguous, so that one grouped product serves them all.
   template <int In, int Out, Role R, bool Bias>
   struct Stack {
-    Param<T, R, Out, In, Experts> weight;
-    Param<T, Role::bias, Bias ? 1 : 0, Out, Experts> bias;
+    Param<W, R, Out, In, Experts> weight;
+    Param<W, Role::bias, Bias ? 1 : 0, Out, Experts> bias;
   };
   struct ExpertParams {
     Stack<Dim, gate_hidden, Role::hidden, gated && bias> gate_proj;
@@ -61,7 +62,7 @@ struct MoE {
     typename Route::Cache router;
     Rows<T, gate_hidden, TopK> gate;  // by slot, before the activation
     Rows<T, Hidden, TopK> up;
-    Rows<T, 1, TopK> gate_of_slot;
+    Rows<W, 1, TopK> gate_of_slot;
     Rows<int, 1, TopK> pair_of_slot;
     typename Shared::Cache shared;
   };
@@ -70,8 +71,8 @@ struct MoE {
     Rows<T, Hidden, TopK> act, dact, dup;
     Rows<T, gate_hidden, TopK> dgate;
     Rows<T, Dim, TopK> slots;  // expert outputs; in backward their gradients with respect to x
-    Rows<T, 1, TopK> dgate_of_slot;
-    Rows<T, TopK> dgates;
+    Rows<W, 1, TopK> dgate_of_slot;
+    Rows<W, TopK> dgates;
     Rows<T, shared_hidden ? Dim : 0> shared_y;
     typename Shared::Scratch shared;
   };
@@ -80,13 +81,13 @@ struct MoE {
                       Cache& c, Scratch& s) {
     Route::forward(be, pass, p.router, x, c.router);
     be.rows(x.count,
-            kernel::ToSlots<T>{c.router.gates, c.router.slot_of, c.gate_of_slot, c.pair_of_slot});
+            kernel::ToSlots<W>{c.router.gates, c.router.slot_of, c.gate_of_slot, c.pair_of_slot});
     if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
     experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
-    be.rows(c.up.count, kernel::ActivationForward<T, Act>{pre(c), up(c), s.act, c.pair_of_slot.data,
-                                                          drop(pass)});
+    be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.act,
+                                                             c.pair_of_slot.data, drop(pass)});
     experts(be, c, matrix(s.act), p.experts.down_proj, s.slots);
-    be.rows(x.count, kernel::Combine<T>{s.slots, c.router.gates, c.router.slot_of, y});
+    be.rows(x.count, kernel::Combine<W, T>{s.slots, c.router.gates, c.router.slot_of, y});
     if constexpr (shared_hidden > 0) {
       Shared::forward(be, pass, p.shared, x, s.shared_y, c.shared, s.shared);
       be.rows(x.count, kernel::Add<T>{s.shared_y, y});
@@ -95,30 +96,31 @@ struct MoE {
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
-                       Scratch& s) {
+                       Scratch& s, bool add = true) {
     if constexpr (shared_hidden > 0)
-      Shared::backward(be, pass, p.shared, x, c.shared, dy, dx, grad.shared, s.shared);
+      Shared::backward(be, pass, p.shared, x, c.shared, dy, dx, grad.shared, s.shared, add);
     // The gates scale rows of the hidden activations, so neither the experts' outputs nor a
     // permuted copy of dy is needed: <dy, down(a)> = <dy down, a>.
-    back(be, c, by_token(dy, c), p.experts.down_proj, s.dact, T(0));
+    back(be, c, by_token(dy, c), p.experts.down_proj, s.dact, W(0));
     be.rows(c.up.count,
-            kernel::ActivationBackward<T, Act>{pre(c), up(c), s.dact, c.gate_of_slot, s.act,
-                                               gated ? Table<T>(s.dgate) : s.dup, s.dup,
-                                               s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
+            kernel::ActivationBackward<W, Act, T>{
+                pre(c), up(c), s.dact, c.gate_of_slot, s.act, gated ? Table<T>(s.dgate) : s.dup,
+                s.dup, s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
     weights(be, c, by_token(dy, c), matrix(s.act), grad.experts.down_proj);
     if constexpr (bias)
-      be.columns(Dim, kernel::BiasGrad<T>{Experts, 0, c.router.offset.data, c.router.token_of.data,
-                                          c.gate_of_slot, dy, grad.experts.down_proj.bias});
-    be.rows(x.count, kernel::GateGrad<T>{s.dgate_of_slot,
-                                         dy,
-                                         {bias ? p.experts.down_proj.bias.data : nullptr, Dim},
-                                         c.router.slot_of,
-                                         c.router.expert,
-                                         s.dgates});
-    project_back(be, x, c, p.experts.up_proj, s.dup, grad.experts.up_proj, s.slots, T(0));
+      be.columns(Dim,
+                 kernel::BiasGrad<W, T>{Experts, 0, c.router.offset.data, c.router.token_of.data,
+                                        c.gate_of_slot, dy, grad.experts.down_proj.bias});
+    be.rows(x.count, kernel::GateGrad<W, T>{s.dgate_of_slot,
+                                            dy,
+                                            {bias ? p.experts.down_proj.bias.data : nullptr, Dim},
+                                            c.router.slot_of,
+                                            c.router.expert,
+                                            s.dgates});
+    project_back(be, x, c, p.experts.up_proj, s.dup, grad.experts.up_proj, s.slots, W(0));
     if constexpr (gated)
-      project_back(be, x, c, p.experts.gate_proj, s.dgate, grad.experts.gate_proj, s.slots, T(1));
-    be.rows(x.count, kernel::SumSlots<T>{s.slots, c.router.slot_of, dx});
+      project_back(be, x, c, p.experts.gate_proj, s.dgate, grad.experts.gate_proj, s.slots, W(1));
+    be.rows(x.count, kernel::SumSlots<T>{s.slots, c.router.slot_of, dx, add || shared_hidden > 0});
     Route::backward(be, pass, p.router, x, c.router, s.dgates, dx, grad.router, s.router);
   }
 
@@ -137,7 +139,7 @@ struct MoE {
   /// da[slot] = beta * da[slot] + W_e^T dy[slot].
   template <int In, int Out, Role R, bool Bias>
   static void back(B& be, const Cache& c, Matrix<const T> dy, const Stack<In, Out, R, Bias>& p,
-                   Rows<T, In, TopK> da, T beta) {
+                   Rows<T, In, TopK> da, W beta) {
     be.grouped_gemm_m(Experts, c.router.offset.data, In, Out, dy, matrix(p.weight), Out * In,
                       da.data, In, {.beta = beta});
   }
@@ -146,17 +148,17 @@ struct MoE {
   static void weights(B& be, const Cache& c, Matrix<const T> dy, Matrix<const T> a,
                       Stack<In, Out, R, Bias>& grad) {
     be.grouped_gemm_k(Experts, c.router.offset.data, Out, In, dy, a, grad.weight.data, In, Out * In,
-                      {.beta = T(1)});
+                      {.beta = W(1)});
   }
   template <int In, int Out, Role R, bool Bias>
   static void project_back(B& be, Rows<const T, Dim> x, const Cache& c,
                            const Stack<In, Out, R, Bias>& p, Rows<T, Out, TopK> dy,
-                           Stack<In, Out, R, Bias>& grad, Rows<T, In, TopK> dslots, T beta) {
+                           Stack<In, Out, R, Bias>& grad, Rows<T, In, TopK> dslots, W beta) {
     back(be, c, matrix(dy), p, dslots, beta);
     weights(be, c, matrix(dy), by_token(x, c), grad);
     if constexpr (Bias)
-      be.columns(Out,
-                 kernel::BiasGrad<T>{Experts, 0, c.router.offset.data, nullptr, {}, dy, grad.bias});
+      be.columns(Out, kernel::BiasGrad<W, T>{
+                          Experts, 0, c.router.offset.data, nullptr, {}, dy, grad.bias});
   }
 
   static Table<const T> pre(const Cache& c) {

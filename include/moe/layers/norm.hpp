@@ -15,25 +15,32 @@ namespace moe {
 ///     Norm::forward(backend, pass, params, x, y, cache, scratch);
 template <int Dim, Backend B>
 struct RMSNorm {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   struct Params {
-    Param<T, Role::gain, 1, Dim> weight;
+    Param<W, Role::gain, 1, Dim> weight;
   };
   struct Cache {
-    Rows<T, 1> rstd;  // 1/rms of each row
+    Rows<W, 1> rstd;  // 1/rms of each row
   };
   struct Scratch {};
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                       Cache& c, Scratch&) {
-    be.rows(x.count, kernel::RmsNormForward<T>{x, p.weight, y, c.rstd, T(pass.options->norm_eps)});
+    be.rows(x.count, row_forward(pass, p, x, y, c));
+  }
+  /// The row kernel of forward.
+  static auto row_forward(const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                          Cache& c) {
+    return kernel::RmsNormForward<W, T>{x, p.weight, y, c.rstd, W(pass.options->norm_eps)};
   }
 
   static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
-                       Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&) {
-    be.rows(x.count, kernel::RmsNormBackward<T>{x, p.weight, c.rstd, dy, dx});
-    be.columns(Dim, kernel::RmsNormGainGrad<T>{x.count, x, c.rstd, dy, grad.weight});
+                       Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&,
+                       bool add = true) {
+    be.rows(x.count, kernel::RmsNormBackward<W, T>{x, p.weight, c.rstd, dy, dx, add});
+    be.columns(Dim, kernel::RmsNormGainGrad<W, T>{x.count, x, c.rstd, dy, grad.weight});
   }
 };
 
@@ -45,31 +52,39 @@ struct RMSNorm {
 ///     Norm::forward(backend, pass, params, x, y, cache, scratch);
 template <int Dim, Backend B, bool Bias = true>
 struct LayerNorm {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   struct Params {
-    Param<T, Role::gain, 1, Dim> weight;
-    Param<T, Role::bias, Bias ? 1 : 0, Dim> bias;
+    Param<W, Role::gain, 1, Dim> weight;
+    Param<W, Role::bias, Bias ? 1 : 0, Dim> bias;
   };
   struct Cache {
-    Rows<T, 2> stats;  // mean, 1/std of each row
+    Rows<W, 2> stats;  // mean, 1/std of each row
   };
   struct Scratch {};
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                       Cache& c, Scratch&) {
-    be.rows(x.count, kernel::LayerNormForward<T>{x, p.weight, bias(p), y, c.stats,
-                                                 T(pass.options->norm_eps)});
+    be.rows(x.count, row_forward(pass, p, x, y, c));
+  }
+  /// The row kernel of forward.
+  static auto row_forward(const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
+                          Cache& c) {
+    return kernel::LayerNormForward<W, T>{x, p.weight, bias(p),
+                                          y, c.stats,  W(pass.options->norm_eps)};
   }
 
   static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
-                       Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&) {
-    be.rows(x.count, kernel::LayerNormBackward<T>{x, p.weight, c.stats, dy, dx});
-    be.columns(Dim, kernel::LayerNormGainGrad<T>{x.count, x, c.stats, dy, grad.weight, bias(grad)});
+                       Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&,
+                       bool add = true) {
+    be.rows(x.count, kernel::LayerNormBackward<W, T>{x, p.weight, c.stats, dy, dx, add});
+    be.columns(Dim,
+               kernel::LayerNormGainGrad<W, T>{x.count, x, c.stats, dy, grad.weight, bias(grad)});
   }
 
  private:
-  static Table<T> bias(const Params& p) { return {Bias ? p.bias.data : nullptr, Dim}; }
+  static Table<W> bias(const Params& p) { return {Bias ? p.bias.data : nullptr, Dim}; }
 };
 
 /// The norm that a configuration names.

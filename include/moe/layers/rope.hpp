@@ -15,24 +15,25 @@ namespace moe {
 ///     Rotary::rotate(backend, pass, cache, queries, +1);   // backward: -1
 template <int Context, int HeadDim, Position Kind, Backend B>
 struct Rope {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr bool on = Kind == Position::rope_half || Kind == Position::rope_interleaved;
   struct Cache {
-    Fixed<T, on ? Context * HeadDim : 0> rotation;  // cosines and sines of each position
+    Fixed<W, on ? Context * HeadDim : 0> rotation;  // cosines and sines of each position
   };
 
   static void prepare(B& be, const Pass& pass, Cache& c) {
     if constexpr (on)
-      be.rows(pass.length, kernel::RopeTable<T>{
+      be.rows(pass.length, kernel::RopeTable<W>{
                                {c.rotation.data, HeadDim}, pass.start, pass.options->rope_base});
   }
   template <int Cols>
   static void rotate(B& be, const Pass& pass, const Cache& c, Rows<T, Cols> x, int direction) {
-    const Table<const T> rotation{c.rotation.data, HeadDim};
+    const Table<const W> rotation{c.rotation.data, HeadDim};
     if constexpr (Kind == Position::rope_half)
-      be.rows(x.count, kernel::RopeHalf<T>{x, rotation, pass.length, T(direction)});
+      be.rows(x.count, kernel::RopeHalf<W, T>{x, rotation, pass.length, W(direction)});
     if constexpr (Kind == Position::rope_interleaved)
-      be.rows(x.count, kernel::RopeInterleaved<T>{x, rotation, pass.length, T(direction)});
+      be.rows(x.count, kernel::RopeInterleaved<W, T>{x, rotation, pass.length, W(direction)});
   }
 };
 

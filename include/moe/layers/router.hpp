@@ -27,36 +27,37 @@ struct RouterTraits {
 ///     ...
 template <int Experts, int TopK, int Dim, Backend B, RouterTraits Traits = RouterTraits{}>
 struct Router {
-  using T = Scalar<B>;
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim;
   using Score = Linear<Dim, Experts, B, Traits.bias, Role::router>;
 
   struct SelectionBias {
-    Param<T, Role::selection_bias, Traits.balance_bias ? 1 : 0, Experts> bias;
+    Param<W, Role::selection_bias, Traits.balance_bias ? 1 : 0, Experts> bias;
   };
   struct Params {
-    Param<T, Role::router, Experts, Dim> weight;
-    Param<T, Role::bias, Traits.bias ? 1 : 0, Experts> bias;
+    Param<W, Role::router, Experts, Dim> weight;
+    Param<W, Role::bias, Traits.bias ? 1 : 0, Experts> bias;
     SelectionBias selection;
   };
   struct Cache {
-    Rows<T, Experts> logits, probs;
+    Rows<W, Experts> logits, probs;
     Rows<int, TopK> expert;
-    Rows<T, TopK> gates;
-    Rows<T, 2> scale, stats;
+    Rows<W, TopK> gates;
+    Rows<W, 2> scale, stats;
     Rows<int, TopK> slot_of;
     Rows<int, 1, TopK> token_of;
     Fixed<int, Experts + 1> offset;  // slots of expert e: offset[e] ... offset[e + 1] - 1
-    Fixed<T, Experts> mean_probs;    // P_e
-    Fixed<T, 2> mean_stats;          // mean lse^2, mean entropy
+    Fixed<W, Experts> mean_probs;    // P_e
+    Fixed<W, 2> mean_stats;          // mean lse^2, mean entropy
   };
   struct Scratch {
-    Rows<T, Experts> dlogits;
+    Rows<W, Experts> dlogits;
   };
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Cache& c) {
     Score::forward(be, {p.weight, p.bias}, x, c.logits);
-    be.rows(x.count, kernel::RouteForward<T>{
+    be.rows(x.count, kernel::RouteForward<W>{
                          c.logits,
                          {Traits.balance_bias ? p.selection.bias.data : nullptr, Experts},
                          c.probs,
@@ -67,21 +68,21 @@ struct Router {
                          routing(pass)});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
                        c.offset.data);
-    be.columns(Experts, kernel::ColumnMean<T>{x.count, c.probs, {c.mean_probs.data, Experts}});
-    be.columns(2, kernel::ColumnMean<T>{x.count, c.stats, {c.mean_stats.data, 2}});
+    be.columns(Experts, kernel::ColumnMean<W>{x.count, c.probs, {c.mean_probs.data, Experts}});
+    be.columns(2, kernel::ColumnMean<W>{x.count, c.stats, {c.mean_stats.data, 2}});
   }
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                       const Cache& c, Rows<const T, TopK> dgates, Rows<T, in> dx, Params& grad,
+                       const Cache& c, Rows<const W, TopK> dgates, Rows<T, in> dx, Params& grad,
                        Scratch& s) {
     const Options& o = *pass.options;
     const double each = pass.loss_scale / (double(pass.moe_layers) * double(x.count));
-    be.rows(x.count, kernel::RouteBackward<T>{c.logits, c.probs, c.expert, c.gates, c.scale, dgates,
+    be.rows(x.count, kernel::RouteBackward<W>{c.logits, c.probs, c.expert, c.gates, c.scale, dgates,
                                               c.offset.data, s.dlogits, routing(pass),
-                                              T(o.balance_weight * each), T(o.z_weight * each),
-                                              T(o.entropy_weight * each)});
+                                              W(o.balance_weight * each), W(o.z_weight * each),
+                                              W(o.entropy_weight * each)});
     if constexpr (Traits.balance_bias)
-      be.columns(Experts, kernel::LoadExcess<T>{Experts, c.offset.data, grad.selection.bias});
+      be.columns(Experts, kernel::LoadExcess<W>{Experts, c.offset.data, grad.selection.bias});
     typename Score::Params score{grad.weight, grad.bias};
     Score::backward(be, {p.weight, p.bias}, x, s.dlogits, dx, score);
   }

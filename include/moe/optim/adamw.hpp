@@ -26,6 +26,9 @@ class AdamW : public detail::Update<Model, AdamW<Model>> {
   static std::size_t scratch_bytes() { return 0; }
 
  private:
+  friend Base;
+  void update_matrices(double, double) {}
+
   double lr_;
 };
 

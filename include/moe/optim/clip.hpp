@@ -23,40 +23,39 @@ inline double clip_factor(double norm, double clip) {
 ///     const double factor = moe::clip_factor(norm.measure(grads), 1.0);
 template <class B, class Params>
 class GradientNorm {
-  using T = Scalar<B>;
+  using T = Wide<B>;
 
  public:
   explicit GradientNorm(B& be)
       : be_(&be),
         arena_(be, bytes_needed()),
-        partial_(size().partials),
-        squares_(size().matrices) {}
+        partial_(bytes_needed() / sizeof(T)),
+        squares_(matrices()) {}
 
   /// Bytes of the backend's memory that a GradientNorm holds.
-  static std::size_t bytes_needed() { return size().partials * sizeof(T); }
+  static std::size_t bytes_needed() {
+    std::size_t partials = 0;
+    for (const LeafInfo& leaf : leaves<Params>())
+      if (measured(leaf)) partials += std::size_t(leaf.count) * std::size_t(chunks(leaf));
+    return partials * sizeof(T);
+  }
 
   /// The norm; infinite or NaN if any gradient is.
   double measure(const Params& grads) {
     launch(grads);
     double total = 0;
-    std::size_t at = 0, matrix = 0;
-    int leaf_number = 0;
+    std::size_t at = 0, matrix = 0, number = 0;
     first_bad_ = none;
-    for_each_leaf(
-        [&](const auto& leaf) {
-          using Leaf = std::remove_cvref_t<decltype(leaf)>;
-          if constexpr (measured<Leaf>) {
-            for (int i = 0; i < Leaf::count; ++i) {
-              double square = 0;
-              for (int c = 0; c < chunks<Leaf>; ++c) square += double(partial_[at++]);
-              squares_[matrix++] = square;
-              total += square;
-              if (first_bad_ == none && !std::isfinite(square)) first_bad_ = leaf_number;
-            }
-          }
-          ++leaf_number;
-        },
-        grads);
+    for (const LeafInfo& leaf : leaves<Params>()) {
+      for (int i = 0; measured(leaf) && i < leaf.count; ++i) {
+        double square = 0;
+        for (int c = 0; c < chunks(leaf); ++c) square += double(partial_[at++]);
+        squares_[matrix++] = square;
+        total += square;
+        if (first_bad_ == none && !std::isfinite(square)) first_bad_ = number;
+      }
+      ++number;
+    }
     return std::sqrt(total);
   }
 
@@ -65,60 +64,35 @@ class GradientNorm {
 
   /// After measure: the path of the first leaf with a non-finite gradient, empty if there is none.
   std::string first_non_finite() const {
-    std::string found;
-    int leaf_number = 0;
-    Params tree{};
-    for_each_named_leaf(
-        [&](const std::string& path, auto&) {
-          if (leaf_number++ == first_bad_) found = path;
-        },
-        "", tree);
-    return found;
+    return first_bad_ == none ? "" : leaf_names<Params>()[first_bad_];
   }
 
   /// Whether a leaf counts towards the norm.
-  template <class Leaf>
-  static constexpr bool measured = Leaf::role != Role::selection_bias;
+  static bool measured(const LeafInfo& leaf) { return leaf.role != Role::selection_bias; }
 
  private:
-  static constexpr int none = -1;
+  static constexpr std::size_t none = std::size_t(-1);
 
-  template <class Leaf>
-  static constexpr std::ptrdiff_t matrix_size = std::ptrdiff_t(Leaf::rows) * Leaf::cols;
-  template <class Leaf>
-  static constexpr int chunks = kernel::chunks(matrix_size<Leaf>);
-
-  struct Size {
-    std::size_t partials = 0, matrices = 0;
-  };
-  static Size size() {
-    Size total;
-    Params tree{};
-    for_each_leaf(
-        [&](auto& leaf) {
-          using Leaf = std::remove_cvref_t<decltype(leaf)>;
-          if constexpr (measured<Leaf>) {
-            total.matrices += std::size_t(Leaf::count);
-            total.partials += std::size_t(Leaf::count) * std::size_t(chunks<Leaf>);
-          }
-        },
-        tree);
+  static int chunks(const LeafInfo& leaf) {
+    return kernel::chunks(std::ptrdiff_t(leaf.rows) * leaf.cols);
+  }
+  static std::size_t matrices() {
+    std::size_t total = 0;
+    for (const LeafInfo& leaf : leaves<Params>())
+      if (measured(leaf)) total += std::size_t(leaf.count);
     return total;
   }
 
   void launch(const Params& grads) {
     T* const partial = reinterpret_cast<T*>(arena_.data());
     T* at = partial;
-    for_each_leaf(
-        [&](const auto& leaf) {
-          using Leaf = std::remove_cvref_t<decltype(leaf)>;
-          if constexpr (measured<Leaf>) {
-            const int n = Leaf::count * chunks<Leaf>;
-            be_->rows(n, kernel::NormSquare<T>{matrix_size<Leaf>, leaf.data, at});
-            at += n;
-          }
-        },
-        grads);
+    for (const LeafInfo& leaf : leaves<Params>()) {
+      if (!measured(leaf)) continue;
+      const int n = leaf.count * chunks(leaf);
+      const T* const grad = view<T>(grads, leaf).data;
+      be_->rows(n, kernel::NormSquare<T>{std::ptrdiff_t(leaf.rows) * leaf.cols, grad, at});
+      at += n;
+    }
     be_->synchronize();
     be_->download(partial_.data(), partial, partial_.size() * sizeof(T));
   }
@@ -127,7 +101,7 @@ class GradientNorm {
   Arena<B> arena_;
   std::vector<T> partial_;
   std::vector<double> squares_;
-  int first_bad_ = none;
+  std::size_t first_bad_ = none;
 };
 
 }  // namespace moe

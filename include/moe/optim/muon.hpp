@@ -1,8 +1,10 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <moe/optim/orthogonalise.hpp>
 #include <moe/optim/update.hpp>
+#include <vector>
 
 namespace moe {
 
@@ -39,8 +41,13 @@ class Muon : public detail::Update<Model, Muon<Model>> {
   explicit Muon(Model& model, const MuonOptions& options = {})
       : Base(model, options.adamw),
         options_(options),
-        orthogonalise_(model.backend(), scratch_bytes()) {
+        stacks_(all_stacks()),
+        directions_(model.backend(), direction_bytes()),
+        orthogonalise_(model.backend(), orthogonaliser_bytes()) {
     const auto good = [](double x) { return x >= 0 && std::isfinite(x); };
+    std::size_t most = 0;
+    for (const Stack& stack : stacks_) most = std::max(most, stack.most());
+    active_.reserve(most);
     detail::check_option(good(options.lr), "MuonOptions.lr", options.lr, "finite, 0 or more");
     detail::check_option(options.momentum >= 0 && options.momentum < 1, "MuonOptions.momentum",
                          options.momentum, "in [0, 1)");
@@ -51,56 +58,121 @@ class Muon : public detail::Update<Model, Muon<Model>> {
   /// The peak learning rate of the hidden matrices.
   double lr() const { return options_.lr; }
   static constexpr bool orthogonalises(Role role) { return is_hidden(role); }
-  /// Bytes to orthogonalise the largest leaf; all leaves share them.
-  static std::size_t scratch_bytes() {
-    std::size_t most = 0;
-    Params tree{};
-    for_each_leaf(
-        [&](auto& leaf) {
-          using Leaf = std::remove_cvref_t<decltype(leaf)>;
-          if constexpr (orthogonalises(Leaf::role))
-            most = std::max(
-                most, Orthogonaliser<Backend>::bytes_needed(Leaf::count, Leaf::rows, Leaf::cols));
-        },
-        tree);
-    return most;
-  }
+  /// Bytes to orthogonalise the largest stack; all stacks share them.
+  static std::size_t scratch_bytes() { return direction_bytes() + orthogonaliser_bytes(); }
 
  private:
   friend Base;
+  using Orthogonal = Orthogonaliser<Backend>;
 
-  /// Updates the matrices that have a gradient, in runs of neighbours.
-  template <class Leaf>
-  void update_matrices(Leaf& p, Leaf& grad, Leaf& momentum, std::size_t matrix, double scale,
-                       double lr_factor) {
-    const auto idle = [&](int i) { return !this->has_gradient(matrix + std::size_t(i)); };
-    for (int first = 0, last = 0; first < Leaf::count; first = last) {
-      last = first + 1;
-      if (idle(first)) continue;
-      while (last < Leaf::count && !idle(last)) ++last;
-      update_run(last - first, Leaf::rows, Leaf::cols, p.matrix(first), grad.matrix(first),
-                 momentum.matrix(first), scale, options_.lr * lr_factor);
+  /// A matrix: number `at` of leaf number `leaf`, number `matrix` of all that have a gradient norm.
+  struct Member {
+    std::size_t leaf, matrix;
+    int at;
+  };
+  /// Matrices of one shape, of any leaf: small products are fast only many at a time.
+  struct Stack {
+    int rows, cols;
+    std::size_t together = 4;  // orthogonalised at a time, to stay in the cache: a leaf, or so many
+    std::vector<Member> members = {};
+
+    std::size_t most() const { return std::min(together, members.size()); }
+    std::size_t size() const { return std::size_t(rows) * std::size_t(cols); }
+  };
+
+  static std::vector<Stack> all_stacks() {
+    std::vector<Stack> stacks;
+    std::size_t number = 0, matrix = 0;
+    for (const LeafInfo& leaf : leaves<Params>()) {
+      if (orthogonalises(leaf.role)) {
+        const auto same_shape = [&](const Stack& s) {
+          return s.rows == leaf.rows && s.cols == leaf.cols;
+        };
+        auto stack = std::find_if(stacks.begin(), stacks.end(), same_shape);
+        if (stack == stacks.end()) stack = stacks.insert(stack, {leaf.rows, leaf.cols});
+        stack->together = std::max(stack->together, std::size_t(leaf.count));
+        for (int i = 0; i < leaf.count; ++i)
+          stack->members.push_back({number, matrix + std::size_t(i), i});
+      }
+      if (GradientNorm<Backend, Params>::measured(leaf)) matrix += std::size_t(leaf.count);
+      ++number;
+    }
+    return stacks;
+  }
+  static std::size_t direction_bytes() {
+    std::size_t most = 0;
+    for (const Stack& s : all_stacks()) most = std::max(most, s.most() * s.size() * sizeof(T));
+    return most;
+  }
+  static std::size_t orthogonaliser_bytes() {
+    std::size_t most = 0;
+    for (const Stack& s : all_stacks())
+      most = std::max(most, Orthogonal::bytes_needed(int(s.most()), s.rows, s.cols));
+    return most;
+  }
+
+  /// Updates the matrices that have a gradient.
+  void update_matrices(double scale, double lr_factor) {
+    for (const Stack& stack : stacks_) {
+      active_.clear();
+      for (const Member& m : stack.members) {
+        if (this->has_gradient(m.matrix)) {
+          active_.push_back(m);
+        } else {  // there may be numbers whose squares are zero
+          this->backend().zero(this->gradient(m.leaf).matrix(m.at), stack.size() * sizeof(T));
+        }
+        if (active_.size() == stack.most()) update_active(stack, scale, lr_factor);
+      }
+      update_active(stack, scale, lr_factor);
     }
   }
 
-  void update_run(int count, int rows, int cols, T* p, T* grad, T* momentum, double scale,
-                  double lr) {
+  void update_active(const Stack& stack, double scale, double lr_factor) {
+    if (active_.empty()) return;
     const MuonOptions& o = options_;
-    const std::ptrdiff_t size = std::ptrdiff_t(rows) * cols;
-    const int chunks = count * kernel::chunks(size);
-    Backend& be = this->backend();
-    be.rows(chunks, kernel::Momentum<T>{size, grad, momentum, T(scale), T(1 - o.momentum),
-                                        o.nesterov ? T(o.momentum) : T(1)});
-    const T* const direction = orthogonalise_(o.method, count, rows, cols, grad);
+    const int rows = stack.rows, cols = stack.cols;
+    const std::ptrdiff_t size = std::ptrdiff_t(stack.size());
+    const double lr = o.lr * lr_factor;
     const double adjusted =
         lr * (o.scale == MuonScale::keller ? std::sqrt(std::max(1.0, double(rows) / cols))
                                            : 0.2 * std::sqrt(double(std::max(rows, cols))));
-    be.rows(chunks,
-            kernel::Descend<T>{size, p, direction, T(1 - lr * o.weight_decay), T(adjusted)});
+    Backend& be = this->backend();
+    T* const directions = reinterpret_cast<T*>(directions_.data());
+    for_each_run([&](const Member& m, int count, std::ptrdiff_t place) {
+      be.rows(count * kernel::chunks(size),
+              kernel::Momentum<T>{size, this->gradient(m.leaf).matrix(m.at),
+                                  this->momentum(m.leaf).matrix(m.at), directions + place * size,
+                                  T(scale), T(1 - o.momentum), o.nesterov ? T(o.momentum) : T(1)});
+    });
+    const T* const orthogonal =
+        orthogonalise_(o.method, int(active_.size()), rows, cols, directions);
+    for_each_run([&](const Member& m, int count, std::ptrdiff_t place) {
+      be.rows(
+          count * kernel::chunks(size),
+          kernel::Descend<T>{size, this->parameter(m.leaf).matrix(m.at), orthogonal + place * size,
+                             T(1 - lr * o.weight_decay), T(adjusted)});
+    });
+    active_.clear();
+  }
+
+  /// Calls f(first of them, count, place among active_) for active matrices that lie side by side.
+  template <class F>
+  void for_each_run(const F& f) {
+    for (std::size_t i = 0, end = 0; i < active_.size(); i = end) {
+      const Member& first = active_[i];
+      const auto follows = [&](const Member& m) {
+        return m.leaf == first.leaf && m.at == first.at + int(end - i);
+      };
+      for (end = i + 1; end < active_.size() && follows(active_[end]);) ++end;
+      f(first, int(end - i), std::ptrdiff_t(i));
+    }
   }
 
   MuonOptions options_;
-  Orthogonaliser<Backend> orthogonalise_;
+  std::vector<Stack> stacks_;
+  std::vector<Member> active_;
+  Arena<Backend> directions_;
+  Orthogonal orthogonalise_;
 };
 
 }  // namespace moe

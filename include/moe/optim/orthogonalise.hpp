@@ -48,17 +48,17 @@ inline constexpr OddPolynomials polar_express5{
 }  // namespace detail
 
 /// Orthogonalises `count` matrices (rows x cols) at a time, each on its own; zeros stay zeros.
-/// Products are taken on the smaller side, and of symmetric ones only the blocks on and above the
-/// diagonal: per matrix of m x n, m <= n, about 5 (3.25 m^2 n + 1.25 m^3) flop for m >= 128.
-/// Never throws or allocates after construction.  Derivation: docs/derivations/muon.md.
-/// Test: tests/optim/orthogonalise.cpp.
+/// Products are taken in float, also by a backend with narrow activations, on the smaller side, and
+/// of symmetric ones only the blocks on and above the diagonal: per matrix of m x n, m <= n, about
+/// 5 (3.25 m^2 n + 1.25 m^3) flop for m >= 128. Never throws or allocates after construction.
+/// Derivation: docs/derivations/muon.md. Test: tests/optim/orthogonalise.cpp.
 ///
 ///     using Orth = moe::Orthogonaliser<moe::Cpu<float>>;
 ///     Orth orthogonalise{backend, Orth::bytes_needed(8, 512, 256)};
 ///     float* result = orthogonalise(moe::Orthogonalisation::newton_schulz5, 8, 512, 256, x);
 template <class B>
 class Orthogonaliser {
-  using T = Scalar<B>;
+  using T = Wide<B>;
   using In = Matrix<const T>;
 
  public:
@@ -94,9 +94,11 @@ class Orthogonaliser {
       mirror(count, m, s.polynomial);
       const In factor{s.polynomial, m};
       if (wide) {
-        be_->batched_gemm(count, m, n, m, factor, square, stack, size, to, cols, size);
+        be_->batched_gemm(count, m, n, m, factor, square, stack, size, to, cols, size,
+                          {.exact = true});
       } else {
-        be_->batched_gemm(count, n, m, m, stack, size, factor, square, to, cols, size);
+        be_->batched_gemm(count, n, m, m, stack, size, factor, square, to, cols, size,
+                          {.exact = true});
       }
       std::swap(x, to);
     }
@@ -144,7 +146,7 @@ class Orthogonaliser {
       const int height = std::min(strip(m), m - first);
       const In rows{left.data + first * left.row_stride, left.row_stride, left.col_stride};
       be_->batched_gemm(count, height, m - first, k, rows, left_step, transposed(rows), left_step,
-                        out + std::ptrdiff_t(first) * m + first, m, square);
+                        out + std::ptrdiff_t(first) * m + first, m, square, {.exact = true});
     }
   }
 

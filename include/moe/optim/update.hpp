@@ -8,10 +8,12 @@
 #include <moe/optim/clip.hpp>
 #include <moe/reflect.hpp>
 #include <string>
+#include <vector>
 
 namespace moe {
 
-/// What an optimiser asks of a model. `loss_finite`: every loss since zero_grads was finite.
+/// What an optimiser asks of a model. `loss_finite`: every loss since zero_grads was finite;
+/// `gradients_were_zeroed` is zero_grads without the writing, which the update has done.
 template <class M>
 concept Trainable = requires(M& model, const M& seen) {
   { model.backend() } -> std::same_as<typename M::Backend&>;
@@ -19,6 +21,7 @@ concept Trainable = requires(M& model, const M& seen) {
   { model.grads() } -> std::same_as<typename M::Params&>;
   { seen.loss_finite() } -> std::same_as<bool>;
   model.zero_grads();
+  model.gradients_were_zeroed();
 };
 
 /// Options of AdamW, and of what AdamW and Muon share (clip, balance_rate, skip_limit).
@@ -60,13 +63,13 @@ inline void check_options(const AdamWOptions& o) {
 /// for the leaves that `Rule` does not orthogonalise.
 ///
 /// Rule gives `static constexpr bool orthogonalises(Role)`, `double lr() const` and
-/// `update_matrices(p, grad, first, matrix, scale, lr_factor)`.
+/// `update_matrices(scale, lr_factor)`, which updates the leaves that it orthogonalises.
 template <Trainable Model, class Rule>
 class Update {
  public:
   using Params = typename Model::Params;
   using Backend = typename Model::Backend;
-  using T = Scalar<Backend>;
+  using T = Wide<Backend>;
 
   /// One update from the gradients in the model, which are zero afterwards. With a loss or gradient
   /// that is not finite nothing changes but the counters of skips.
@@ -83,13 +86,7 @@ class Update {
     ++updates_;
     consecutive_skips_ = 0;
     last_finite_norm_ = norm;
-    std::size_t matrix = 0;
-    for_each_leaf(
-        [&](auto& p, auto& grad, auto& first, auto& second) {
-          update_leaf(p, grad, first, second, matrix, scale, lr_factor);
-        },
-        model_->params(), model_->grads(), first_, second_);
-    model_->zero_grads();
+    update(scale, lr_factor);
     return {norm, scale, lr, false};
   }
 
@@ -104,94 +101,96 @@ class Update {
     consecutive_skips_ = consecutive;
   }
 
-  /// Calls f(name, leaf) for every leaf of the state: "first.<path>" are momenta, "second.<path>"
-  /// mean squares. With updates() and skipped() this is all that a checkpoint has to keep.
+  /// Calls f(name, leaf) for every leaf of the state, a LeafView: "first.<path>" are momenta,
+  /// "second.<path>" mean squares. With updates() and skipped() this is all that a checkpoint has
+  /// to keep.
   template <class F>
   void for_each_state(F&& f) {
-    const auto bound = [&](const std::string& name, auto& leaf) {
-      if (leaf.data) f(name, leaf);
-    };
-    for_each_named_leaf(bound, "first", first_);
-    for_each_named_leaf(bound, "second", second_);
+    for (const bool first : {true, false}) {
+      for (std::size_t i = 0; i < state_.size(); ++i) {
+        LeafView<T> leaf = state_of(i, first ? state_[i].first : state_[i].second);
+        if (leaf.data) f((first ? "first." : "second.") + leaf_names<Params>()[i], leaf);
+      }
+    }
   }
 
   /// Bytes of the backend's memory, known without allocating: the state, and with scratch.
   static std::size_t state_bytes() {
-    Params first{}, second{};
-    return bind_state(first, second, nullptr);
+    std::size_t total = 0;
+    for (const LeafInfo& leaf : leaves<Params>())
+      total += (has_first(leaf) + has_second(leaf)) * leaf.bytes();
+    return total;
   }
   static std::size_t bytes_needed() {
     return state_bytes() + GradientNorm<Backend, Params>::bytes_needed() + Rule::scratch_bytes();
   }
 
  protected:
+  /// Momentum and mean square of a leaf, null where it has none.
+  struct State {
+    T *first, *second;
+  };
+
   Update(Model& model, const AdamWOptions& options)
       : model_(&model),
         options_(options),
         norm_(model.backend()),
-        state_(model.backend(), state_bytes()) {
+        arena_(model.backend(), state_bytes()) {
     check_options(options);
-    bind_state(first_, second_, state_.data());
+    std::byte* at = arena_.data();
+    for (const LeafInfo& leaf : leaves<Params>()) {
+      const auto take = [&](bool wanted) {
+        T* const here = wanted ? reinterpret_cast<T*>(at) : nullptr;
+        at += wanted ? leaf.bytes() : 0;
+        return here;
+      };
+      T* const first = take(has_first(leaf));
+      state_.push_back({first, take(has_second(leaf))});
+    }
   }
 
   Backend& backend() const { return model_->backend(); }
+  LeafView<T> parameter(std::size_t i) const { return view<T>(model_->params(), info(i)); }
+  LeafView<T> gradient(std::size_t i) const { return view<T>(model_->grads(), info(i)); }
+  LeafView<T> momentum(std::size_t i) const { return state_of(i, state_[i].first); }
   /// Whether matrix number `matrix` has a gradient: an expert without tokens has none.
   bool has_gradient(std::size_t matrix) const { return norm_.square(matrix) > 0; }
 
  private:
-  template <class Leaf>
-  static constexpr std::ptrdiff_t leaf_size = std::ptrdiff_t(Leaf::size);
-  template <class Leaf>
-  static constexpr int leaf_chunks = kernel::chunks(leaf_size<Leaf>);
-
   Rule& rule() { return static_cast<Rule&>(*this); }
-
-  static std::size_t bind_state(Params& first, Params& second, std::byte* at) {
-    std::size_t used = 0;
-    const auto take = [&](auto& leaf) {
-      using Leaf = std::remove_cvref_t<decltype(leaf)>;
-      if (at) leaf.data = reinterpret_cast<T*>(at + used);
-      used += (Leaf::size * sizeof(T) + leaf_alignment - 1) / leaf_alignment * leaf_alignment;
-    };
-    for_each_leaf(
-        [&](auto& momentum, auto& mean_square) {
-          constexpr Role role = std::remove_cvref_t<decltype(momentum)>::role;
-          if constexpr (role != Role::selection_bias) {
-            take(momentum);
-            if constexpr (!Rule::orthogonalises(role)) take(mean_square);
-          }
-        },
-        first, second);
-    return used;
+  static const LeafInfo& info(std::size_t i) { return leaves<Params>()[i]; }
+  static LeafView<T> state_of(std::size_t i, T* data) {
+    const LeafInfo& leaf = info(i);
+    return {data, leaf.role, leaf.rows, leaf.cols, leaf.count, leaf.size};
   }
 
-  template <class Leaf>
-  void update_leaf(Leaf& p, Leaf& grad, Leaf& first, Leaf& second, std::size_t& matrix,
-                   double scale, double lr_factor) {
-    if constexpr (Leaf::role == Role::selection_bias) {
-      backend().rows(leaf_chunks<Leaf>, kernel::BalanceStep<T>{leaf_size<Leaf>, p.data, grad.data,
-                                                               T(options_.balance_rate)});
-    } else {
-      if constexpr (Rule::orthogonalises(Leaf::role)) {
-        rule().update_matrices(p, grad, first, matrix, scale, lr_factor);
-      } else {
-        update_adamw(p, grad, first, second, scale, lr_factor);
-      }
-      matrix += std::size_t(Leaf::count);
-    }
+  static bool has_first(const LeafInfo& leaf) { return leaf.role != Role::selection_bias; }
+  static bool has_second(const LeafInfo& leaf) {
+    return has_first(leaf) && !Rule::orthogonalises(leaf.role);
   }
 
-  template <class Leaf>
-  void update_adamw(Leaf& p, Leaf& grad, Leaf& first, Leaf& second, double scale,
-                    double lr_factor) {
+  /// Every pass over a gradient leaves zeros in it, for the sums of the next step.
+  void update(double scale, double lr_factor) {
+    rule().update_matrices(scale, lr_factor);
+    for (std::size_t i = 0; i < state_.size(); ++i)
+      if (!Rule::orthogonalises(info(i).role)) update_leaf(i, scale, lr_factor);
+    model_->gradients_were_zeroed();
+  }
+
+  void update_leaf(std::size_t i, double scale, double lr_factor) {
+    const Role role = info(i).role;
+    T *const p = parameter(i).data, *const grad = gradient(i).data;
     const AdamWOptions& o = options_;
+    const std::ptrdiff_t size = std::ptrdiff_t(info(i).size);
+    const int chunks = kernel::chunks(size);
+    if (role == Role::selection_bias)
+      return backend().rows(chunks, kernel::BalanceStep<T>{size, p, grad, T(o.balance_rate)});
     const double lr = o.lr * lr_factor, t = double(updates_);
-    const double decay = decays(Leaf::role) ? o.weight_decay : 0;
-    backend().rows(leaf_chunks<Leaf>,
-                   kernel::AdamW<T>{leaf_size<Leaf>, p.data, grad.data, first.data, second.data,
-                                    T(scale), T(1 - o.beta1), T(1 - o.beta2), T(1 - lr * decay),
-                                    T(lr / (1 - std::pow(o.beta1, t))),
-                                    T(1 / std::sqrt(1 - std::pow(o.beta2, t))), T(o.eps)});
+    const double decay = decays(role) ? o.weight_decay : 0;
+    backend().rows(chunks, kernel::AdamW<T>{size, p, grad, state_[i].first, state_[i].second,
+                                            T(scale), T(1 - o.beta1), T(1 - o.beta2),
+                                            T(1 - lr * decay), T(lr / (1 - std::pow(o.beta1, t))),
+                                            T(1 / std::sqrt(1 - std::pow(o.beta2, t))), T(o.eps)});
   }
 
   void skip() {
@@ -215,8 +214,8 @@ class Update {
   Model* model_;
   AdamWOptions options_;
   GradientNorm<Backend, Params> norm_;
-  Arena<Backend> state_;
-  Params first_{}, second_{};
+  Arena<Backend> arena_;
+  std::vector<State> state_;  // one for each of leaves<Params>()
   std::int64_t updates_ = 0, skipped_ = 0, consecutive_skips_ = 0;
   double last_finite_norm_ = 0;
 };

@@ -24,12 +24,11 @@ struct Cursor {
 namespace detail {
 
 /// Shape of a leaf in files: without the dimensions that are 1 by construction.
-template <class Leaf>
-std::vector<std::size_t> file_shape() {
+inline std::vector<std::size_t> file_shape(int count, int rows, int cols) {
   std::vector<std::size_t> shape;
-  if (Leaf::count > 1) shape.push_back(std::size_t(Leaf::count));
-  if (Leaf::rows > 1) shape.push_back(std::size_t(Leaf::rows));
-  shape.push_back(std::size_t(Leaf::cols));
+  if (count > 1) shape.push_back(std::size_t(count));
+  if (rows > 1) shape.push_back(std::size_t(rows));
+  shape.push_back(std::size_t(cols));
   return shape;
 }
 
@@ -37,14 +36,14 @@ std::vector<std::size_t> file_shape() {
 template <class B>
 class TensorFile {
  public:
-  using T = Scalar<B>;
+  using T = Wide<B>;
 
   TensorFile(B& be, std::string file) : be_(&be), file_(std::move(file)) {}
 
   /// Takes a copy of a leaf, or notes where a verified copy will go.
-  template <class Leaf>
-  void add(const std::string& name, Leaf& leaf) {
-    if constexpr (Leaf::size > 0) tensors_.push_back({name, file_shape<Leaf>(), leaf.data, {}});
+  void add(const std::string& name, const LeafView<T>& leaf) {
+    if (leaf.size == 0) return;
+    tensors_.push_back({name, file_shape(leaf.count, leaf.rows, leaf.cols), leaf.data, {}});
   }
 
   /// Writes the file into a transaction and describes it in `files`.
@@ -54,14 +53,15 @@ class TensorFile {
     for (Tensor& t : tensors_) {
       t.values.resize(elements(t));
       be_->download(t.values.data(), t.data, t.values.size() * sizeof(T));
-      hashes[t.name] = hex(xxh64(t.values.data(), t.values.size() * sizeof(T)));
+      put(hashes, t.name, hex(xxh64(t.values.data(), t.values.size() * sizeof(T))));
       views.push_back(tensor_view(t.name, t.shape, t.values.data()));
     }
     save_safetensors(to.path(file_), views);
     const std::string bytes = read_file(to.path(file_));
-    files[file_]["bytes"] = bytes.size();
-    files[file_]["xxh64"] = hex(xxh64(bytes.data(), bytes.size()));
-    files[file_]["tensors"] = std::move(hashes);
+    Json& entry = files[file_];
+    put(entry, "bytes", std::int64_t(bytes.size()));
+    put(entry, "xxh64", hex(xxh64(bytes.data(), bytes.size())));
+    put(entry, "tensors", std::move(hashes));
   }
 
   /// Reads and verifies everything; nothing of the backend changes.
@@ -122,28 +122,31 @@ class TensorFile {
 
 template <class Model>
 TensorFile<typename Model::Backend> model_file(Model& model) {
-  TensorFile<typename Model::Backend> file(model.backend(), "model.safetensors");
-  for_each_named_leaf([&](const std::string& name, auto& leaf) { file.add(name, leaf); }, "",
-                      model.params());
+  using B = typename Model::Backend;
+  using Params = typename Model::Params;
+  TensorFile<B> file(model.backend(), "model.safetensors");
+  for (std::size_t i = 0; i < leaves<Params>().size(); ++i)
+    file.add(leaf_names<Params>()[i], view<Wide<B>>(model.params(), leaves<Params>()[i]));
   return file;
 }
 template <class B, class Optimizer>
 TensorFile<B> optimizer_file(B& be, Optimizer& optimizer) {
   TensorFile<B> file(be, "optimizer.safetensors");
-  optimizer.for_each_state([&](const std::string& name, auto& leaf) { file.add(name, leaf); });
+  optimizer.for_each_state(
+      [&](const std::string& name, const auto& leaf) { file.add(name, leaf); });
   return file;
 }
 
 template <class Model>
 Json new_manifest(const Model& model, const Json& about) {
   Json manifest;
-  manifest["format"] = manifest_format;
-  manifest["format_version"] = manifest_version;
-  manifest["library_version"] = library_version;
-  manifest["sha256"] = "";
-  manifest["model"] = describe_model(model);
-  manifest["options"] = to_json(model.options());
-  if (!about.is_null()) manifest["run"] = about;
+  put(manifest, "format", std::string(manifest_format));
+  put(manifest, "format_version", std::int64_t(manifest_version));
+  put(manifest, "library_version", std::string(library_version));
+  put(manifest, "sha256", std::string());
+  put(manifest, "model", describe_model(model));
+  put(manifest, "options", to_json(model.options()));
+  if (!about.is_null()) put(manifest, "run", Json(about));
   return manifest;
 }
 

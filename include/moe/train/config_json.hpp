@@ -26,6 +26,12 @@ inline constexpr auto enumerators = []<std::size_t... I>(std::index_sequence<I..
 }
 (std::make_index_sequence<16>());
 
+/// One copy of the code for all fields of a kind.
+template <class T>
+[[gnu::noinline]] void put(Json& object, std::string_view name, T value) {
+  object[name] = std::move(value);
+}
+
 }  // namespace detail
 
 /// Calls f(name, field) for the fields of an aggregate, in the order of their declaration.
@@ -50,8 +56,20 @@ Json to_json(const T& value) {
     return value;
   } else {
     Json json = Json::object();
-    for_each_field(value,
-                   [&](std::string_view name, const auto& field) { json[name] = to_json(field); });
+    for_each_field(value, [&](std::string_view name, const auto& field) {
+      if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(field)>>) {
+        detail::put(json, name, double(field));
+      } else if constexpr (std::is_same_v<decltype(field), const int&>) {
+        detail::put(json, name, std::int64_t(field));
+      } else if constexpr (std::is_enum_v<std::remove_cvref_t<decltype(field)>>) {
+        detail::put(
+            json, name,
+            std::string(
+                detail::enumerators<std::remove_cvref_t<decltype(field)>>[std::size_t(field)]));
+      } else {
+        detail::put(json, name, to_json(field));
+      }
+    });
     return json;
   }
 }

@@ -26,9 +26,9 @@ inline constexpr int manifest_version = 1;
 }
 
 /// The text of a manifest; "sha256" is the hash of the text in which that field is empty.
-inline std::string seal(Json manifest) {
-  manifest["sha256"] = "";
-  manifest["sha256"] = sha256(manifest.dump(2));
+inline std::string seal(Json& manifest) {
+  put(manifest, "sha256", std::string());
+  put(manifest, "sha256", sha256(manifest.dump(2)));
   return manifest.dump(2);
 }
 
@@ -88,9 +88,9 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
 template <class Model>
 Json describe_model(const Model& model) {
   Json json = to_json(Model::config);
-  json["norm_eps"] = model.options().norm_eps;
-  json["rope_base"] = model.options().rope_base;
-  json["scalar"] = name_of(dtype_of<typename Model::T>());
+  detail::put(json, "norm_eps", model.options().norm_eps);
+  detail::put(json, "rope_base", model.options().rope_base);
+  detail::put(json, "scalar", std::string(name_of(dtype_of<typename Model::T>())));
   return json;
 }
 

@@ -191,8 +191,8 @@ class Trainer {
     row_.loss = {};
     for (auto& layer : row_.load) std::fill(layer.begin(), layer.end(), 0.0);
     for (int i = 0; i < options_.accumulation; ++i) {
-      add(model_.forward(windows_.sample(cursor_.step, i * options_.sequences)), share);
-      model_.backward(share);
+      add(model_.forward_backward(windows_.sample(cursor_.step, i * options_.sequences), share),
+          share);
     }
     row_.report = optimizer_.step(rate());
     ++cursor_.step;

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <moe/backend/cpu/dropout.hpp>
@@ -11,9 +12,10 @@ namespace moe::detail {
 /// (keys, queries of the block): a SIMD lane is a query, so that a softmax is lane-wise, and the
 /// block is an operand of every product as it lies. A query sees its keys in order whatever else is
 /// in its block, and a masked probability is exactly 0: its bits do not depend on its neighbours.
-/// Backward recomputes the probabilities from lse; one thread owns a (sequence, key head).
-/// Source: Dao 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
-template <class T>
+/// Backward recomputes the probabilities from lse; one thread owns a (sequence, key head). Numbers
+/// in memory are of type S; a result is rounded to it once, when its sum is complete. Source: Dao
+/// 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
+template <class T, class S = T>
 class BlockAttention {
  public:
   explicit BlockAttention(int threads) : threads_(threads), space_(std::size_t(threads)) {}
@@ -22,7 +24,7 @@ class BlockAttention {
     for (Workspace& w : space_) w.reserve(Block(s, nullptr).numbers * sizeof(T));
   }
 
-  void forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, T* lse) {
+  void forward(const AttentionShape& s, const S* q, const S* k, const S* v, S* out, T* lse) {
     reserve(s);
     const int blocks = ceil_div(s.queries, lanes), owners = s.sequences * s.kv_heads;
     if (owners == 0 || blocks == 0) return;
@@ -36,17 +38,19 @@ class BlockAttention {
       for (int h = 0; h < b.group(); ++h)
         for (int block = task % chunks; block < blocks; block += chunks) {
           b.select(h, block * lanes);
-          pack_panels<lanes>(Operand<T>{q + b.query_at(), b.query_stride(), 1}, b.count, s.head_dim,
-                             b.q_steps);
+          pack_panels<lanes, T>(Operand<S>{q + b.query_at(), b.query_stride(), 1}, b.count,
+                                s.head_dim, b.q_steps);
           score(b, b.k_steps, b.q_steps, b.p, T(1 / std::sqrt(double(s.head_dim))));
           softmax(b, lse);
-          by_queries(b, b.p, b.v_columns, out + b.query_at(), T(0));
+          by_queries(b, b.p, b.v_columns);
+          for_each_result(b.result, b.count, b.query_stride(), s.head_dim, out + b.query_at(),
+                          [](const auto&, const auto& sum) { return sum; });
         }
     });
   }
 
-  void backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
-                const T* dout, const T* lse, T* dq, T* dk, T* dv) {
+  void backward(const AttentionShape& s, const S* q, const S* k, const S* v, const S* out,
+                const S* dout, const T* lse, S* dq, S* dk, S* dv) {
     reserve(s);
     const int blocks = ceil_div(s.queries, lanes);
     const T scale = T(1 / std::sqrt(double(s.head_dim)));
@@ -56,28 +60,35 @@ class BlockAttention {
       pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
       pack_columns(b.key, s.keys, s.head_dim, b.key_stride(), b.k_columns);
       pack_rows(b.value, s.keys, s.head_dim, b.key_stride(), b.v_steps);
+      std::fill_n(b.dkey, s.keys * s.head_dim, T(0));
+      std::fill_n(b.dvalue, s.keys * s.head_dim, T(0));
+      const auto add = [](const auto& old, const auto& sum) { return old + sum; };
       for (int h = 0; h < b.group(); ++h)
         for (int block = 0; block < blocks; ++block) {
           b.select(h, block * lanes);
-          const T *qb = q + b.query_at(), *db = dout + b.query_at();
-          const Operand<T> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
-          pack_panels<lanes>(query, b.count, s.head_dim, b.q_steps);
-          pack_panels<lanes>(dquery, b.count, s.head_dim, b.do_steps);
+          const S *qb = q + b.query_at(), *db = dout + b.query_at();
+          const Operand<S> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
+          pack_panels<lanes, T>(query, b.count, s.head_dim, b.q_steps);
+          pack_panels<lanes, T>(dquery, b.count, s.head_dim, b.do_steps);
           pack_columns(qb, b.count, s.head_dim, b.query_stride(), b.q_columns);
           pack_columns(db, b.count, s.head_dim, b.query_stride(), b.do_columns);
           score(b, b.k_steps, b.q_steps, b.p, scale);
           score(b, b.v_steps, b.do_steps, b.dp, T(1));
           differentiate(b, out + b.query_at(), db, lse, scale);
-          by_keys(b, b.p, b.do_columns, dv + b.key_at());
-          by_keys(b, b.dp, b.q_columns, dk + b.key_at());
-          by_queries(b, b.dp, b.k_columns, dq + b.query_at(), T(1));
+          by_keys(b, b.p, b.do_columns, b.dvalue);
+          by_keys(b, b.dp, b.q_columns, b.dkey);
+          by_queries(b, b.dp, b.k_columns);
+          for_each_result(b.result, b.count, b.query_stride(), s.head_dim, dq + b.query_at(), add);
         }
+      for_each_result(b.dkey, s.keys, b.key_stride(), s.head_dim, dk + b.key_at(), add);
+      for_each_result(b.dvalue, s.keys, b.key_stride(), s.head_dim, dv + b.key_at(), add);
     });
   }
 
  private:
   using Pack = Batch<T>;
-  static constexpr int rows = Tile<T>::rows, lanes = Tile<T>::cols, width = Tile<T>::width;
+  static constexpr int rows = Tile<T>::rows, packs = 2, width = Tile<T>::width,
+                       lanes = packs * width;
   static constexpr int sum_block = 64, key_block = 128;  // keys of a partial sum
 
   static double work(const AttentionShape& s) {
@@ -90,18 +101,18 @@ class BlockAttention {
     T *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
     T *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
     T *p, *dp, *drop;                                // (keys, lanes)
+    T *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
     std::size_t numbers;
     std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
-    int first = 0, count = 0, packs = 0, keys = 0;  // keys: those the last query sees
-    const T *key = nullptr, *value = nullptr;
+    int first = 0, count = 0, registers = 0, keys = 0;  // keys: those the last query sees
+    const S *key = nullptr, *value = nullptr;
 
     Block(const AttentionShape& shape, T* at) : s(shape) {
       std::size_t used = 0;
       const auto take = [&](int n, int m) {
         T* const here = at ? at + used : nullptr;
         const int panels = 1 + n / rows + m / lanes;  // each may end in some slack
-        used += (std::size_t(n) * std::size_t(m) +
-                 std::size_t(panels) * std::size_t(pack_slack<T> + 16) + 63) /
+        used += (std::size_t(n) * std::size_t(m) + std::size_t(panels) * std::size_t(16) + 63) /
                 64 * 64;
         return here;
       };
@@ -117,6 +128,9 @@ class BlockAttention {
       p = take(all, lanes);
       dp = take(all, lanes);
       drop = take(all, s.dropout.active() ? lanes : 0);
+      result = take(lanes, s.head_dim);
+      dkey = take(s.keys, s.head_dim);
+      dvalue = take(s.keys, s.head_dim);
       numbers = used;
     }
 
@@ -135,7 +149,7 @@ class BlockAttention {
       return (sequence * s.queries + first + lane) * s.heads + head;
     }
 
-    void own(int owner, const T* k, const T* v) {
+    void own(int owner, const S* k, const S* v) {
       sequence = owner / s.kv_heads;
       kv_head = owner % s.kv_heads;
       key = k + key_at();
@@ -145,71 +159,80 @@ class BlockAttention {
       head = kv_head * group() + h;
       first = first_query;
       count = std::min(lanes, s.queries - first);
-      packs = ceil_div(count, width);
+      registers = ceil_div(count, width);
       keys = last_key(count - 1) + 1;
     }
   };
 
-  static void pack_rows(const T* from, int n, int dim, std::ptrdiff_t stride, T* to) {
-    pack_panels<rows>(Operand<T>{from, stride, 1}, n, dim, to);
+  static void pack_rows(const S* from, int n, int dim, std::ptrdiff_t stride, T* to) {
+    pack_panels<rows, T>(Operand<S>{from, stride, 1}, n, dim, to);
   }
-  static void pack_columns(const T* from, int n, int dim, std::ptrdiff_t stride, T* to) {
-    pack_panels<lanes>(Operand<T>{from, 1, stride}, dim, n, to);
+  static void pack_columns(const S* from, int n, int dim, std::ptrdiff_t stride, T* to) {
+    pack_panels<lanes, T>(Operand<S>{from, 1, stride}, dim, n, to);
   }
 
   /// to (keys, lanes) = alpha * left right^T for the keys that the block sees.
   static void score(const Block& b, const T* left, const T* right, T* to, T alpha) {
-    const Finish<T> finish{alpha, T(0), nullptr};
+    const Finish<T> finish{alpha, T(0), nullptr, {}};
     const T* a = left;
-    for (int i = 0; i < b.keys; i += rows, a += panel_step<rows, T>(b.s.head_dim)) {
-      for_packs<Tile<T>::packs>(b.packs, [&]<int V>(std::integral_constant<int, V>) {
+    for (int i = 0; i < b.keys; i += rows, a += panel_step<rows>(b.s.head_dim)) {
+      for_packs<packs>(b.registers, [&]<int V>(std::integral_constant<int, V>) {
         multiply_tile<T, rows, V, 1>(b.s.head_dim, a, rows, right, lanes, to + i * lanes, lanes,
                                      finish);
       });
     }
   }
 
-  /// to (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim) + beta * to. A block
-  /// of keys fits the first-level cache.
-  static void by_queries(const Block& b, const T* left, const T* right, T* to, T beta) {
-    constexpr int height = Tile<T>::half_rows;
+  /// result (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim). A block of keys
+  /// fits the first-level cache.
+  static void by_queries(const Block& b, const T* left, const T* right) {
+    const int dim = b.s.head_dim;
     for (int j = 0; j < b.keys; j += key_block) {
-      const Finish<T> finish{T(1), j == 0 ? beta : T(1), nullptr};
+      const Finish<T> finish{T(1), j == 0 ? T(0) : T(1), nullptr, {}};
       const int keys = std::min(key_block, b.keys - j);
-      for (int d = 0; d < b.s.head_dim; d += lanes) {
-        const int cols = std::min(lanes, b.s.head_dim - d);
-        const T* columns = right + d / lanes * panel_step<lanes, T>(b.s.keys) + j * lanes;
-        for (int i = 0; i < b.count; i += height)
-          for_packs<Tile<T>::packs>(
-              ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-                multiply_tile_at_edge<T, height, V, 1>(
-                    std::min(height, b.count - i), cols, keys, left + j * lanes + i, lanes, columns,
-                    lanes, to + i * b.query_stride() + d, b.query_stride(), finish);
-              });
+      for (int d = 0; d < dim; d += lanes) {
+        const int cols = std::min(lanes, dim - d);
+        const T* columns = right + d / lanes * panel_step<lanes>(b.s.keys) + j * lanes;
+        for (int i = 0; i < b.count; i += rows)
+          for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+            multiply_tile_at_edge<T, rows, V, 1>(std::min(rows, b.count - i), cols, keys,
+                                                 left + j * lanes + i, lanes, columns, lanes,
+                                                 b.result + i * dim + d, dim, finish);
+          });
       }
     }
   }
 
   /// to (keys, dim) += sum over the block's queries of left (keys, lanes) right (queries, dim).
   static void by_keys(const Block& b, const T* left, const T* right, T* to) {
-    const Finish<T> finish{T(1), T(1), nullptr};
-    for (int d = 0; d < b.s.head_dim; d += lanes) {
-      const int cols = std::min(lanes, b.s.head_dim - d);
-      const T* columns = right + d / lanes * panel_step<lanes, T>(b.count);
+    const Finish<T> finish{T(1), T(1), nullptr, {}};
+    const int dim = b.s.head_dim;
+    for (int d = 0; d < dim; d += lanes) {
+      const int cols = std::min(lanes, dim - d);
+      const T* columns = right + d / lanes * panel_step<lanes>(b.count);
       for (int i = 0; i < b.keys; i += rows)
-        for_packs<Tile<T>::packs>(
-            ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-              multiply_tile_at_edge<T, rows, V, lanes>(
-                  std::min(rows, b.keys - i), cols, b.count, left + i * lanes, 1, columns, lanes,
-                  to + i * b.key_stride() + d, b.key_stride(), finish);
-            });
+        for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+          multiply_tile_at_edge<T, rows, V, lanes>(std::min(rows, b.keys - i), cols, b.count,
+                                                   left + i * lanes, 1, columns, lanes,
+                                                   to + i * dim + d, dim, finish);
+        });
     }
   }
 
+  /// to[i] = f(to[i], from[i]) for n rows of a head; rows of `to` are `stride` apart.
+  template <class F>
+  static void for_each_result(const T* from, int n, std::ptrdiff_t stride, int dim, S* to,
+                              const F& f) {
+    for (int i = 0; i < n; ++i, from += dim, to += stride)
+      SimdGroup<T>{}.for_each(dim, [&]<class V>(Lane<V> d) {
+        store(to, d, V(f(load(static_cast<const S*>(to), d), load(from, d))));
+      });
+  }
+
   template <int V, class F>
-  static void for_packs(int packs, const F& f) {
+  static void for_packs(int count, const F& f) {
     if constexpr (V > 1)
-      if (packs < V) return for_packs<V - 1>(packs, f);
+      if (count < V) return for_packs<V - 1>(count, f);
     f(std::integral_constant<int, V>{});
   }
 
@@ -237,7 +260,7 @@ class BlockAttention {
   static void softmax(const Block& b, T* lse) {
     const bool dropped = b.s.dropout.active();
     if (dropped) draw(b);
-    for (int pack = 0; pack < b.packs; ++pack) {
+    for (int pack = 0; pack < b.registers; ++pack) {
       T* p = b.p + pack * width;
       const Pack lane = lane_numbers();
       Pack most = Pack::load_unaligned(p);  // every query sees key 0
@@ -272,16 +295,17 @@ class BlockAttention {
   }
 
   /// From scores p and dp = v dout^T: p = probabilities times dropout, dp = d(scores).
-  static void differentiate(const Block& b, const T* out, const T* dout, const T* lse, T scale) {
+  static void differentiate(const Block& b, const S* out, const S* dout, const T* lse, T scale) {
     const bool dropped = b.s.dropout.active();
     if (dropped) draw(b);
-    for (int pack = 0; pack < b.packs; ++pack) {
+    for (int pack = 0; pack < b.registers; ++pack) {
       T log_sum[width] = {}, delta[width] = {};
       for (int l = 0; l < std::min(width, b.count - pack * width); ++l) {
         const std::ptrdiff_t at = (pack * width + l) * b.query_stride();
         log_sum[l] = lse[b.lse_at(pack * width + l)];
-        delta[l] = SimdGroup<T>{}.sum(
-            b.s.head_dim, [&](auto d) { return load(out + at, d) * load(dout + at, d); });
+        delta[l] = SimdGroup<T>{}.sum(b.s.head_dim, [&]<class V>(Lane<V> d) -> V {
+          return load(out + at, d) * load(dout + at, d);
+        });
       }
       const Pack log_sums = Pack::load_unaligned(log_sum), deltas = Pack::load_unaligned(delta);
       T *p = b.p + pack * width, *dp = b.dp + pack * width;
@@ -309,7 +333,7 @@ class BlockAttention {
       return std::uint64_t(row) * std::uint64_t(b.s.keys);
     };
     if (b.s.keys % 8 == 0) {
-      for (int pack = 0; pack < b.packs; ++pack) {
+      for (int pack = 0; pack < b.registers; ++pack) {
         std::uint64_t number[width];
         for (int l = 0; l < width; ++l) number[l] = start(pack * width + l) / 8;
         for (int j = 0; j < b.keys; j += 8) {

@@ -7,11 +7,11 @@
 
 // The matrix product of one thread, and how a product is split over threads.
 //
-// Both operands are packed: a block of B (steps x block of columns) for the second-level cache,
-// one panel of A (tile rows x steps) for the first. A number of C is a sum over blocks of k, each
-// block a chain of fused multiply-adds in the order of k; the blocks depend on k alone. So its
-// bits depend neither on the other rows and columns nor on threads.
-// Source: Goto & van de Geijn 2008, doi:10.1145/1356052.1356053; BLIS, doi:10.1145/2764454.
+// Both operands are packed: a block of B (steps x block of columns) for the second-level cache, a
+// few panels of A (tile rows x steps). A number of C is a sum over blocks of k, each block a chain
+// of fused multiply-adds in the order of k; the blocks depend on k alone. So its bits depend
+// neither on the other rows and columns nor on threads. Source: Goto & van de Geijn 2008,
+// doi:10.1145/1356052.1356053; BLIS, doi:10.1145/2764454.
 
 namespace moe::detail {
 
@@ -24,16 +24,18 @@ inline int round_up(int a, int b) {
 
 template <class T>
 struct Blocking {
-  static constexpr int max_steps = sizeof(T) == 4 ? 512 : 256;
+  static constexpr int max_steps = sizeof(T) == 4 ? 384 : 256;
   static constexpr int max_block = 294912 / int(sizeof(T) / 4);  // numbers of B: 1.2 MB
-  static constexpr int max_cols = 1536;
-  static constexpr int row_panels = 6;  // panels of A packed at a time
+  static constexpr int max_cols = 32 * Tile<T>::cols;
+  static constexpr int group = 96;         // rows of A packed at a time
+  static constexpr int chunk = 8 * group;  // rows of a product whose sums are rounded at the end
   static constexpr std::size_t a_numbers =
-      std::size_t(row_panels) * std::size_t(max_steps * Tile<T>::rows + pack_slack<T> + 64);
+      std::size_t(group / Tile<T>::rows) * std::size_t(panel_step<Tile<T>::rows>(max_steps));
   static constexpr std::size_t b_numbers =
-      std::size_t(max_block) + std::size_t(max_steps + 64) * Tile<T>::cols +
-      std::size_t(max_cols / Tile<T>::cols + 2) * std::size_t(pack_slack<T> + 64);
+      std::size_t(max_block) + std::size_t(max_steps + 16) * Tile<T>::cols + 16 * max_cols;
   static constexpr std::size_t workspace_numbers = a_numbers + b_numbers;
+  static constexpr int rounded_cols = 16 * Tile<T>::cols;
+  static constexpr std::size_t rounded_numbers = std::size_t(chunk) * rounded_cols;
 
   /// Even blocks of k, at most max_steps long. A function of k alone. Short sums are cut too: their
   /// speed does not matter, and shorter chains round less.
@@ -51,72 +53,176 @@ struct Blocking {
   }
 };
 
+/// A panel of A times a panel of B, with the smallest tile that holds the part of C.
 template <class T, int R, int V>
-inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, std::ptrdiff_t b_step,
-                           T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
+inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T* c,
+                           std::ptrdiff_t ldc, const Finish<T>& o) {
+  constexpr int width = Tile<T>::width;
   if constexpr (V > 1) {
-    if (cols <= (V - 1) * Tile<T>::width)
-      return multiply_panel<T, R, V - 1>(rows, cols, k, a, b, b_step, c, ldc, o);
+    if (cols <= (V - 1) * width) return multiply_panel<T, R, V - 1>(rows, cols, k, a, b, c, ldc, o);
   }
-  multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, R, b, b_step, c, ldc, o);
+  if constexpr (R > 2) {
+    if (rows <= R / 2) return multiply_panel<T, R / 2, V>(rows, cols, k, a, b, c, ldc, o);
+  }
+  multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
 }
 
-/// Rows of A (m of them), in packed panels of R rows, times a packed block of B.
-template <class T, int R>
-void multiply_block(const Operand<T>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
-                    std::ptrdiff_t ldc, const Finish<T>& finish) {
-  constexpr int panel = Tile<T>::cols, group = Blocking<T>::row_panels * R;
+/// Rows of A (m of them), packed by groups, times a packed block of B. `next`: the rows of A that
+/// come after these, next_steps long.
+template <class T, class A>
+void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
+                    std::ptrdiff_t ldc, Finish<T> finish, const Operand<A>& next, int next_steps) {
+  constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols, group = Blocking<T>::group;
   for (int first = 0; first < m; first += group) {
     const int end = std::min(m, first + group);
-    pack_panels<R>(a.from(first, 0), end - first, k, a_block);
+    pack_panels<rows, T>(a.from(first, 0), end - first, k, a_block);
+    const int tiles = ceil_div(end - first, rows) * ceil_div(cols, panel);
+    Ahead ahead = end < m ? Ahead(a.from(end, 0), std::min(group, m - end), k, tiles)
+                          : Ahead(next, std::min(group, m), next_steps, tiles);
+    finish.ahead[0] = &ahead;
     const T* a_panel = a_block;
-    for (int i = first; i < end; i += R, a_panel += panel_step<R, T>(k)) {
+    for (int i = first; i < end; i += rows, a_panel += panel_step<rows>(k)) {
       const T* b_panel = b_block;
-      for (int j = 0; j < cols; j += panel, b_panel += panel_step<panel, T>(k)) {
+      for (int j = 0; j < cols; j += panel, b_panel += panel_step<panel>(k)) {
         Finish<T> o = finish;
         if (o.bias) o.bias += j;
-        multiply_panel<T, R, Tile<T>::packs>(std::min(R, end - i), std::min(panel, cols - j), k,
-                                             a_panel, b_panel, panel, c + i * ldc + j, ldc, o);
+        multiply_panel<T, rows, Tile<T>::packs>(std::min(rows, end - i), std::min(panel, cols - j),
+                                                k, a_panel, b_panel, c + i * ldc + j, ldc, o);
       }
     }
   }
 }
 
-/// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers.
-template <class T>
-void multiply(int m, int n, int k, const Operand<T>& a, const Operand<T>& b, T* c,
-              std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
-  if (m <= 0 || n <= 0) return;
-  constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols;
+/// The product of many rows on one thread.
+template <class T, class A, class B>
+void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, T* c,
+                     std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
+  constexpr int panel = Tile<T>::cols;
   const int most_steps = Blocking<T>::steps(k), most_cols = Blocking<T>::cols(m, n, most_steps);
   T *const a_block = workspace, *const b_block = workspace + Blocking<T>::a_numbers;
-  const int full = m / rows * rows;  // the rest goes through one smaller panel
   for (int j = 0; j < n; j += most_cols) {
     const int cols = std::min(most_cols, n - j);
     int l = 0;
     do {  // once even when k = 0: C gets bias + beta * C
       const int steps = std::min(most_steps, k - l);
-      pack_panels<panel>(b.from(j, l), cols, steps, b_block);
-      Finish<T> finish{o.alpha, T(1), nullptr};
-      if (l == 0) finish = {o.alpha, o.beta, o.bias ? o.bias + j : nullptr};
-      const auto run = [&]<int R>(std::integral_constant<int, R>, int i, int count) {
-        multiply_block<T, R>(a.from(i, l), count, cols, steps, a_block, b_block, c + i * ldc + j,
-                             ldc, finish);
-      };
-      if (full > 0) run(std::integral_constant<int, rows>{}, 0, full);
-      if (const int rest = m - full; rest == 1) {
-        run(std::integral_constant<int, 1>{}, full, rest);
-      } else if (rest == 2) {
-        run(std::integral_constant<int, 2>{}, full, rest);
-      } else if (rest > 0 && rest <= 4) {
-        run(std::integral_constant<int, 4>{}, full, rest);
-      } else if (rest > 0 && rest <= 8) {
-        run(std::integral_constant<int, Tile<T>::half_rows>{}, full, rest);
-      } else if (rest > 0) {
-        run(std::integral_constant<int, rows>{}, full, rest);
+      pack_panels<panel, T>(b.from(j, l), cols, steps, b_block);
+      const int next_steps = std::min(most_steps, k - l - steps);
+      Ahead ahead(b.from(j, l + steps), cols, next_steps,
+                  ceil_div(m, Tile<T>::rows) * ceil_div(cols, panel));
+      Finish<T> finish{o.alpha, T(1), nullptr, {nullptr, &ahead}};
+      if (l == 0) {
+        finish.beta = o.beta;
+        finish.bias = o.bias ? o.bias + j : nullptr;
       }
+      multiply_block(a.from(0, l), m, cols, steps, a_block, b_block, c + j, ldc, finish,
+                     a.from(0, l + steps), next_steps);
       l += steps;
     } while (l < k);
+  }
+}
+
+/// The product of R rows, the rows of B (columns of C) contiguous along the sum: generating token
+/// by token. B is transposed in registers and used once, never written. The same bits as
+/// multiply_packed.
+template <class T, int R, class A, class B>
+void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, std::ptrdiff_t ldc,
+                  const GemmOptions<T>& o) {
+  using Pack = Batch<T>;
+  constexpr int width = batch_width<T>, ahead = 512 / int(sizeof(B));
+  static constexpr B nothing[width] = {};
+  const int most_steps = Blocking<T>::steps(k);
+  T row[R][16];
+  for (int j = 0; j < n; j += width) {
+    const int cols = std::min(width, n - j);
+    for (int l = 0; l < k || l == 0; l += std::max(1, most_steps)) {
+      const int steps = std::min(most_steps, k - l);
+      const B* from[width];
+      std::ptrdiff_t advance[width];
+      for (int i = 0; i < width; ++i) {
+        from[i] = i < cols ? b.from(j + i, l).row(0) : nothing;
+        advance[i] = i < cols ? width : 0;
+      }
+      Pack sum[R];
+      unroll<R>([&](auto r) __attribute__((always_inline)) { sum[r] = Pack(T(0)); });
+      int s = 0;
+      for (; s + width <= steps; s += width) {
+        typename Pack::register_type column[width];
+        load_columns<T, width>(from, column);
+        for (int i = 0; i < width; ++i) {
+          __builtin_prefetch(from[i] + ahead);
+          from[i] += advance[i];
+        }
+        unroll<width>([&](auto i) __attribute__((always_inline)) {
+          unroll<R>([&](auto r) __attribute__((always_inline)) {
+            sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s + i])), Pack(column[i]), sum[r]);
+          });
+        });
+      }
+      for (; s < steps; ++s) {
+        T column[width];
+        for (int i = 0; i < width; ++i) {
+          column[i] = T(*from[i]);
+          from[i] += advance[i] ? 1 : 0;
+        }
+        unroll<R>([&](auto r) __attribute__((always_inline)) {
+          sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s])), Pack::load_unaligned(column), sum[r]);
+        });
+      }
+      Finish<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
+      T bias[width] = {};
+      if (o.bias && l == 0) std::copy_n(o.bias + j, cols, bias);
+      for (int r = 0; r < R; ++r) {
+        Pack value = finish.scaled(sum[r], Pack::load_unaligned(bias));
+        if (finish.beta != T(0)) {
+          T old[width] = {};
+          std::copy_n(c + r * ldc + j, cols, old);
+          value = finish.added(value, Pack::load_unaligned(old));
+        }
+        value.store_unaligned(row[r]);
+        std::copy_n(row[r], cols, c + r * ldc + j);
+      }
+    }
+  }
+}
+
+/// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers, and rounded_numbers
+/// more where C is of a narrower type: its numbers are rounded once, at the end.
+template <class T, class A, class B, class C>
+void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
+              std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
+  if (m <= 0 || n <= 0) return;
+  if constexpr (!std::is_same_v<T, C>) {
+    T* const sums = workspace + Blocking<T>::workspace_numbers;
+    for (int j = 0; j < n; j += Blocking<T>::rounded_cols)
+      for (int i = 0; i < m; i += Blocking<T>::chunk) {
+        const int cols = std::min(Blocking<T>::rounded_cols, n - j);
+        const int rows = std::min(Blocking<T>::chunk, m - i);
+        GemmOptions<T> part = o;
+        if (part.bias) part.bias += j;
+        if (o.beta != T(0))
+          for (int r = 0; r < rows; ++r)
+            for (int s = 0; s < cols; ++s) sums[r * cols + s] = T(c[(i + r) * ldc + j + s]);
+        multiply(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part, workspace);
+        for (int r = 0; r < rows; ++r)
+          SimdGroup<T>{}.for_each(cols, [&](auto s) {
+            store(c + (i + r) * ldc + j, s, load(static_cast<const T*>(sums) + r * cols, s));
+          });
+      }
+  } else {
+    const bool few = a.along_l() && b.along_l();
+    int i = 0;
+    const auto run = [&]<int R>(std::integral_constant<int, R>) {
+      multiply_few<T, R>(n, k, a.from(i, 0), b, c + i * ldc, ldc, o);
+      i += R;
+    };
+    if (few && m <= 8) {
+      if (m == 8) return run(std::integral_constant<int, 8>{});
+      if (m & 4) run(std::integral_constant<int, 4>{});
+      if (m & 2) run(std::integral_constant<int, 2>{});
+      if (m & 1) run(std::integral_constant<int, 1>{});
+      return;
+    }
+    multiply_packed(m, n, k, a, b, c, ldc, o, workspace);
   }
 }
 
@@ -125,11 +231,17 @@ void multiply(int m, int n, int k, const Operand<T>& a, const Operand<T>& b, T* 
 struct Cut {
   int rows = 1, cols = 1;
 };
+/// The work of a product in multiply-adds and additions: reading and packing a number of B takes
+/// the time of some sixteen.
+inline double work_of(double m, double n, double k) {
+  return (2 * m + 16) * n * k;
+}
+inline constexpr double worth_a_thread = 1e6;  // some ten microseconds, against a fork of a few
+
 template <class T>
-Cut best_cut(int threads, double m, int n, double flops) {
-  constexpr double worth_a_thread = 1e6;  // some ten microseconds, against a fork of a few
+Cut best_cut(int threads, double m, int n, double work) {
   Cut best;
-  if (flops < worth_a_thread) return best;
+  if (work < worth_a_thread) return best;
   double least = 0;
   for (int rows = 1; rows <= threads; ++rows) {
     if (threads % rows) continue;

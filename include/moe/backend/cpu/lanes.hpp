@@ -1,5 +1,6 @@
 #pragma once
-#include <moe/kernel.hpp>
+#include <cstring>
+#include <moe/bfloat16.hpp>
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC 12 takes the undefined operands of its own AVX-512 intrinsics for a mistake (GCC PR105593).
 #pragma GCC diagnostic push
@@ -22,6 +23,69 @@ inline xsimd::batch<T, A> load(const T* at, Lane<xsimd::batch<T, A>> i) {
 template <class T, class A>
 inline void store(T* at, Lane<xsimd::batch<T, A>> i, const xsimd::batch<T, A>& value) {
   value.store_unaligned(at + i.index);
+}
+
+/// A bfloat16 is read and written as float. Where the machine rounds by itself, what is below the
+/// smallest normal number becomes 0.
+template <class A>
+inline xsimd::batch<float, A> load(const bfloat16* at, Lane<xsimd::batch<float, A>> i) {
+  constexpr int width = int(xsimd::batch<float, A>::size);
+#ifdef __AVX512F__
+  if constexpr (width == 16) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + i.index));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
+#endif
+#ifdef __AVX2__
+  if constexpr (width == 8) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + i.index));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+#endif
+  float value[width];
+  for (int l = 0; l < width; ++l) value[l] = at[i.index + l];
+  return xsimd::batch<float, A>::load_unaligned(value);
+}
+template <class A>
+inline void store(bfloat16* at, Lane<xsimd::batch<float, A>> i,
+                  const xsimd::batch<float, A>& value) {
+  constexpr int width = int(xsimd::batch<float, A>::size);
+#ifdef __AVX512BF16__
+  if constexpr (width == 16) {
+    const __m256bh bits = _mm512_cvtneps_pbh(value);
+    std::memcpy(static_cast<void*>(at + i.index), &bits, sizeof bits);
+    return;
+  }
+#endif
+#ifdef __AVX512F__
+  if constexpr (width == 16) {
+    const __m512i all = _mm512_castps_si512(value), upper = _mm512_srli_epi32(all, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(_mm512_add_epi32(all, _mm512_set1_epi32(0x7FFF)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    const __m512i bits =
+        _mm512_mask_or_epi32(_mm512_srli_epi32(up, 16), nan, upper, _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at + i.index), _mm512_cvtepi32_epi16(bits));
+    return;
+  }
+#endif
+#ifdef __AVX2__
+  if constexpr (width == 8) {
+    const __m256 x = value;
+    const __m256i all = _mm256_castps_si256(x), upper = _mm256_srli_epi32(all, 16);
+    const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(_mm256_add_epi32(all, _mm256_set1_epi32(0x7FFF)), odd);
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    const __m256i bits = _mm256_blendv_epi8(_mm256_srli_epi32(up, 16), quiet, nan);
+    const __m256i narrow = _mm256_permute4x64_epi64(_mm256_packus_epi32(bits, bits), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(at + i.index), _mm256_castsi256_si128(narrow));
+    return;
+  }
+#endif
+  float wide[width];
+  value.store_unaligned(wide);
+  for (int l = 0; l < width; ++l) at[i.index + l] = wide[l];
 }
 
 template <class T, class A, class F>

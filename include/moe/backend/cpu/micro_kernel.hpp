@@ -1,21 +1,23 @@
 #pragma once
 #include <cstddef>
 #include <moe/backend/cpu/lanes.hpp>
+#include <moe/backend/cpu/pack.hpp>
 #include <type_traits>
 #include <utility>
 
 namespace moe::detail {
 
 /// The register tile of the matrix product: rows x (packs registers), one accumulator register
-/// each. 14 x 2 fills the 32 registers of AVX-512 and NEON, 4 x 3 the 16 of AVX2 and SSE.
+/// each. 8 x 3 nearly fills the 32 registers of AVX-512 and NEON; 14 x 2 and 9 x 3 are as fast, but
+/// want more loads and rows that straddle cache lines. 4 x 3 fills the 16 of AVX2 and SSE.
 template <class T>
 struct Tile {
 #if defined(__AVX512F__) || defined(__aarch64__)
-  static constexpr int rows = 14, packs = 2, half_rows = 8;
+  static constexpr int rows = 8;
 #else
-  static constexpr int rows = 4, packs = 3, half_rows = 4;
+  static constexpr int rows = 4;
 #endif
-  static constexpr int width = batch_width<T>, cols = packs * width;
+  static constexpr int packs = 3, width = batch_width<T>, cols = packs * width;
 };
 
 template <int N, class F>
@@ -31,6 +33,15 @@ template <class T>
 struct Finish {
   T alpha = T(1), beta = T(0);
   const T* bias = nullptr;
+  Ahead* ahead[2] = {};  // asked for memory while the sum is made
+
+  /// The finished number(s) for a register of sums.
+  Batch<T> scaled(const Batch<T>& sum, const Batch<T>& bias_of_column) const {
+    return multiply_add<T>(Batch<T>(alpha), sum, bias_of_column);
+  }
+  Batch<T> added(const Batch<T>& scaled, const Batch<T>& old) const {
+    return multiply_add<T>(Batch<T>(beta), old, scaled);
+  }
 };
 
 /// A tile of C from l = 0 ... k-1 in this order, one fused multiply-add each, whatever R and V:
@@ -56,13 +67,18 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
     a += a_step;
     b += b_step;
   };
-  // C is asked for row by row: all at once would hold back the loads of b.
+  // Memory is asked for slice by slice: all at once would hold back the loads of b.
   int l = 0;
-  if (k >= 8 * R) {
-    for (int i = 0; i < R; ++i) {
-      __builtin_prefetch(c + i * ldc, 1);
-      __builtin_prefetch(c + i * ldc + width * V - 1, 1);
-      for (const int end = l + k / R; l < end; ++l) step();
+  if (k >= 4 * Ahead::slices) {
+    for (int slice = 0; slice < Ahead::slices; ++slice) {
+      for (int i = slice; i < R; i += Ahead::slices) {
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + width, 1);
+        __builtin_prefetch(c + i * ldc + width * V - 1, 1);
+      }
+      for (Ahead* ahead : o.ahead)
+        if (ahead) ahead->ask();
+      for (const int end = l + k / Ahead::slices; l < end; ++l) step();
     }
   }
   for (; l < k; ++l) step();
@@ -70,14 +86,12 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
   unroll<V>([&](auto j) __attribute__((always_inline)) {
     bias[j] = o.bias ? Pack::load_unaligned(o.bias + j * width) : Pack(T(0));
   });
-  const Pack alpha(o.alpha), beta(o.beta);
-  unroll<R * V>([&](auto i) __attribute__((always_inline)) {
-    sum[i] = multiply_add<T>(alpha, sum[i], bias[i % V]);
-  });
+  unroll<R * V>([&](auto i)
+                    __attribute__((always_inline)) { sum[i] = o.scaled(sum[i], bias[i % V]); });
   if (o.beta != T(0)) {
     unroll<R * V>([&](auto i) __attribute__((always_inline)) {
       T* at = c + (i / V) * ldc + (i % V) * width;
-      multiply_add<T>(beta, Pack::load_unaligned(at), sum[i]).store_unaligned(at);
+      o.added(sum[i], Pack::load_unaligned(at)).store_unaligned(at);
     });
   } else {
     unroll<R * V>([&](auto i) __attribute__((always_inline)) {

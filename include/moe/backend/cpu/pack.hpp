@@ -7,16 +7,19 @@
 namespace moe::detail {
 
 /// A matrix operand as the micro-kernel reads it: number (i, l), i along the tile and l along the
-/// sum, lies at data[i * i_stride + l * l_stride]; either index may go through a table.
-template <class T>
+/// sum, lies at data[i * i_stride + l * l_stride]; either index may go through a table. S is the
+/// type in memory; packing converts it.
+template <class S>
 struct Operand {
-  const T* data;
+  const S* data;
   std::ptrdiff_t i_stride, l_stride;
   const int* i_table = nullptr;
   const int* l_table = nullptr;
 
-  const T* row(int i) const { return data + (i_table ? i_table[i] : i) * i_stride; }
-  const T* step(int l) const { return data + (l_table ? l_table[l] : l) * l_stride; }
+  const S* row(int i) const { return data + (i_table ? i_table[i] : i) * i_stride; }
+  const S* step(int l) const { return data + (l_table ? l_table[l] : l) * l_stride; }
+  bool along_l() const { return l_stride == 1 && !l_table; }
+  bool along_i() const { return i_stride == 1 && !i_table; }
   Operand from(int i, int l) const {
     Operand to = *this;
     if (i_table) to.i_table += i;
@@ -26,11 +29,61 @@ struct Operand {
   }
 };
 
+/// The cache lines of an operand that is packed next, asked for a few at a time while the
+/// micro-kernel computes: packing would wait for memory, some tenth of a product's time.
+class Ahead {
+ public:
+  Ahead() = default;
+  /// `rows` x `steps` numbers of x, spread over `tiles` runs of the micro-kernel.
+  template <class S>
+  Ahead(const Operand<S>& x, int rows, int steps, int tiles) {
+    const bool along_l = x.along_l();
+    if (rows <= 0 || steps <= 0 || tiles <= 0 || (!along_l && !x.along_i())) return;
+    base_ = reinterpret_cast<const char*>(x.data);
+    stride_ = (along_l ? x.i_stride : x.l_stride) * std::ptrdiff_t(sizeof(S));
+    table_ = along_l ? x.i_table : x.l_table;
+    runs_ = along_l ? rows : steps;
+    length_ = (along_l ? steps : rows) * std::ptrdiff_t(sizeof(S));
+    const std::ptrdiff_t lines = runs_ * (length_ / line + 1);
+    per_slice_ = int(lines / (slices * std::ptrdiff_t(tiles)) + 1);
+    open();
+  }
+
+  static constexpr int slices = 8;  // a tile asks so many times
+  void ask() {
+    for (int i = 0; i < per_slice_ && at_; ++i) {
+      __builtin_prefetch(at_, 0, 2);
+      at_ += line;
+      if (at_ >= end_) {
+        ++run_;
+        open();
+      }
+    }
+  }
+
+ private:
+  static constexpr std::ptrdiff_t line = 64;
+  void open() {
+    at_ = run_ < runs_ ? base_ + (table_ ? table_[run_] : run_) * stride_ : nullptr;
+    end_ = at_ ? at_ + length_ : nullptr;
+  }
+  const char *base_ = nullptr, *at_ = nullptr, *end_ = nullptr;
+  const int* table_ = nullptr;
+  std::ptrdiff_t stride_ = 0, length_ = 0;
+  int runs_ = 0, run_ = 0, per_slice_ = 0;
+};
+
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define MOE_HAS_SHUFFLE 1
 #endif
 #endif
+
+/// One register of numbers, converted to T.
+template <class T, class S>
+[[gnu::always_inline]] inline Batch<T> load_pack(const S* at) {
+  return load(at, Lane<Batch<T>>{0});
+}
 
 #ifdef MOE_HAS_SHUFFLE
 #undef MOE_HAS_SHUFFLE
@@ -38,121 +91,137 @@ struct Operand {
 template <int S, class Register, int... L>
 [[gnu::always_inline]] inline void exchange(Register& a, Register& b,
                                             std::integer_sequence<int, L...>) {
-  constexpr int width = sizeof...(L);
+  constexpr int width = int(sizeof...(L));
   const Register upper = __builtin_shufflevector(a, b, ((L & S) ? width + L - S : L)...);
   b = __builtin_shufflevector(a, b, ((L & S) ? width + L : L + S)...);
   a = upper;
 }
-template <int S, class Register, int W>
-[[gnu::always_inline]] inline void transpose_from(Register (&r)[W]) {
-  if constexpr (S < W) {
-    constexpr auto lanes = std::make_integer_sequence<int, W>{};
+template <int S, class T, class Register, int Count>
+[[gnu::always_inline]] inline void transpose_from(Register (&r)[Count]) {
+  if constexpr (S < Count) {
+    constexpr auto lanes = std::make_integer_sequence<int, batch_width<T>>{};
 #pragma GCC unroll 16
-    for (int i = 0; i < W; ++i)
+    for (int i = 0; i < Count; ++i)
       if (!(i & S)) exchange<S>(r[i], r[i + S], lanes);
-    transpose_from<2 * S>(r);
+    transpose_from<2 * S, T>(r);
   }
 }
-/// to[l * to_step + i] = from[i][l] for a square of one register's width.
-template <class T>
-inline void transpose_square(const T* const* from, std::ptrdiff_t at, T* to,
-                             std::ptrdiff_t to_step) {
-  constexpr int width = batch_width<T>;
-  typename Batch<T>::register_type r[width];
+/// Columns of Count rows: for Count = the register's width W, r[l] = column l; for W / 2, the two
+/// halves of r[l] are columns l and l + W / 2.
+template <class T, int Count, class S>
+[[gnu::always_inline]] inline void load_columns(const S* const* from,
+                                                typename Batch<T>::register_type (&r)[Count]) {
 #pragma GCC unroll 16
-  for (int i = 0; i < width; ++i) r[i] = Batch<T>::load_unaligned(from[i] + at);
-  transpose_from<1>(r);
-#pragma GCC unroll 16
-  for (int l = 0; l < width; ++l) Batch<T>(r[l]).store_unaligned(to + l * to_step);
+  for (int i = 0; i < Count; ++i) r[i] = load_pack<T>(from[i]);
+  transpose_from<1, T>(r);
 }
 #else
-template <class T>
-inline void transpose_square(const T* const* from, std::ptrdiff_t at, T* to,
-                             std::ptrdiff_t to_step) {
+template <class T, int Count, class S>
+inline void load_columns(const S* const* from, typename Batch<T>::register_type (&r)[Count]) {
   constexpr int width = batch_width<T>;
-  for (int l = 0; l < width; ++l)
-    for (int i = 0; i < width; ++i) to[l * to_step + i] = from[i][at + l];
+  for (int l = 0; l < Count; ++l) {
+    T column[width];
+    for (int i = 0; i < width; ++i) column[i] = T(from[i % Count][l + i / Count * Count]);
+    r[l] = Batch<T>::load_unaligned(column);
+  }
 }
 #endif
 
-/// Numbers that may be written past the end of a packed panel.
-template <class T>
-inline constexpr int pack_slack = batch_width<T>;
-
-/// to[i] = from[i] for i < rows, 0 for rows <= i < Width. Of `from`, `readable` numbers may be
-/// read; up to pack_slack numbers after to[Width - 1] may be written.
-template <int Width, class T>
-inline void pack_step(const T* from, int rows, int readable, T* to) {
-  constexpr int width = batch_width<T>, whole = (Width + width - 1) / width * width;
-  if (rows == Width && readable >= whole) {
-    for (int i = 0; i < Width; i += width)
-      Batch<T>::load_unaligned(from + i).store_unaligned(to + i);
-    return;
+/// to[l * step + i] = from[i][l] for one register's width W of l; Count = W or W / 2 rows.
+template <class T, int Count, class S>
+inline void transpose_block(const S* const* from, T* to, std::ptrdiff_t step) {
+  typename Batch<T>::register_type r[Count];
+  load_columns<T, Count>(from, r);
+  if constexpr (Count == batch_width<T>) {
+#pragma GCC unroll 16
+    for (int l = 0; l < Count; ++l) Batch<T>(r[l]).store_unaligned(to + l * step);
+  } else {
+#pragma GCC unroll 8
+    for (int l = 0; l < Count; ++l) {
+      T both[2][Count];
+      std::memcpy(both, &r[l], sizeof(both));
+      std::memcpy(to + l * step, both[0], sizeof(both[0]));
+      std::memcpy(to + (Count + l) * step, both[1], sizeof(both[1]));
+    }
   }
-  int i = 0;
-  for (; i + width <= rows; i += width) Batch<T>::load_unaligned(from + i).store_unaligned(to + i);
-  for (; i < rows; ++i) to[i] = from[i];
-  for (; i < Width; ++i) to[i] = T(0);
 }
 
 /// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps, where rows are
-/// contiguous along l: transposed in registers. A last partial register spills over into the next
-/// step, which is written later.
-template <int Width, class T>
-inline void pack_transposed(const Operand<T>& x, int rows, int steps, T* to) {
-  constexpr int width = batch_width<T>;
-  constexpr int chunks = (Width + width - 1) / width;
-  static constexpr T nothing[width] = {};
-  const int whole = steps - steps % width;
-  for (int chunk = chunks - 1; chunk >= 0; --chunk) {
-    const int first = chunk * width;
-    const int count = Width - first < width ? Width - first : width;
-    const T* from[width];
-    std::ptrdiff_t advance[width];
-    for (int i = 0; i < width; ++i) {
-      const bool inside = i < count && first + i < rows;
+/// contiguous along l: transposed in registers.
+template <int Width, class T, class S>
+inline void pack_transposed(const Operand<S>& x, int rows, int steps, T* to) {
+  constexpr int width = batch_width<T>, count = Width < width ? Width : width;
+  static_assert(Width % count == 0 && (count == width || 2 * count == width || count == 1));
+  static constexpr S nothing[width] = {};
+  const int whole = count == 1 ? 0 : steps - steps % width;
+  for (int first = 0; first < Width; first += count) {
+    const S* from[count];
+    std::ptrdiff_t advance[count];
+    for (int i = 0; i < count; ++i) {
+      const bool inside = first + i < rows;
       from[i] = inside ? x.row(first + i) : nothing;
-      advance[i] = inside ? width : 0;
+      advance[i] = inside ? 1 : 0;
     }
-    for (int l = 0; l < whole; l += width) {
-      transpose_square(from, 0, to + l * Width + first, Width);
-      for (int i = 0; i < width; ++i) from[i] += advance[i];
+    if constexpr (count > 1) {
+      for (int l = 0; l < whole; l += width) {
+        transpose_block<T, count>(from, to + l * Width + first, Width);
+        for (int i = 0; i < count; ++i) from[i] += advance[i] * width;
+      }
     }
     for (int l = whole; l < steps; ++l)
       for (int i = 0; i < count; ++i)
-        to[l * Width + first + i] = advance[i] ? from[i][l - whole] : T(0);
+        to[l * Width + first + i] = T(from[i][(l - whole) * advance[i]]);
   }
 }
 
-/// Distance of packed panels.
-template <int Width, class T>
-inline std::ptrdiff_t panel_step(int steps) {
-  return (std::ptrdiff_t(steps) * Width + pack_slack<T> + 15) / 16 * 16;
+/// to[i] = from[i] for i < rows, 0 for rows <= i < Width.
+template <int Width, class T, class S>
+inline void pack_step(const S* from, int rows, T* to) {
+  constexpr int width = batch_width<T>;
+  if (rows >= Width) {
+    if constexpr (std::is_same_v<T, S>) {
+      std::memcpy(to, from, Width * sizeof(T));
+    } else {
+      for (int i = 0; i < Width; ++i) to[i] = T(from[i]);
+    }
+    return;
+  }
+  int i = 0;
+  for (; i + width <= rows; i += width) load_pack<T>(from + i).store_unaligned(to + i);
+  for (; i < rows; ++i) to[i] = T(from[i]);
+  for (; i < Width; ++i) to[i] = T(0);
+}
+
+/// Distance of packed panels: whole cache lines, and one more, or the panels that are written side
+/// by side would fall on the same places of the first-level cache.
+template <int Width>
+constexpr std::ptrdiff_t panel_step(int steps) {
+  return (std::ptrdiff_t(steps) * Width + 15) / 16 * 16 + 16;
 }
 
 /// Packs `rows` rows as panels of Width rows, the micro-kernel's order: number (i, l) of a panel at
 /// [l * Width + i], missing rows 0. Panels are panel_step apart.
-template <int Width, class T>
-inline void pack_panels(const Operand<T>& x, int rows, int steps, T* to) {
-  const std::ptrdiff_t panel = panel_step<Width, T>(steps);
-  if (x.l_stride == 1 && !x.l_table) {
+template <int Width, class T, class S>
+inline void pack_panels(const Operand<S>& x, int rows, int steps, T* to) {
+  const std::ptrdiff_t panel = panel_step<Width>(steps);
+  if (x.along_l()) {
     for (int i = 0; i < rows; i += Width, to += panel)
-      pack_transposed<Width>(x.from(i, 0), rows - i < Width ? rows - i : Width, steps, to);
-  } else if (x.i_stride == 1 && !x.i_table) {
+      pack_transposed<Width, T>(x.from(i, 0), rows - i < Width ? rows - i : Width, steps, to);
+  } else if (x.along_i()) {
     for (int l = 0; l < steps; ++l) {
-      const T* const from = x.step(l);
+      const S* const from = x.step(l);
       T* at = to + l * Width;
       for (int i = 0; i < rows; i += Width, at += panel)
-        pack_step<Width>(from + i, rows - i < Width ? rows - i : Width, rows - i, at);
+        pack_step<Width, T>(from + i, rows - i < Width ? rows - i : Width, at);
     }
   } else {
     for (int l = 0; l < steps; ++l) {
-      const T* const from = x.step(l);
+      const S* const from = x.step(l);
       T* at = to + l * Width;
       for (int first = 0; first < rows; first += Width, at += panel)
         for (int i = 0; i < Width; ++i)
           at[i] = first + i < rows
-                      ? from[(x.i_table ? x.i_table[first + i] : first + i) * x.i_stride]
+                      ? T(from[(x.i_table ? x.i_table[first + i] : first + i) * x.i_stride])
                       : T(0);
     }
   }

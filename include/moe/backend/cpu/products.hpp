@@ -1,108 +1,139 @@
 #pragma once
 #include <moe/backend/cpu/gemm.hpp>
+#include <moe/backend/cpu/rounded.hpp>
 #include <vector>
 
 namespace moe::detail {
 
-/// The products of the Multiplies concept, cut over threads by rows and columns of C, never along
-/// the sum. Every thread packs for itself; the workspaces are made once.
-template <class T>
+/// The products of the Multiplies concept in numbers of type T, cut over threads by rows and
+/// columns of C, never along the sum. Every thread packs for itself; the workspaces are made once.
+/// Operands and C may be of the narrower type S; operands of type T are then rounded to it unless
+/// the product is exact.
+template <class T, class S = T>
 class Products {
  public:
-  using In = Matrix<const T>;
   using Options = GemmOptions<T>;
 
   explicit Products(int threads) : threads_(threads), space_(std::size_t(threads)) {
-    for (Workspace& w : space_) w.reserve(Blocking<T>::workspace_numbers * sizeof(T));
+    const std::size_t rounded = narrow ? Blocking<T>::rounded_numbers : 0;
+    for (Workspace& w : space_) w.reserve((Blocking<T>::workspace_numbers + rounded) * sizeof(T));
   }
 
-  void gemm(int m, int n, int k, const In& a, const In& b, T* c, std::ptrdiff_t ldc,
-            const Options& o) {
-    const Operand<T> left = left_of(a), right = right_of(b);
-    const Cut cut = best_cut<T>(threads_, m, n, 2.0 * m * n * k);
-    for_each_part(cut, n, o, [&](int part, int first, int cols, const Options& oj, int worker) {
-      const auto [i, end] = share(m, cut.rows, part, Tile<T>::rows);
-      multiply(end - i, cols, k, left.from(i, 0), right.from(first, 0), c + i * ldc + first, ldc,
-               oj, space(worker));
+  template <class A, class B, class C>
+  void gemm(int m, int n, int k, const Matrix<const A>& a, const Matrix<const B>& b, C* c,
+            std::ptrdiff_t ldc, const Options& o) {
+    with_operands(a, b, o, [&](const auto& left, const auto& right) {
+      const Cut cut = best_cut<T>(threads_, m, n, work_of(m, n, k));
+      for_each_part(cut, n, o, [&](int part, int first, int cols, const Options& oj, int worker) {
+        const auto [i, end] = share(m, cut.rows, part, Tile<T>::rows);
+        multiply(end - i, cols, k, left.from(i, 0), right.from(first, 0), c + i * ldc + first, ldc,
+                 oj, space(worker));
+      });
     });
   }
 
-  void batched_gemm(int batch, int m, int n, int k, const In& a, std::ptrdiff_t a_step, const In& b,
-                    std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
-                    const Options& o) {
-    const bool whole = batch >= threads_ || 2.0 * m * n * k < 1e6;
-    const bool small = 2.0 * batch * m * n * k < 1e6;
+  template <class A, class B, class C>
+  void batched_gemm(int batch, int m, int n, int k, const Matrix<const A>& a, std::ptrdiff_t a_step,
+                    const Matrix<const B>& b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
+                    std::ptrdiff_t c_step, const Options& o) {
+    const double each = work_of(m, n, k);
+    const bool whole = batch >= threads_ || each < worth_a_thread;
     const auto one = [&](int i, const auto& run) {
-      In ai = a, bi = b;
+      Matrix<const A> ai = a;
+      Matrix<const B> bi = b;
       ai.data += i * a_step;
       bi.data += i * b_step;
       run(ai, bi, c + i * c_step);
     };
     if (whole) {
-      parallel(small ? 1 : threads_, batch, [&](int i, int worker) {
-        one(i, [&](const In& ai, const In& bi, T* ci) {
-          multiply(m, n, k, left_of(ai), right_of(bi), ci, ldc, o, space(worker));
+      parallel(each * batch < worth_a_thread ? 1 : threads_, batch, [&](int i, int worker) {
+        one(i, [&](const auto& ai, const auto& bi, C* ci) {
+          with_operands(ai, bi, o, [&](const auto& left, const auto& right) {
+            multiply(m, n, k, left, right, ci, ldc, o, space(worker));
+          });
         });
       });
     } else {
       for (int i = 0; i < batch; ++i)
-        one(i, [&](const In& ai, const In& bi, T* ci) { gemm(m, n, k, ai, bi, ci, ldc, o); });
+        one(i, [&](const auto& ai, const auto& bi, C* ci) { gemm(m, n, k, ai, bi, ci, ldc, o); });
     }
   }
 
-  void grouped_gemm_m(int groups, const int* offset, int n, int k, const In& a, const In& b,
-                      std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Options& o,
-                      std::ptrdiff_t bias_step) {
-    const Operand<T> left = left_of(a), right = right_of(b);
-    const int slots = offset[groups] - offset[0];
-    const Cut cut = best_cut<T>(threads_, slots, n, 2.0 * slots * n * k);
-    for_each_part(cut, n, o, [&](int part, int j, int cols, const Options& oj, int worker) {
-      const auto [first, end] = share(slots, cut.rows, part, Tile<T>::rows);
-      for (int g = 0; g < groups; ++g) {
-        const int i = std::max(offset[g], offset[0] + first);
-        const int rows = std::min(offset[g + 1], offset[0] + end) - i;
-        if (rows <= 0) continue;
-        Operand<T> weight = right.from(j, 0);
-        weight.data += g * b_step;
-        Options og = oj;
-        if (og.bias) og.bias += g * bias_step;
-        multiply(rows, cols, k, left.from(i, 0), weight, c + i * ldc + j, ldc, og, space(worker));
-      }
+  template <class A, class B, class C>
+  void grouped_gemm_m(int groups, const int* offset, int n, int k, const Matrix<const A>& a,
+                      const Matrix<const B>& b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
+                      const Options& o, std::ptrdiff_t bias_step) {
+    with_operands(a, b, o, [&](const auto& left, const auto& right) {
+      const int slots = offset[groups] - offset[0];
+      const Cut cut = best_cut<T>(threads_, slots, n, work_of(slots, n, k));
+      for_each_part(cut, n, o, [&](int part, int j, int cols, const Options& oj, int worker) {
+        const auto [first, end] = share(slots, cut.rows, part, Tile<T>::rows);
+        for (int g = 0; g < groups; ++g) {
+          const int i = std::max(offset[g], offset[0] + first);
+          const int rows = std::min(offset[g + 1], offset[0] + end) - i;
+          if (rows <= 0) continue;
+          auto weight = right.from(j, 0);
+          weight.data += g * b_step;
+          Options og = oj;
+          if (og.bias) og.bias += g * bias_step;
+          multiply(rows, cols, k, left.from(i, 0), weight, c + i * ldc + j, ldc, og, space(worker));
+        }
+      });
     });
   }
 
-  void grouped_gemm_k(int groups, const int* offset, int m, int n, const In& a, const In& b, T* c,
-                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, const Options& o) {
+  template <class A, class B, class C>
+  void grouped_gemm_k(int groups, const int* offset, int m, int n, const Matrix<const A>& a,
+                      const Matrix<const B>& b, C* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
+                      const Options& o) {
+    const Matrix<const A> by_column{a.data, a.col_stride, a.row_stride};
     // A row of group g costs its number of slots, and a little for writing C.
     const auto cost = [&](int g) { return double(offset[g + 1] - offset[g]) + 8; };
     double total = 0;
     for (int g = 0; g < groups; ++g) total += cost(g) * m;
-    const int parts = total * n * 2 < 1e6 ? 1 : threads_;
-    const Operand<T> left{a.data, a.col_stride, a.row_stride, nullptr, a.rows}, right = right_of(b);
-    parallel(parts, parts, [&](int part, int worker) {
-      double before = 0;  // cost of the groups before g
-      for (int g = 0; g < groups; ++g) {
-        const auto row_at = [&](int p) {
-          if (p == parts) return m;
-          const double rows = (total * p / parts - before) / cost(g);
-          if (rows >= m) return m;
-          return rows <= 0 ? 0 : int(rows) / Tile<T>::rows * Tile<T>::rows;
-        };
-        const int i = row_at(part), rows = row_at(part + 1) - i, s = offset[g];
-        if (rows > 0)
-          multiply(rows, n, offset[g + 1] - s, left.from(i, s), right.from(0, s),
-                   c + g * c_step + i * ldc, ldc, o, space(worker));
-        before += cost(g) * m;
-      }
+    const int parts = total * n * 2 < worth_a_thread ? 1 : threads_;
+    with_operands(by_column, b, o, [&](auto left, const auto& right) {
+      left.l_table = a.rows;
+      parallel(parts, parts, [&](int part, int worker) {
+        double before = 0;  // cost of the groups before g
+        for (int g = 0; g < groups; ++g) {
+          const auto row_at = [&](int p) {
+            if (p == parts) return m;
+            const double rows = (total * p / parts - before) / cost(g);
+            if (rows >= m) return m;
+            return rows <= 0 ? 0 : int(rows) / Tile<T>::rows * Tile<T>::rows;
+          };
+          const int i = row_at(part), rows = row_at(part + 1) - i, s = offset[g];
+          if (rows > 0)
+            multiply(rows, n, offset[g + 1] - s, left.from(i, s), right.from(0, s),
+                     c + g * c_step + i * ldc, ldc, o, space(worker));
+          before += cost(g) * m;
+        }
+      });
     });
   }
 
  private:
-  static Operand<T> left_of(const In& a) {
-    return {a.data, a.row_stride, a.col_stride, a.rows, nullptr};
+  static constexpr bool narrow = !std::is_same_v<T, S>;
+
+  /// Calls f(left, right) with the operands as the micro-kernel reads them.
+  template <class A, class B, class F>
+  static void with_operands(const Matrix<const A>& a, const Matrix<const B>& b, const Options& o,
+                            const F& f) {
+    as_read(a.data, o.exact, [&](const auto* left) {
+      as_read(b.data, o.exact, [&](const auto* right) {
+        f(Operand<std::remove_cvref_t<decltype(*left)>>{left, a.row_stride, a.col_stride, a.rows},
+          Operand<std::remove_cvref_t<decltype(*right)>>{right, b.col_stride, b.row_stride, nullptr,
+                                                         b.rows});
+      });
+    });
   }
-  static Operand<T> right_of(const In& b) {
-    return {b.data, b.col_stride, b.row_stride, nullptr, b.rows};
+  template <class A, class F>
+  static void as_read(const A* at, [[maybe_unused]] bool exact, const F& f) {
+    if constexpr (narrow && std::is_same_v<A, T>) {
+      if (!exact) return f(reinterpret_cast<const Rounded<T, S>*>(at));
+    }
+    f(at);
   }
   T* space(int worker) { return space_[std::size_t(worker)].template as<T>(); }
 

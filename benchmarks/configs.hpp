@@ -1,0 +1,59 @@
+#pragma once
+#include <moe/config.hpp>
+
+#include "../examples/shakespeare/presets.hpp"
+
+// The models that are measured, in one place. benchmarks/peers/pytorch.py builds the same four.
+
+namespace bench {
+
+/// A model and the batch and optimiser that it is trained with.
+struct Case {
+  const char* name;
+  moe::ModelConfig model;
+  int batch, length;  // sequences and tokens of each
+  bool muon;
+};
+
+/// The `full` preset of examples/shakespeare: 21.4 M parameters, 7.2 M active.
+inline constexpr Case shakespeare{"shakespeare", ::shakespeare::full_config, 16, 256, false};
+
+/// The mixture of exp5 (blueberry-llm): 79.1 M parameters, 36.6 M active, half the work in the
+/// head.
+inline constexpr Case simple{"simple",
+                             {.vocab = 49152,
+                              .dim = 384,
+                              .layers = 6,
+                              .heads = 8,
+                              .hidden = 1536,
+                              .context = 512,
+                              .scale_embedding = true,
+                              .norm = moe::Norm::rms,
+                              .position = moe::Position::rope_interleaved,
+                              .activation = moe::Activation::silu,
+                              .moe = {.experts = 8, .top_k = 2}},
+                             4,
+                             512,
+                             true};
+
+/// The grown mixture of model-growth: 371.6 M parameters, 138.9 M active.
+inline constexpr Case tinystories{"tinystories",
+                                  {.vocab = 50257,
+                                   .dim = 832,
+                                   .layers = 7,
+                                   .heads = 8,
+                                   .hidden = 3328,
+                                   .context = 256,
+                                   .bias = true,
+                                   .norm = moe::Norm::layer,
+                                   .position = moe::Position::rope_half,
+                                   .activation = moe::Activation::gelu,
+                                   .moe = {.experts = 8, .top_k = 2}},
+                                  8,
+                                  256,
+                                  false};
+
+/// What `./dev demo` trains.
+inline constexpr Case demo{"demo", ::shakespeare::demo_config, 16, 128, true};
+
+}  // namespace bench

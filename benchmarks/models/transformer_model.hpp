@@ -1,0 +1,102 @@
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <moe/generate.hpp>
+#include <moe/optim/adamw.hpp>
+#include <moe/optim/muon.hpp>
+#include <moe/parameters.hpp>
+#include <moe/random.hpp>
+#include <moe/transformer.hpp>
+#include <optional>
+#include <vector>
+
+#include "model.hpp"
+
+namespace bench {
+
+/// moe::Transformer and what trains or samples it. Tokens are random: the time does not depend on
+/// them but through the routing, which is near balance at the start of training.
+template <moe::ModelConfig C, class B>
+class TransformerModel : public Model {
+  using Backend = Timed<B>;
+  using Net = moe::Transformer<C, Backend>;
+  // A copy, because Clang 14 crashes on members of members of a template argument.
+  static constexpr moe::ModelConfig config = C;
+
+ public:
+  explicit TransformerModel(const Request& request)
+      : request_(request),
+        backend_(request.threads),
+        net_(backend_, {.max_tokens = tokens()}),
+        text_(std::size_t(tokens()) + 1) {
+    for (std::size_t i = 0; i < text_.size(); ++i)
+      text_[i] = std::int32_t(moe::philox(1, 0, i)[0] % unsigned(config.vocab));
+    if (request.optimizer == "adamw") adamw_.emplace(net_);
+    if (request.optimizer == "muon") muon_.emplace(net_);
+    if (request.optimizer.empty()) generator_.emplace(net_, request.batch);
+  }
+
+  void pass() override {
+    net_.forward({text_.data(), text_.data() + 1, request_.batch, request_.length});
+    net_.backward();
+  }
+
+  PartSeconds pass_by_part() override {
+    backend_.watch(true, config.vocab, config.moe.experts);
+    const auto start = std::chrono::steady_clock::now();
+    pass();
+    double unknown =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    PartSeconds parts = backend_.seconds();
+    backend_.watch(false);
+    for (const double seconds : parts) unknown -= seconds;
+    parts[std::size_t(Part::other)] += unknown;
+    return parts;
+  }
+
+  void update() override {
+    if (adamw_) adamw_->step(0.01);
+    if (muon_) muon_->step(0.01);
+  }
+
+  void prefill() override {
+    generator_->clear();
+    generator_->feed({text_.data(), std::size_t(tokens())});
+  }
+  void decode() override {
+    generator_->feed({text_.data() + (generator_->length() % request_.length) * request_.batch,
+                      std::size_t(request_.batch)});
+  }
+  int window() const override { return generator_->length(); }
+
+  std::size_t parameters() const override { return moe::parameter_count<Net>().total; }
+  std::size_t parameter_bytes() const override { return parameters() * sizeof(moe::Scalar<B>); }
+  double minimal_bytes() const override {
+    const double layer =
+        6.0 * config.dim +
+        (moe::is_gated(config.activation) ? 2 : 1) * config.moe.top_k * config.expert_hidden() +
+        config.heads + config.moe.experts + 2 * config.moe.top_k;
+    const double state = request_.optimizer == "muon" ? double(moe::Muon<Net>::state_bytes())
+                                                      : double(moe::AdamW<Net>::state_bytes());
+    return 2.0 * double(parameters()) * sizeof(moe::Wide<B>) + state +
+           layer * config.layers * tokens() * double(sizeof(moe::Scalar<B>));
+  }
+
+ private:
+  int tokens() const { return request_.batch * request_.length; }
+
+  Request request_;
+  Backend backend_;
+  Net net_;
+  std::optional<moe::AdamW<Net>> adamw_;
+  std::optional<moe::Muon<Net>> muon_;
+  std::optional<moe::Generator<Net>> generator_;
+  std::vector<std::int32_t> text_;
+};
+
+template <moe::ModelConfig C, class B>
+std::unique_ptr<Model> make_transformer(const Request& request) {
+  return std::make_unique<TransformerModel<C, B>>(request);
+}
+
+}  // namespace bench

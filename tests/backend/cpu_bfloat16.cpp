@@ -1,0 +1,385 @@
+#include "catch.hpp"
+#include "parity.hpp"
+
+// The CPU backend with bfloat16 activations. Products are compared with exact sums of the rounded
+// operands, so that only float's sums and one rounding of a narrow C are left as errors.
+
+using namespace moe;
+using namespace moe::test;
+
+namespace {
+
+/// |x| / 256 is the most that rounding x to bfloat16 changes.
+constexpr double half_unit = 1.0 / 256;
+
+/// Largest |got - expected|, less `units` of rounding where got is narrow, relative to `size`.
+template <class T>
+double excess(const std::vector<T>& got, const std::vector<double>& expected,
+              const std::vector<double>& size, double units = 1) {
+  double worst = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double allowed = sizeof(T) == 2 ? units * half_unit * std::abs(expected[i]) : 0;
+    const double difference = std::abs(double(got[i]) - expected[i]);
+    worst =
+        std::isnan(difference) ? 1e30 : std::max(worst, (difference - allowed) / (size[i] + 1e-30));
+  }
+  return worst;
+}
+
+/// Runs one verb on the backend and twice on the oracle, with the numbers and with their
+/// magnitudes: call(backend, a, b, c, bias, sign) does the product.
+template <class A, class B, class C, class Be, class Call>
+double verb_error(Be& be, std::size_t a_size, std::size_t b_size, std::size_t c_size,
+                  const Call& call) {
+  auto a = random_numbers<A>(a_size, 1);
+  auto b = random_numbers<B>(b_size, 2);
+  const auto bias = random_numbers<float>(4096, 3);
+  auto c = random_numbers<C>(c_size, 4);
+  auto expected = widened(c), size = magnitudes(expected);
+  Reference<double, bfloat16> oracle;
+  call(be, a, b, c, bias, 1.0f);
+  call(oracle, a, b, expected, widened(bias), 1.0);
+  for (A& x : a) x = A(std::abs(float(x)));
+  for (B& x : b) x = B(std::abs(float(x)));
+  call(oracle, a, b, size, magnitudes(widened(bias)), -1.0);
+  return excess(c, expected, size);
+}
+
+/// `sign` -1 makes alpha and beta positive: the sum of magnitudes.
+template <class V>
+GemmOptions<V> options(int kind, V sign, const V* bias) {
+  const V minus = sign > V(0) ? V(-1) : V(1);
+  switch (kind % 5) {
+    case 0:
+      return {};
+    case 1:
+      return {V(1), V(1), nullptr};
+    case 2:
+      return {minus * V(0.5), V(0), bias};
+    case 3:
+      return {V(0.75), minus * V(1.25), bias};
+    default:
+      return {V(1), V(0), nullptr, true};
+  }
+}
+
+template <class X>
+Matrix<const X> matrix(const std::vector<X>& v, std::ptrdiff_t rows, std::ptrdiff_t cols,
+                       bool transposed) {
+  return transposed ? Matrix<const X>{v.data(), 1, rows} : Matrix<const X>{v.data(), cols};
+}
+
+template <class A, class B, class C, class Be>
+double gemm_error(Be& be, int m, int n, int k, bool at, bool bt, bool gathered, int kind) {
+  const int ldc = n + 3;
+  std::vector<int> row(std::size_t(std::max(m, 1)));
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = int(i * 7 % row.size());
+  return verb_error<A, B, C>(
+      be, std::size_t(m * k), std::size_t(n * k), std::size_t(m * ldc),
+      [&](auto& to, const auto& a, const auto& b, auto& c, const auto& bias, auto sign) {
+        auto left = matrix(a, m, k, at);
+        if (gathered) left.rows = row.data();
+        to.gemm(m, n, k, left, matrix(b, k, n, bt), c.data(), ldc,
+                options(kind, sign, bias.data()));
+      });
+}
+
+/// check(A, B, C) for the operands of every product of a model and its optimisers.
+template <class F>
+void for_operands(const F& check) {
+  const bfloat16 narrow = 0.0f;
+  check(narrow, 0.0f, narrow);  // y = x W^T and dx = dy W
+  check(narrow, 0.0f, 0.0f);    // logits
+  check(0.0f, 0.0f, narrow);    // dx from their gradients
+  check(0.0f, narrow, 0.0f);    // dW from their gradients
+  check(narrow, narrow, 0.0f);  // dW
+  check(0.0f, 0.0f, 0.0f);      // optimisers
+}
+
+constexpr double bound = tolerance<float>;
+
+template <class Be>
+void check_gemm(Be& be) {
+  for_operands([&]<class A, class B, class C>(A, B, C) {
+    int kind = 0;
+    double worst = 0;
+    for (const int m : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 40})
+      for (const int n : {1, 3, 16, 17, 33, 48, 49, 100})
+        for (const int k : {0, 1, 2, 7, 16, 33, 64, 65}) {
+          ++kind;
+          const bool gathered = (kind / 16) % 3 == 0;
+          worst = std::max(
+              worst, gemm_error<A, B, C>(be, m, n, k, kind & 1, kind & 2, gathered, kind / 4));
+        }
+    CHECK(worst < bound);
+    worst = 0;
+    for (int i = 0; i < 5; ++i) {
+      worst = std::max(worst, gemm_error<A, B, C>(be, 100, 900, 801, i & 1, i & 2, i & 4, i));
+      worst = std::max(worst, gemm_error<A, B, C>(be, 800, 50, 401, !(i & 1), i & 2, i & 4, i));
+      worst = std::max(worst, gemm_error<A, B, C>(be, 1 + i, 900, 801, false, true, i & 1, i));
+    }
+    CHECK(worst < bound);
+  });
+}
+
+template <class Be>
+void check_batched(Be& be) {
+  for_operands([&]<class A, class B, class C>(A, B, C) {
+    for (const int batch : {0, 1, 3})
+      for (const int m : {9, 130}) {
+        const int n = 70, k = 91;
+        const double e = verb_error<A, B, C>(
+            be, std::size_t(3 * m * k), std::size_t(3 * n * k), std::size_t(3 * m * n),
+            [&](auto& to, const auto& a, const auto& b, auto& c, const auto& bias, auto sign) {
+              to.batched_gemm(batch, m, n, k, matrix(a, m, k, false), m * k, matrix(b, k, n, true),
+                              n * k, c.data(), n, m * n, options(batch + m, sign, bias.data()));
+            });
+        CHECK(e < bound);
+      }
+  });
+}
+
+template <class Be>
+void check_grouped_m(Be& be) {
+  const std::vector<std::vector<int>> splits = {
+      {0, 0, 0, 0}, {0, 40}, {0, 1, 1, 40}, {0, 13, 27, 27, 200}, {0, 0, 190, 200}};
+  const int n = 77, k = 61, tokens = 50;
+  std::vector<int> token(200);
+  for (int i = 0; i < 200; ++i) token[std::size_t(i)] = i * 13 % tokens;
+  for_operands([&]<class A, class B, class C>(A, B, C) {
+    for (const auto& offset : splits)
+      for (const int kind : {0, 1, 2, 3, 4}) {
+        const bool gathered = kind & 1;
+        const int groups = int(offset.size()) - 1;
+        const double e = verb_error<A, B, C>(
+            be, std::size_t(200 * k), std::size_t(groups * n * k), std::size_t(200 * n),
+            [&](auto& to, const auto& a, const auto& b, auto& c, const auto& bias, auto sign) {
+              auto rows = matrix(a, 200, k, false);
+              if (gathered) rows.rows = token.data();
+              to.grouped_gemm_m(groups, offset.data(), n, k, rows, matrix(b, k, n, kind & 2), n * k,
+                                c.data(), n, options(kind, sign, bias.data()), 100);
+            });
+        CHECK(e < bound);
+      }
+  });
+}
+
+template <class Be>
+void check_grouped_k(Be& be) {
+  const std::vector<std::vector<int>> splits = {
+      {0, 0, 0}, {0, 40}, {0, 1, 1, 40}, {5, 13, 27, 27, 700}, {0, 0, 690, 700}};
+  const int m = 45, n = 61;
+  std::vector<int> token(700);
+  for (int i = 0; i < 700; ++i) token[std::size_t(i)] = i * 13 % 700;
+  for_operands([&]<class A, class B, class C>(A, B, C) {
+    for (const auto& offset : splits)
+      for (const int gathered : {0, 1, 2, 3})
+        for (const int kind : {0, 1, 4}) {
+          const int groups = int(offset.size()) - 1;
+          const double e = verb_error<A, B, C>(
+              be, std::size_t(700 * m), std::size_t(700 * n), std::size_t(groups * m * n),
+              [&](auto& to, const auto& a, const auto& b, auto& c, const auto&, auto sign) {
+                using V = decltype(sign);
+                auto left = matrix(a, 700, m, false);
+                auto right = matrix(b, 700, n, false);
+                if (gathered & 1) left.rows = token.data();
+                if (gathered & 2) right.rows = token.data();
+                to.grouped_gemm_k(groups, offset.data(), m, n, left, right, c.data(), n, m * n,
+                                  options<V>(kind, sign, nullptr));
+              });
+          CHECK(e < bound);
+        }
+  });
+}
+
+template <class C>
+void append(std::vector<float>& all, const std::vector<C>& c) {
+  all.insert(all.end(), c.begin(), c.end());
+}
+
+/// All verbs on sizes that cross tiles, blocks of k and the cut-off for threads.
+template <class Be>
+std::vector<float> all_products(Be& be) {
+  const int m = 150, n = 210, k = 701, groups = 4;
+  const int offset[] = {0, 10, 10, 131, 150}, longer[] = {0, 3, 300, 300, 701};
+  const auto a = random_numbers<bfloat16>(std::size_t(m * k), 5);
+  const auto x = random_numbers<bfloat16>(std::size_t(n * k), 8);
+  const auto w = random_numbers<float>(std::size_t(groups * n * k), 6);
+  std::vector<float> all;
+  auto narrow = random_numbers<bfloat16>(std::size_t(groups * m * n), 7);
+  auto wide = random_numbers<float>(std::size_t(groups * m * n), 7);
+  const auto left = matrix(a, m, k, false);
+  const GemmOptions<float> add{1, 1, nullptr};
+  be.gemm(m, n, k, left, matrix(w, k, n, true), narrow.data(), n, {1, 1, w.data()});
+  append(all, narrow);
+  be.gemm(m, n, k, left, matrix(w, k, n, true), wide.data(), n, {1, 0, nullptr, true});
+  append(all, wide);
+  be.batched_gemm(2, 70, n, k, left, 70 * k, matrix(w, k, n, false), n * k, wide.data(), n, m * n,
+                  add);
+  append(all, wide);
+  be.grouped_gemm_m(groups, offset, n, k, left, matrix(w, k, n, true), n * k, narrow.data(), n,
+                    add);
+  append(all, narrow);
+  be.grouped_gemm_k(groups, longer, m, n, matrix(a, k, m, false), matrix(x, k, n, false),
+                    wide.data(), n, m * n, add);
+  append(all, wide);
+  return all;
+}
+
+template <class Be>
+void check_rows_alone(Be& be) {
+  const int m = 61, n = 130, k = 1101;
+  const auto a = random_numbers<bfloat16>(std::size_t(m * k), 8);
+  const auto b = random_numbers<float>(std::size_t(n * k), 9);
+  std::vector<float> all(std::size_t(m * n)), alone(std::size_t(m * n));
+  const GemmOptions<float> o{2, 0, b.data()};
+  be.gemm(m, n, k, matrix(a, m, k, false), matrix(b, k, n, true), all.data(), n, o);
+  for (const int together : {1, 2, 3, 7, 14}) {
+    for (int i = 0; i < m; i += together)
+      be.gemm(std::min(together, m - i), n, k, Matrix<const bfloat16>{a.data() + i * k, k},
+              matrix(b, k, n, true), alone.data() + i * n, n, o);
+    CHECK(same_bits(all, alone));
+  }
+}
+
+struct Tensors {
+  std::vector<bfloat16> q, k, v, dout, out, dq, dk, dv;
+  std::vector<float> lse;
+
+  explicit Tensors(const AttentionShape& s) {
+    const auto numbers = [](int a, int b, int c) {
+      return std::size_t(a) * std::size_t(b) * std::size_t(c);
+    };
+    const std::size_t queries = numbers(s.sequences * s.queries, s.heads, s.head_dim),
+                      keys = numbers(s.sequences * s.key_rows, s.kv_heads, s.head_dim);
+    q = random_numbers<bfloat16>(queries, 1);
+    k = random_numbers<bfloat16>(keys, 2);
+    v = random_numbers<bfloat16>(keys, 3);
+    dout = random_numbers<bfloat16>(queries, 4);
+    out.assign(queries, 7.0f);
+    lse.assign(numbers(s.sequences, s.queries, s.heads), 7.0f);
+    dq = random_numbers<bfloat16>(queries, 5);
+    dk = random_numbers<bfloat16>(keys, 6);
+    dv = random_numbers<bfloat16>(keys, 7);
+  }
+  template <class B>
+  void forward(B& be, const AttentionShape& s) {
+    be.attention_forward(s, q.data(), k.data(), v.data(), out.data(), lse.data());
+  }
+  template <class B>
+  void backward(B& be, const AttentionShape& s) {
+    be.attention_backward(s, q.data(), k.data(), v.data(), out.data(), dout.data(), lse.data(),
+                          dq.data(), dk.data(), dv.data());
+  }
+};
+
+/// Both narrow, each rounded once from sums that agree: at most one unit in the last place apart.
+double apart(const std::vector<bfloat16>& got, const std::vector<bfloat16>& expected) {
+  const auto wide = widened(expected);
+  double largest = 0;
+  for (const double x : wide) largest = std::max(largest, std::abs(x));
+  return excess(got, wide, std::vector<double>(wide.size(), largest), 2);
+}
+
+const Dropout dropout{0.3, 11, stream(3, 1, Site::attention_dropout)};
+
+}  // namespace
+
+TEST_CASE("Cpu<bfloat16>: gemm agrees with exact sums of rounded operands", "[mixed][parity]") {
+  Cpu<bfloat16> cpu{2};
+  check_gemm(cpu);
+}
+
+TEST_CASE("Cpu<bfloat16>: batched_gemm agrees with the oracle", "[mixed][parity]") {
+  Cpu<bfloat16> cpu{2};
+  check_batched(cpu);
+}
+
+TEST_CASE("Cpu<bfloat16>: grouped_gemm_m agrees with the oracle", "[mixed][parity]") {
+  Cpu<bfloat16> cpu{2};
+  check_grouped_m(cpu);
+}
+
+TEST_CASE("Cpu<bfloat16>: grouped_gemm_k agrees with the oracle", "[mixed][parity]") {
+  Cpu<bfloat16> cpu{2};
+  check_grouped_k(cpu);
+}
+
+TEST_CASE("Cpu<bfloat16>: gemm with beta 0 never reads C, nor writes beside it", "[mixed][edge]") {
+  Cpu<bfloat16> cpu{1};
+  for (const int n : {5, 33}) {
+    const int ldc = n + 7, m = 15;
+    const std::vector<bfloat16> a(std::size_t(m * 3), 1.0f);
+    const std::vector<float> b(std::size_t(3 * n), 1.0f);
+    std::vector<bfloat16> c(std::size_t((m + 1) * ldc), std::nanf(""));
+    cpu.gemm(m, n, 3, {a.data(), 3}, Matrix<const float>{b.data(), n}, c.data(), ldc);
+    int three = 0, nan = 0;
+    for (const float x : c) three += x == 3, nan += std::isnan(x);
+    CHECK(three == m * n);
+    CHECK(nan == (m + 1) * ldc - m * n);
+  }
+}
+
+TEST_CASE("Cpu<bfloat16>: products have the same bits for every number of threads",
+          "[mixed][determinism]") {
+  Cpu<bfloat16> one{1}, two{2}, three{3};
+  const auto expected = all_products(one);
+  CHECK(same_bits(expected, all_products(two)));
+  CHECK(same_bits(expected, all_products(three)));
+}
+
+TEST_CASE("Cpu<bfloat16>: a row of a product has the same bits alone and among others",
+          "[mixed][determinism]") {
+  Cpu<bfloat16> cpu{2};
+  check_rows_alone(cpu);
+}
+
+TEST_CASE("Cpu<bfloat16>: attention and its gradient agree with the oracle", "[mixed][parity]") {
+  Cpu<bfloat16> cpu{2};
+  Reference<float, bfloat16> oracle;
+  std::vector<AttentionShape> shapes;
+  for (const int dim : {1, 8, 48, 64, 104}) shapes.push_back({2, 37, 37, 37, 2, 2, dim});
+  shapes.push_back({1, 70, 70, 70, 4, 2, 16, dropout});
+  shapes.push_back({2, 33, 33, 40, 6, 1, 8, dropout});
+  shapes.push_back({2, 5, 61, 64, 2, 2, 24});
+  shapes.push_back({3, 1, 17, 32, 4, 2, 8, dropout});
+  shapes.push_back({1, 1, 1, 1, 1, 1, 64});
+  shapes.push_back({1, 150, 150, 150, 4, 1, 48, dropout});
+  for (const AttentionShape& s : shapes) {
+    INFO("queries " << s.queries << " keys " << s.keys << " head_dim " << s.head_dim);
+    Tensors got(s), expected(s);
+    got.forward(cpu, s);
+    expected.forward(oracle, s);
+    CHECK(apart(got.out, expected.out) < 2 * bound);
+    CHECK(error(got.lse, widened(expected.lse)) < 2 * bound);
+    expected.out = got.out;
+    expected.lse = got.lse;
+    got.backward(cpu, s);
+    expected.backward(oracle, s);
+    CHECK(apart(got.dq, expected.dq) < 4 * bound);
+    CHECK(apart(got.dk, expected.dk) < 4 * bound);
+    CHECK(apart(got.dv, expected.dv) < 4 * bound);
+  }
+}
+
+TEST_CASE("Cpu<bfloat16>: attention has the same bits for every number of threads",
+          "[mixed][determinism]") {
+  for (const AttentionShape& s : {AttentionShape{1, 150, 150, 150, 4, 2, 24, dropout},
+                                  AttentionShape{5, 50, 50, 60, 2, 1, 40}}) {
+    Cpu<bfloat16> serial{1};
+    Tensors one(s);
+    one.forward(serial, s);
+    one.backward(serial, s);
+    for (const int threads : {2, 3}) {
+      Cpu<bfloat16> cpu{threads};
+      Tensors many(s);
+      many.forward(cpu, s);
+      many.backward(cpu, s);
+      CHECK(same_bits(one.out, many.out));
+      CHECK(same_bits(one.lse, many.lse));
+      CHECK(same_bits(one.dq, many.dq));
+      CHECK(same_bits(one.dk, many.dk));
+      CHECK(same_bits(one.dv, many.dv));
+    }
+  }
+}
