@@ -4,31 +4,33 @@
 #include <cstdio>
 #include <moe/moe.hpp>
 
-// y = scale * x, channel by channel; backward adds.
-template <class T>
+// y = scale * x, channel by channel; backward adds. T: of activations in memory, W: of parameters.
+template <class T, class W>
 struct ScaleForward {
-  moe::Table<const T> x, scale;
+  moe::Table<const T> x;
+  moe::Table<const W> scale;
   moe::Table<T> y;
   void operator()(const auto& group, int r) const {
     group.for_each(x.cols, [&](auto i) { y[r][i] = scale[0][i] * x[r][i]; });
   }
 };
-template <class T>
+template <class T, class W>
 struct ScaleBackward {
-  moe::Table<const T> dy, scale;
+  moe::Table<const T> dy;
+  moe::Table<const W> scale;
   moe::Table<T> dx;
   void operator()(const auto& group, int r) const {
     group.for_each(dy.cols, [&](auto i) { dx[r][i] += scale[0][i] * dy[r][i]; });
   }
 };
-template <class T>
+template <class T, class W>
 struct ScaleGrad {
   int count;
   moe::Table<const T> x, dy;
-  moe::Table<T> dscale;
+  moe::Table<W> dscale;
   template <class V>
   void operator()(moe::Lane<V> i) const {
-    V sum(T(0));
+    V sum(W(0));
     for (int r = 0; r < count; ++r) sum = sum + x[r][i] * dy[r][i];
     dscale[0][i] += sum;
   }
@@ -37,21 +39,22 @@ struct ScaleGrad {
 template <int Dim, class B>
 struct Scale {
   using T = moe::Scalar<B>;
+  using W = moe::Wide<B>;
   static constexpr int in = Dim, out = Dim;
   struct Params {
-    moe::Param<T, moe::Role::gain, 1, Dim> weight;
+    moe::Param<W, moe::Role::gain, 1, Dim> weight;
   };
   struct Cache {};
   struct Scratch {};
   static void forward(B& be, const moe::Pass&, const Params& p, moe::Rows<const T, in> x,
                       moe::Rows<T, out> y, Cache&, Scratch&) {
-    be.rows(x.count, ScaleForward<T>{x, p.weight, y});
+    be.rows(x.count, ScaleForward<T, W>{x, p.weight, y});
   }
   static void backward(B& be, const moe::Pass&, const Params& p, moe::Rows<const T, in> x,
                        const Cache&, moe::Rows<const T, out> dy, moe::Rows<T, in> dx, Params& grad,
                        Scratch&) {
-    be.rows(x.count, ScaleBackward<T>{dy, p.weight, dx});
-    be.columns(Dim, ScaleGrad<T>{x.count, x, dy, grad.weight});
+    be.rows(x.count, ScaleBackward<T, W>{dy, p.weight, dx});
+    be.columns(Dim, ScaleGrad<T, W>{x.count, x, dy, grad.weight});
   }
 };
 

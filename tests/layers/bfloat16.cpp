@@ -36,12 +36,17 @@ using Shared =
     MoE<5, 3, 37, 19, B, MoeTraits{Activation::gelu, true, 2, Scoring::sigmoid, false, true}>;
 
 /// The error is within the bound, and more than a thousandth of it: something is narrow indeed.
+bool within_bound(double error, double bound) {
+  UNSCOPED_INFO("error " << error << " of " << bound);
+  return error < bound && error > bound / 1000;
+}
+/// Of the oracle and of the CPU alike.
 template <template <class> class LayerOf>
 bool within(double bound, const test::Setup& setup = {.n = 45, .length = 15}) {
   Mixed be;
-  const double error = test::parity_error<LayerOf>(be, setup);
-  UNSCOPED_INFO("error " << error << " of " << bound);
-  return error < bound && error > bound / 1000;
+  Cpu<bfloat16> cpu{2};
+  return within_bound(test::parity_error<LayerOf>(be, setup), bound) &&
+         within_bound(test::parity_error<LayerOf>(cpu, setup), bound);
 }
 
 TEST_CASE("bfloat16: a linear map and the norms are right to the last place", "[mixed]") {

@@ -1,4 +1,5 @@
-"""Compiles every header, example and benchmark with clang++, warnings as errors, to no output.
+"""Compiles every header and example with clang++, warnings as errors; examples/train_text.cpp to
+an object file, as Clang 14 has failed on code that passed its checks.
 
 usage: check_clang.py PROJECT_DIR [COMPILER_FLAG...]     exits with 77 without clang++
 """
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-FLAGS = ["-std=c++20", "-fsyntax-only", "-march=native", "-Wall", "-Wextra", "-Wpedantic",
+FLAGS = ["-std=c++20", "-march=native", "-Wall", "-Wextra", "-Wpedantic",
          "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror"]
 
 
@@ -26,7 +27,10 @@ def main(root, *flags):
                                         for header in headers))
         failed = 0
         for source in [every_header] + programs:
-            done = subprocess.run([clang, *FLAGS, f"-I{include}", *flags, str(source)])
+            wanted = ["-c", "-O0", "-o", str(pathlib.Path(folder, "train_text.o"))]
+            if source.stem != "train_text":
+                wanted = ["-fsyntax-only"]
+            done = subprocess.run([clang, *FLAGS, *wanted, f"-I{include}", *flags, str(source)])
             print(f"{'ok' if done.returncode == 0 else 'FAILED'}: {source.name}", flush=True)
             failed += done.returncode != 0
     print(f"{len(headers)} headers, {len(programs)} programs, {failed} failed")

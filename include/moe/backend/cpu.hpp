@@ -26,9 +26,10 @@ class Cpu {
   using Wide = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
   using Group = detail::SimdGroup<Wide>;
 
-  explicit Cpu(int threads = 0)
+  /// `products`: how numbers of a narrow type are multiplied; no matter for float and double.
+  explicit Cpu(int threads = 0, Bf16Products products = Bf16Products::measured)
       : threads_(threads > 0 ? threads : detail::available_threads()),
-        products_(threads_),
+        products_(threads_, products),
         attention_(threads_) {}
   Cpu(const Cpu&) = delete;
   Cpu& operator=(const Cpu&) = delete;

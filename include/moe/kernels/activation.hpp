@@ -1,7 +1,9 @@
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <moe/kernel.hpp>
 #include <moe/random.hpp>
+#include <type_traits>
 
 namespace moe::kernel {
 
@@ -16,13 +18,54 @@ MOE_KERNEL V sigmoid(const V& x, T one) {
   return one / (one + kernel::exp(-x));
 }
 
+/// The smooth activations of a number or pack V, T its number type. A backend may specialise it
+/// for its packs. Single floats are widened: 1 + erf(x) would lose the digits of a small result.
+template <class V>
+struct ActivationMath {
+  template <class T>
+  MOE_KERNEL static Slope<V> gelu(const V& x) {
+#ifndef __CUDA_ARCH__
+    if constexpr (std::is_same_v<V, float>) {
+      const double z = x, phi = 0.5 * std::erfc(-0.70710678118654752440 * z);
+      return {V(z * phi), V(phi + 0.39894228040143267794 * z * std::exp(-0.5 * z * z))};
+    }
+#endif
+    const V phi = T(0.5) * (T(1) + kernel::erf(x * T(0.70710678118654752440)));
+    return {x * phi, phi + x * T(0.39894228040143267794) * kernel::exp(T(-0.5) * x * x)};
+  }
+  template <class T>
+  MOE_KERNEL static Slope<V> gelu_tanh(const V& x) {
+    const T c = T(0.79788456080286535588), a = T(0.044715);
+#ifndef __CUDA_ARCH__
+    if constexpr (std::is_same_v<V, float>) {
+      const double z = x, k = 1.59576912160573071176,
+                   s = sigmoid(k * z * (1 + 0.044715 * z * z), 1.0);
+      return {V(z * s), V(s * (1 + k * z * (1 + 3 * 0.044715 * z * z) * (1 - s)))};
+    }
+#endif
+    const V t = kernel::tanh(c * (x + a * x * x * x));
+    return {T(0.5) * x * (T(1) + t),
+            T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * c * (T(1) + T(3) * a * x * x)};
+  }
+  template <class T>
+  MOE_KERNEL static Slope<V> silu(const V& x) {
+#ifndef __CUDA_ARCH__
+    if constexpr (std::is_same_v<V, float>) {
+      const double z = x, s = sigmoid(z, 1.0);
+      return {V(z * s), V(s * (1 + z * (1 - s)))};
+    }
+#endif
+    const V s = sigmoid(x, T(1));
+    return {x * s, s * (T(1) + x * (T(1) - s))};
+  }
+};
+
 /// x * Phi(x), the exact form.
 template <class T>
 struct Gelu {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    const V phi = T(0.5) * (T(1) + kernel::erf(x * T(0.70710678118654752440)));
-    return {x * phi, phi + x * T(0.39894228040143267794) * kernel::exp(T(-0.5) * x * x)};
+    return ActivationMath<V>::template gelu<T>(x);
   }
 };
 
@@ -31,10 +74,7 @@ template <class T>
 struct GeluTanh {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    const T c = T(0.79788456080286535588), a = T(0.044715);
-    const V t = kernel::tanh(c * (x + a * x * x * x));
-    return {T(0.5) * x * (T(1) + t),
-            T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * c * (T(1) + T(3) * a * x * x)};
+    return ActivationMath<V>::template gelu_tanh<T>(x);
   }
 };
 
@@ -43,8 +83,7 @@ template <class T>
 struct Silu {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    const V s = sigmoid(x, T(1));
-    return {x * s, s * (T(1) + x * (T(1) - s))};
+    return ActivationMath<V>::template silu<T>(x);
   }
 };
 

@@ -89,6 +89,7 @@ class BlockAttention {
   using Pack = Batch<T>;
   static constexpr int rows = Tile<T>::rows, packs = 2, width = Tile<T>::width,
                        lanes = packs * width;
+  static constexpr int height = rows > 8 ? 8 : rows;     // queries of a tile: a divisor of lanes
   static constexpr int sum_block = 64, key_block = 128;  // keys of a partial sum
 
   static double work(const AttentionShape& s) {
@@ -112,7 +113,8 @@ class BlockAttention {
       const auto take = [&](int n, int m) {
         T* const here = at ? at + used : nullptr;
         const int panels = 1 + n / rows + m / lanes;  // each may end in some slack
-        used += (std::size_t(n) * std::size_t(m) + std::size_t(panels) * std::size_t(16) + 63) /
+        used += (std::size_t(n) * std::size_t(m) +
+                 std::size_t(panels) * std::size_t(16 + panel_room) + 63) /
                 64 * 64;
         return here;
       };
@@ -193,11 +195,11 @@ class BlockAttention {
       for (int d = 0; d < dim; d += lanes) {
         const int cols = std::min(lanes, dim - d);
         const T* columns = right + d / lanes * panel_step<lanes>(b.s.keys) + j * lanes;
-        for (int i = 0; i < b.count; i += rows)
+        for (int i = 0; i < b.count; i += height)
           for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-            multiply_tile_at_edge<T, rows, V, 1>(std::min(rows, b.count - i), cols, keys,
-                                                 left + j * lanes + i, lanes, columns, lanes,
-                                                 b.result + i * dim + d, dim, finish);
+            multiply_tile_at_edge<T, height, V, 1>(std::min(height, b.count - i), cols, keys,
+                                                   left + j * lanes + i, lanes, columns, lanes,
+                                                   b.result + i * dim + d, dim, finish);
           });
       }
     }

@@ -26,15 +26,15 @@ template <class T>
 struct Blocking {
   static constexpr int max_steps = sizeof(T) == 4 ? 384 : 256;
   static constexpr int max_block = 294912 / int(sizeof(T) / 4);  // numbers of B: 1.2 MB
-  static constexpr int max_cols = 32 * Tile<T>::cols;
-  static constexpr int group = 96;         // rows of A packed at a time
+  static constexpr int max_cols = 1536;
+  static constexpr int group = 84;         // rows of A packed at a time
   static constexpr int chunk = 8 * group;  // rows of a product whose sums are rounded at the end
   static constexpr std::size_t a_numbers =
       std::size_t(group / Tile<T>::rows) * std::size_t(panel_step<Tile<T>::rows>(max_steps));
   static constexpr std::size_t b_numbers =
-      std::size_t(max_block) + std::size_t(max_steps + 16) * Tile<T>::cols + 16 * max_cols;
+      std::size_t(max_block) + std::size_t(max_steps + 16) * Tile<T>::cols + 4 * max_cols;
   static constexpr std::size_t workspace_numbers = a_numbers + b_numbers;
-  static constexpr int rounded_cols = 16 * Tile<T>::cols;
+  static constexpr int rounded_cols = 24 * Tile<T>::cols;
   static constexpr std::size_t rounded_numbers = std::size_t(chunk) * rounded_cols;
 
   /// Even blocks of k, at most max_steps long. A function of k alone. Short sums are cut too: their
@@ -53,48 +53,66 @@ struct Blocking {
   }
 };
 
+/// The kernel of a product: how operands are packed (`terms` numbers of the sum in one of T), and
+/// the tile that reads them.
+struct Widened {
+  static constexpr int terms = 1;
+  template <int Width, class T, class S>
+  static void pack(const Operand<S>& x, int rows, int steps, T* to) {
+    pack_panels<Width, T>(x, rows, steps, to);
+  }
+  template <class T, int R, int V>
+  static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
+                   const Finish<T>& o) {
+    multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
+  }
+};
+
 /// A panel of A times a panel of B, with the smallest tile that holds the part of C.
-template <class T, int R, int V>
+template <class Kernel, class T, int R, int V>
 inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T* c,
                            std::ptrdiff_t ldc, const Finish<T>& o) {
   constexpr int width = Tile<T>::width;
   if constexpr (V > 1) {
-    if (cols <= (V - 1) * width) return multiply_panel<T, R, V - 1>(rows, cols, k, a, b, c, ldc, o);
+    if (cols <= (V - 1) * width)
+      return multiply_panel<Kernel, T, R, V - 1>(rows, cols, k, a, b, c, ldc, o);
   }
-  if constexpr (R > 2) {
-    if (rows <= R / 2) return multiply_panel<T, R / 2, V>(rows, cols, k, a, b, c, ldc, o);
+  if constexpr (R == Tile<T>::rows) {
+    if (rows <= R / 2) return multiply_panel<Kernel, T, R / 2, V>(rows, cols, k, a, b, c, ldc, o);
   }
-  multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
+  Kernel::template tile<T, R, V>(rows, cols, k, a, b, c, ldc, o);
 }
 
 /// Rows of A (m of them), packed by groups, times a packed block of B. `next`: the rows of A that
 /// come after these, next_steps long.
-template <class T, class A>
+template <class Kernel, class T, class A>
 void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
                     std::ptrdiff_t ldc, Finish<T> finish, const Operand<A>& next, int next_steps) {
   constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols, group = Blocking<T>::group;
+  const int packed = ceil_div(k, Kernel::terms);
   for (int first = 0; first < m; first += group) {
     const int end = std::min(m, first + group);
-    pack_panels<rows, T>(a.from(first, 0), end - first, k, a_block);
+    Kernel::template pack<rows>(a.from(first, 0), end - first, k, a_block);
     const int tiles = ceil_div(end - first, rows) * ceil_div(cols, panel);
     Ahead ahead = end < m ? Ahead(a.from(end, 0), std::min(group, m - end), k, tiles)
                           : Ahead(next, std::min(group, m), next_steps, tiles);
     finish.ahead[0] = &ahead;
     const T* a_panel = a_block;
-    for (int i = first; i < end; i += rows, a_panel += panel_step<rows>(k)) {
+    for (int i = first; i < end; i += rows, a_panel += panel_step<rows>(packed)) {
       const T* b_panel = b_block;
-      for (int j = 0; j < cols; j += panel, b_panel += panel_step<panel>(k)) {
+      for (int j = 0; j < cols; j += panel, b_panel += panel_step<panel>(packed)) {
         Finish<T> o = finish;
         if (o.bias) o.bias += j;
-        multiply_panel<T, rows, Tile<T>::packs>(std::min(rows, end - i), std::min(panel, cols - j),
-                                                k, a_panel, b_panel, c + i * ldc + j, ldc, o);
+        multiply_panel<Kernel, T, rows, Tile<T>::packs>(std::min(rows, end - i),
+                                                        std::min(panel, cols - j), packed, a_panel,
+                                                        b_panel, c + i * ldc + j, ldc, o);
       }
     }
   }
 }
 
 /// The product of many rows on one thread.
-template <class T, class A, class B>
+template <class Kernel, class T, class A, class B>
 void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, T* c,
                      std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
   constexpr int panel = Tile<T>::cols;
@@ -105,7 +123,7 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
     int l = 0;
     do {  // once even when k = 0: C gets bias + beta * C
       const int steps = std::min(most_steps, k - l);
-      pack_panels<panel, T>(b.from(j, l), cols, steps, b_block);
+      Kernel::template pack<panel>(b.from(j, l), cols, steps, b_block);
       const int next_steps = std::min(most_steps, k - l - steps);
       Ahead ahead(b.from(j, l + steps), cols, next_steps,
                   ceil_div(m, Tile<T>::rows) * ceil_div(cols, panel));
@@ -114,8 +132,8 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
         finish.beta = o.beta;
         finish.bias = o.bias ? o.bias + j : nullptr;
       }
-      multiply_block(a.from(0, l), m, cols, steps, a_block, b_block, c + j, ldc, finish,
-                     a.from(0, l + steps), next_steps);
+      multiply_block<Kernel>(a.from(0, l), m, cols, steps, a_block, b_block, c + j, ldc, finish,
+                             a.from(0, l + steps), next_steps);
       l += steps;
     } while (l < k);
   }
@@ -129,29 +147,26 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, 
                   const GemmOptions<T>& o) {
   using Pack = Batch<T>;
   constexpr int width = batch_width<T>, ahead = 512 / int(sizeof(B));
-  static constexpr B nothing[width] = {};
   const int most_steps = Blocking<T>::steps(k);
   T row[R][16];
   for (int j = 0; j < n; j += width) {
     const int cols = std::min(width, n - j);
     for (int l = 0; l < k || l == 0; l += std::max(1, most_steps)) {
       const int steps = std::min(most_steps, k - l);
-      const B* from[width];
-      std::ptrdiff_t advance[width];
-      for (int i = 0; i < width; ++i) {
-        from[i] = i < cols ? b.from(j + i, l).row(0) : nothing;
-        advance[i] = i < cols ? width : 0;
-      }
+      const B* const block = b.row(j) + l;
+      std::ptrdiff_t row_at[width];
+      for (int i = 0; i < width; ++i) row_at[i] = (i < cols ? i : 0) * b.i_stride;
       Pack sum[R];
       unroll<R>([&](auto r) __attribute__((always_inline)) { sum[r] = Pack(T(0)); });
       int s = 0;
       for (; s + width <= steps; s += width) {
-        typename Pack::register_type column[width];
-        load_columns<T, width>(from, column);
+        const B* from[width];
         for (int i = 0; i < width; ++i) {
+          from[i] = block + s + row_at[i];
           __builtin_prefetch(from[i] + ahead);
-          from[i] += advance[i];
         }
+        typename Pack::register_type column[width];
+        load_columns<T>(from, column);
         unroll<width>([&](auto i) __attribute__((always_inline)) {
           unroll<R>([&](auto r) __attribute__((always_inline)) {
             sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s + i])), Pack(column[i]), sum[r]);
@@ -160,10 +175,7 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, 
       }
       for (; s < steps; ++s) {
         T column[width];
-        for (int i = 0; i < width; ++i) {
-          column[i] = T(*from[i]);
-          from[i] += advance[i] ? 1 : 0;
-        }
+        for (int i = 0; i < width; ++i) column[i] = T(block[s + row_at[i]]);
         unroll<R>([&](auto r) __attribute__((always_inline)) {
           sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s])), Pack::load_unaligned(column), sum[r]);
         });
@@ -187,24 +199,29 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, 
 
 /// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers, and rounded_numbers
 /// more where C is of a narrower type: its numbers are rounded once, at the end.
-template <class T, class A, class B, class C>
+template <class Kernel, class T, class A, class B, class C>
 void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
               std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
   if (m <= 0 || n <= 0) return;
   if constexpr (!std::is_same_v<T, C>) {
     T* const sums = workspace + Blocking<T>::workspace_numbers;
-    for (int j = 0; j < n; j += Blocking<T>::rounded_cols)
+    const int panels = ceil_div(n, Tile<T>::cols), most = Blocking<T>::rounded_cols;
+    const int even = ceil_div(panels, ceil_div(n, most)) * Tile<T>::cols;
+    const SimdGroup<T> lanes;
+    for (int j = 0; j < n; j += even)
       for (int i = 0; i < m; i += Blocking<T>::chunk) {
-        const int cols = std::min(Blocking<T>::rounded_cols, n - j);
+        const int cols = std::min(even, n - j);
         const int rows = std::min(Blocking<T>::chunk, m - i);
         GemmOptions<T> part = o;
         if (part.bias) part.bias += j;
         if (o.beta != T(0))
           for (int r = 0; r < rows; ++r)
-            for (int s = 0; s < cols; ++s) sums[r * cols + s] = T(c[(i + r) * ldc + j + s]);
-        multiply(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part, workspace);
+            lanes.for_each(cols, [&](auto s) {
+              store(sums + r * cols, s, load(static_cast<const C*>(c) + (i + r) * ldc + j, s));
+            });
+        multiply<Kernel>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part, workspace);
         for (int r = 0; r < rows; ++r)
-          SimdGroup<T>{}.for_each(cols, [&](auto s) {
+          lanes.for_each(cols, [&](auto s) {
             store(c + (i + r) * ldc + j, s, load(static_cast<const T*>(sums) + r * cols, s));
           });
       }
@@ -222,7 +239,7 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
       if (m & 1) run(std::integral_constant<int, 1>{});
       return;
     }
-    multiply_packed(m, n, k, a, b, c, ldc, o, workspace);
+    multiply_packed<Kernel>(m, n, k, a, b, c, ldc, o, workspace);
   }
 }
 

@@ -1,16 +1,7 @@
 #pragma once
 #include <cstring>
+#include <moe/backend/cpu/math.hpp>
 #include <moe/bfloat16.hpp>
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes the undefined operands of its own AVX-512 intrinsics for a mistake (GCC PR105593).
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <xsimd/xsimd.hpp>
-#pragma GCC diagnostic pop
-#else
-#include <xsimd/xsimd.hpp>
-#endif
 
 // What a lane is on the CPU: a SIMD register of xsimd, or one number in the tail of a row.
 
@@ -103,37 +94,16 @@ using Batch = xsimd::batch<T>;
 template <class T>
 inline constexpr int batch_width = int(Batch<T>::size);
 
-/// a * b + c, rounded once where the machine can. xsimd 8 leaves the fusing of AVX-512 to the
-/// compiler, and Clang does not fuse.
+/// a * b + c, rounded once where the machine can.
 template <class T>
 inline Batch<T> multiply_add(const Batch<T>& a, const Batch<T>& b, const Batch<T>& c) {
-#ifdef __AVX512F__
-  if constexpr (sizeof(Batch<T>) == 64 && sizeof(T) == 4) return _mm512_fmadd_ps(a, b, c);
-  if constexpr (sizeof(Batch<T>) == 64 && sizeof(T) == 8) return _mm512_fmadd_pd(a, b, c);
-#endif
-  return xsimd::fma(a, b, c);
+  return fused(a, b, c);
 }
 
-/// exp where speed matters: xsimd's, and for 16 floats a third of its time; within 2 units in the
-/// last place, NaN stays NaN, and what is below the smallest normal number may become 0.
+/// The lanes' exp: of floats within 1 unit in the last place.
 template <class T>
 inline Batch<T> fast_exp(const Batch<T>& x) {
-#ifdef __AVX512F__
-  if constexpr (sizeof(Batch<T>) == 64 && sizeof(T) == 4) {
-    const auto all = [](float c) { return _mm512_set1_ps(c); };
-    const __m512 v = _mm512_min_ps(all(100.0f), _mm512_max_ps(all(-150.0f), x));
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(v, all(1.44269504f)), 0);
-    const __m512 r =
-        _mm512_fnmadd_ps(n, all(-2.12194440e-4f), _mm512_fnmadd_ps(n, all(0.693359375f), v));
-    __m512 p = all(1.9875691500e-4f);  // the polynomial of Cephes' expf
-    for (const float c :
-         {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-      p = _mm512_fmadd_ps(p, r, all(c));
-    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, all(1.0f)));
-    return _mm512_scalef_ps(p, n);
-  }
-#endif
-  return xsimd::exp(x);
+  return kernel::exp(x);
 }
 
 /// The sum of a register's numbers, always in the same order.

@@ -8,16 +8,15 @@
 namespace moe::detail {
 
 /// The register tile of the matrix product: rows x (packs registers), one accumulator register
-/// each. 8 x 3 nearly fills the 32 registers of AVX-512 and NEON; 14 x 2 and 9 x 3 are as fast, but
-/// want more loads and rows that straddle cache lines. 4 x 3 fills the 16 of AVX2 and SSE.
+/// each. 14 x 2 fills the 32 registers of AVX-512 and NEON, 4 x 3 the 16 of AVX2 and SSE.
 template <class T>
 struct Tile {
 #if defined(__AVX512F__) || defined(__aarch64__)
-  static constexpr int rows = 8;
+  static constexpr int rows = 14, packs = 2;
 #else
-  static constexpr int rows = 4;
+  static constexpr int rows = 4, packs = 3;
 #endif
-  static constexpr int packs = 3, width = batch_width<T>, cols = packs * width;
+  static constexpr int width = batch_width<T>, cols = packs * width;
 };
 
 template <int N, class F>
@@ -73,7 +72,6 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
     for (int slice = 0; slice < Ahead::slices; ++slice) {
       for (int i = slice; i < R; i += Ahead::slices) {
         __builtin_prefetch(c + i * ldc, 1);
-        __builtin_prefetch(c + i * ldc + width, 1);
         __builtin_prefetch(c + i * ldc + width * V - 1, 1);
       }
       for (Ahead* ahead : o.ahead)

@@ -106,71 +106,54 @@ template <int S, class T, class Register, int Count>
     transpose_from<2 * S, T>(r);
   }
 }
-/// Columns of Count rows: for Count = the register's width W, r[l] = column l; for W / 2, the two
-/// halves of r[l] are columns l and l + W / 2.
-template <class T, int Count, class S>
+/// r[l] = column l of as many rows as a register is wide.
+template <class T, class S, int W>
 [[gnu::always_inline]] inline void load_columns(const S* const* from,
-                                                typename Batch<T>::register_type (&r)[Count]) {
+                                                typename Batch<T>::register_type (&r)[W]) {
 #pragma GCC unroll 16
-  for (int i = 0; i < Count; ++i) r[i] = load_pack<T>(from[i]);
+  for (int i = 0; i < W; ++i) r[i] = load_pack<T>(from[i]);
   transpose_from<1, T>(r);
 }
 #else
-template <class T, int Count, class S>
-inline void load_columns(const S* const* from, typename Batch<T>::register_type (&r)[Count]) {
-  constexpr int width = batch_width<T>;
-  for (int l = 0; l < Count; ++l) {
-    T column[width];
-    for (int i = 0; i < width; ++i) column[i] = T(from[i % Count][l + i / Count * Count]);
+template <class T, class S, int W>
+inline void load_columns(const S* const* from, typename Batch<T>::register_type (&r)[W]) {
+  for (int l = 0; l < W; ++l) {
+    T column[W];
+    for (int i = 0; i < W; ++i) column[i] = T(from[i][l]);
     r[l] = Batch<T>::load_unaligned(column);
   }
 }
 #endif
 
-/// to[l * step + i] = from[i][l] for one register's width W of l; Count = W or W / 2 rows.
-template <class T, int Count, class S>
-inline void transpose_block(const S* const* from, T* to, std::ptrdiff_t step) {
-  typename Batch<T>::register_type r[Count];
-  load_columns<T, Count>(from, r);
-  if constexpr (Count == batch_width<T>) {
-#pragma GCC unroll 16
-    for (int l = 0; l < Count; ++l) Batch<T>(r[l]).store_unaligned(to + l * step);
-  } else {
-#pragma GCC unroll 8
-    for (int l = 0; l < Count; ++l) {
-      T both[2][Count];
-      std::memcpy(both, &r[l], sizeof(both));
-      std::memcpy(to + l * step, both[0], sizeof(both[0]));
-      std::memcpy(to + (Count + l) * step, both[1], sizeof(both[1]));
-    }
-  }
-}
-
 /// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps, where rows are
-/// contiguous along l: transposed in registers.
-template <int Width, class T, class S>
-inline void pack_transposed(const Operand<S>& x, int rows, int steps, T* to) {
-  constexpr int width = batch_width<T>, count = Width < width ? Width : width;
-  static_assert(Width % count == 0 && (count == width || 2 * count == width || count == 1));
+/// contiguous along l: transposed in registers. A last partial register spills over into the next
+/// step, which is written later, or into the room between panels.
+template <int Width, class T, class X>
+inline void pack_transposed(const X& x, int rows, int steps, T* to) {
+  using S = std::remove_cvref_t<decltype(*x.row(0))>;
+  constexpr int width = batch_width<T>, chunks = (Width + width - 1) / width;
   static constexpr S nothing[width] = {};
-  const int whole = count == 1 ? 0 : steps - steps % width;
-  for (int first = 0; first < Width; first += count) {
-    const S* from[count];
-    std::ptrdiff_t advance[count];
-    for (int i = 0; i < count; ++i) {
-      const bool inside = first + i < rows;
+  const int whole = steps - steps % width;
+  for (int chunk = chunks - 1; chunk >= 0; --chunk) {
+    const int first = chunk * width;
+    const int count = Width - first < width ? Width - first : width;
+    const S* from[width];
+    std::ptrdiff_t advance[width];
+    for (int i = 0; i < width; ++i) {
+      const bool inside = i < count && first + i < rows;
       from[i] = inside ? x.row(first + i) : nothing;
-      advance[i] = inside ? 1 : 0;
+      advance[i] = inside ? width : 0;
     }
-    if constexpr (count > 1) {
-      for (int l = 0; l < whole; l += width) {
-        transpose_block<T, count>(from, to + l * Width + first, Width);
-        for (int i = 0; i < count; ++i) from[i] += advance[i] * width;
-      }
+    for (int l = 0; l < whole; l += width) {
+      typename Batch<T>::register_type r[width];
+      load_columns<T>(from, r);
+#pragma GCC unroll 16
+      for (int i = 0; i < width; ++i) Batch<T>(r[i]).store_unaligned(to + (l + i) * Width + first);
+      for (int i = 0; i < width; ++i) from[i] += advance[i];
     }
     for (int l = whole; l < steps; ++l)
       for (int i = 0; i < count; ++i)
-        to[l * Width + first + i] = T(from[i][(l - whole) * advance[i]]);
+        to[l * Width + first + i] = advance[i] ? T(from[i][l - whole]) : T(0);
   }
 }
 
@@ -194,9 +177,10 @@ inline void pack_step(const S* from, int rows, T* to) {
 
 /// Distance of packed panels: whole cache lines, and one more, or the panels that are written side
 /// by side would fall on the same places of the first-level cache.
+inline constexpr int panel_room = 16;
 template <int Width>
 constexpr std::ptrdiff_t panel_step(int steps) {
-  return (std::ptrdiff_t(steps) * Width + 15) / 16 * 16 + 16;
+  return (std::ptrdiff_t(steps) * Width + 15) / 16 * 16 + panel_room;
 }
 
 /// Packs `rows` rows as panels of Width rows, the micro-kernel's order: number (i, l) of a panel at

@@ -11,13 +11,15 @@ namespace moe {
 
 namespace detail {
 
-/// Runs `slice` over and over on every thread for about `seconds`. The sum over threads of the best
-/// rate of a slice, in 1e9 of its `amount` a second: other programs disturb the best one little.
-/// A slice takes what the one before gave, or the compiler drops it.
+/// Runs `slice` over and over on every thread for about `seconds`. The sum over threads of the
+/// median rate of a slice, in 1e9 of its `amount` a second: what is measured beside it is disturbed
+/// by other programs as much as the median slice is, the best one not at all. A slice takes what
+/// the one before gave, or the compiler drops it.
 template <class T, class Slice>
-double best_rate(int threads, double seconds, double amount, const Slice& slice) {
+double median_rate(int threads, double seconds, double amount, const Slice& slice) {
   using Clock = std::chrono::steady_clock;
-  std::vector<double> best(std::size_t(threads), 0.0);
+  std::vector<std::vector<double>> rates;
+  rates.resize(std::size_t(threads));
   parallel(threads, threads, [&](int task, int) {
     volatile T kept = T(1);
     const auto start = Clock::now();
@@ -26,12 +28,15 @@ double best_rate(int threads, double seconds, double amount, const Slice& slice)
       const double before = passed;
       kept = slice(kept);
       passed = std::chrono::duration<double>(Clock::now() - start).count();
-      double& most = best[std::size_t(task)];
-      most = std::max(most, amount / (passed - before) * 1e-9);
+      rates[std::size_t(task)].push_back(amount / (passed - before) * 1e-9);
     } while (passed < seconds);
   });
   double total = 0;
-  for (const double rate : best) total += rate;
+  for (std::vector<double>& of_thread : rates) {
+    const auto middle = of_thread.begin() + std::ptrdiff_t(of_thread.size() / 2);
+    std::nth_element(of_thread.begin(), middle, of_thread.end());
+    total += *middle;
+  }
   return total;
 }
 
@@ -48,7 +53,7 @@ double fma_peak_gflops(B& backend, double seconds = 0.1) {
   using Pack = detail::Batch<T>;
   constexpr int chains = 12, rounds = 20000;
   constexpr double flops = 2.0 * rounds * chains * detail::batch_width<T>;
-  return detail::best_rate<T>(backend.threads(), seconds, flops, [](T first) {
+  return detail::median_rate<T>(backend.threads(), seconds, flops, [](T first) {
     Pack sum[chains];
     detail::unroll<chains>([&](auto i)
                                __attribute__((always_inline)) { sum[i] = Pack(first + T(i)); });
@@ -70,7 +75,7 @@ double bf16_peak_gflops([[maybe_unused]] B& backend, [[maybe_unused]] double sec
 #ifdef __AVX512BF16__
   constexpr int chains = 12, rounds = 20000;
   constexpr double flops = 4.0 * rounds * chains * 16;
-  return detail::best_rate<float>(backend.threads(), seconds, flops, [](float first) {
+  return detail::median_rate<float>(backend.threads(), seconds, flops, [](float first) {
     detail::Batch<float> sum[chains];
     detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
       sum[i] = detail::Batch<float>(first + float(i));

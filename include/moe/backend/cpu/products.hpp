@@ -1,4 +1,5 @@
 #pragma once
+#include <moe/backend/cpu/dot.hpp>
 #include <moe/backend/cpu/gemm.hpp>
 #include <moe/backend/cpu/rounded.hpp>
 #include <vector>
@@ -8,13 +9,16 @@ namespace moe::detail {
 /// The products of the Multiplies concept in numbers of type T, cut over threads by rows and
 /// columns of C, never along the sum. Every thread packs for itself; the workspaces are made once.
 /// Operands and C may be of the narrower type S; operands of type T are then rounded to it unless
-/// the product is exact.
+/// the product is exact. `narrow_products`: how products of two operands of S are made.
 template <class T, class S = T>
 class Products {
  public:
   using Options = GemmOptions<T>;
 
-  explicit Products(int threads) : threads_(threads), space_(std::size_t(threads)) {
+  explicit Products(int threads, Bf16Products narrow_products = Bf16Products::measured)
+      : threads_(threads), space_(std::size_t(threads)) {
+    dot_ = narrow && (narrow_products == Bf16Products::dot ||
+                      (narrow_products == Bf16Products::measured && dot_is_faster()));
     const std::size_t rounded = narrow ? Blocking<T>::rounded_numbers : 0;
     for (Workspace& w : space_) w.reserve((Blocking<T>::workspace_numbers + rounded) * sizeof(T));
   }
@@ -26,8 +30,8 @@ class Products {
       const Cut cut = best_cut<T>(threads_, m, n, work_of(m, n, k));
       for_each_part(cut, n, o, [&](int part, int first, int cols, const Options& oj, int worker) {
         const auto [i, end] = share(m, cut.rows, part, Tile<T>::rows);
-        multiply(end - i, cols, k, left.from(i, 0), right.from(first, 0), c + i * ldc + first, ldc,
-                 oj, space(worker));
+        one(end - i, cols, k, left.from(i, 0), right.from(first, 0), c + i * ldc + first, ldc, oj,
+            worker);
       });
     });
   }
@@ -38,7 +42,7 @@ class Products {
                     std::ptrdiff_t c_step, const Options& o) {
     const double each = work_of(m, n, k);
     const bool whole = batch >= threads_ || each < worth_a_thread;
-    const auto one = [&](int i, const auto& run) {
+    const auto with = [&](int i, const auto& run) {
       Matrix<const A> ai = a;
       Matrix<const B> bi = b;
       ai.data += i * a_step;
@@ -47,15 +51,15 @@ class Products {
     };
     if (whole) {
       parallel(each * batch < worth_a_thread ? 1 : threads_, batch, [&](int i, int worker) {
-        one(i, [&](const auto& ai, const auto& bi, C* ci) {
+        with(i, [&](const auto& ai, const auto& bi, C* ci) {
           with_operands(ai, bi, o, [&](const auto& left, const auto& right) {
-            multiply(m, n, k, left, right, ci, ldc, o, space(worker));
+            one(m, n, k, left, right, ci, ldc, o, worker);
           });
         });
       });
     } else {
       for (int i = 0; i < batch; ++i)
-        one(i, [&](const auto& ai, const auto& bi, C* ci) { gemm(m, n, k, ai, bi, ci, ldc, o); });
+        with(i, [&](const auto& ai, const auto& bi, C* ci) { gemm(m, n, k, ai, bi, ci, ldc, o); });
     }
   }
 
@@ -76,7 +80,7 @@ class Products {
           weight.data += g * b_step;
           Options og = oj;
           if (og.bias) og.bias += g * bias_step;
-          multiply(rows, cols, k, left.from(i, 0), weight, c + i * ldc + j, ldc, og, space(worker));
+          one(rows, cols, k, left.from(i, 0), weight, c + i * ldc + j, ldc, og, worker);
         }
       });
     });
@@ -105,8 +109,8 @@ class Products {
           };
           const int i = row_at(part), rows = row_at(part + 1) - i, s = offset[g];
           if (rows > 0)
-            multiply(rows, n, offset[g + 1] - s, left.from(i, s), right.from(0, s),
-                     c + g * c_step + i * ldc, ldc, o, space(worker));
+            one(rows, n, offset[g + 1] - s, left.from(i, s), right.from(0, s),
+                c + g * c_step + i * ldc, ldc, o, worker);
           before += cost(g) * m;
         }
       });
@@ -135,7 +139,18 @@ class Products {
     }
     f(at);
   }
-  T* space(int worker) { return space_[std::size_t(worker)].template as<T>(); }
+  /// The product of one thread.
+  template <class A, class B, class C>
+  void one(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, std::ptrdiff_t ldc,
+           const Options& o, int worker) {
+    T* const space = space_[std::size_t(worker)].template as<T>();
+#ifdef __AVX512BF16__
+    if constexpr (narrow && !std::is_same_v<A, T> && !std::is_same_v<B, T>) {
+      if (dot_) return multiply<Dot>(m, n, k, a, b, c, ldc, o, space);
+    }
+#endif
+    multiply<Widened>(m, n, k, a, b, c, ldc, o, space);
+  }
 
   /// work(row part, first column, columns, options of these columns, worker).
   template <class F>
@@ -151,6 +166,7 @@ class Products {
 
   int threads_;
   std::vector<Workspace> space_;
+  bool dot_;
 };
 
 }  // namespace moe::detail
