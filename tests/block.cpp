@@ -57,6 +57,7 @@ TEST_CASE("Block: backward equals the complex-step derivative with dropout on", 
   setup.options.dropout = {
       .attention = 0.3, .attention_output = 0.3, .expert = 0.3, .ffn_output = 0.3};
   CHECK(test::gradient_error<Mixture>(setup) < 1e-12);
+  CHECK(test::gradient_error<Dense>(setup) < 1e-12);
   CHECK(test::gradient_error<Everything>(setup) < 1e-12);
 }
 

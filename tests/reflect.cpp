@@ -102,6 +102,56 @@ TEST_CASE("reflect: rows grow with the tokens, other leaves do not", "[reflect]"
   CHECK(bytes<Cache>(5) == 512 + 256 + 256);
 }
 
+struct Small {
+  Rows<float, 1> a;
+};
+struct Large {
+  Rows<float, 64> a, b;
+};
+struct EitherOr {
+  static constexpr bool overlaid = true;
+  Small small;
+  struct {
+  } nothing;
+  Large large;
+  Fixed<float, 1> one;
+};
+struct Nested {
+  static constexpr bool overlaid = true;
+  EitherOr inner;
+  Fixed<float, 256> wide;
+};
+struct WithOverlay {
+  Fixed<float, 1> before;
+  EitherOr either;
+  Rows<float, 2> between;
+  Nested nested;
+  Fixed<float, 1> after;
+};
+
+TEST_CASE("reflect: the fields of an overlaid tree start at the same address", "[reflect]") {
+  WithOverlay tree{};
+  std::vector<std::byte> memory(bytes<WithOverlay>(2));
+  CHECK(bind(tree, memory.data(), 2) == memory.size());
+  const auto at = [&](const auto& leaf) {
+    return reinterpret_cast<std::byte*>(leaf.data) - memory.data();
+  };
+  CHECK(at(tree.before) == 0);
+  CHECK(at(tree.either.small.a) == 256);
+  CHECK(at(tree.either.large.a) == 256);
+  CHECK(at(tree.either.large.b) == 768);
+  CHECK(at(tree.either.one) == 256);
+  CHECK(at(tree.between) == 1280);
+  CHECK(at(tree.nested.inner.small.a) == 1536);
+  CHECK(at(tree.nested.inner.large.b) == 2048);
+  CHECK(at(tree.nested.wide) == 1536);
+  CHECK(at(tree.after) == 2560);
+  CHECK(tree.either.large.b.count == 2);
+  CHECK(memory.size() == 2816);
+  CHECK(bytes<WithOverlay>(0) == 256 + 256 + 1024 + 256);  // the wide field decides
+  CHECK(leaf_names<EitherOr>() == std::vector<std::string>{"small.a", "large.a", "large.b", "one"});
+}
+
 TEST_CASE("reflect: counting only leaves every pointer null", "[reflect]") {
   Tree tree{};
   bind(tree, nullptr);
@@ -180,6 +230,10 @@ TEST_CASE("PerLayer: scratch is there once for each kind that occurs", "[reflect
   Once once{};
   CHECK(&once.of<true>(0) == &once.of<true>(1));
   CHECK(&once.of<false>(0) == &once.of<false>(2));
+  std::vector<std::byte> memory(bytes<Once>());
+  bind(once, memory.data());
+  CHECK(memory.size() == 512);  // the dense tree's two leaves, over the mixture's one
+  CHECK(once.of<false>(0).up.data == once.of<true>(0).router.data);
 }
 
 TEST_CASE("Role: what decays and what Muon is for", "[reflect]") {

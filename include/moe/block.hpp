@@ -37,26 +37,38 @@ struct Block {
     typename Ffn::Params ffn;
   };
   struct Cache {
-    Rows<T, C.dim> normed1, mid, normed2;
+    Rows<T, C.dim> mid;
     typename Norm::Cache attn_norm, ffn_norm;
     typename Attn::Cache attn;
     typename Ffn::Cache ffn;
   };
-  struct Scratch {
-    Rows<T, C.dim> dnormed, dresidual, dbranch;
-    typename Norm::Scratch norm;
+  struct BranchScratch {
+    static constexpr bool overlaid = true;
     typename Attn::Scratch attn;
     typename Ffn::Scratch ffn;
   };
+  /// Of forward and backward_in_place. The norms are computed again in backward.
+  struct InPlaceScratch {
+    Rows<T, C.dim> normed, dnormed;
+    Rows<T, Ffn::dx_over_dy ? 0 : C.dim> dbranch;
+    typename Norm::Scratch norm;
+    BranchScratch branch;
+  };
+  struct Scratch {
+    InPlaceScratch in_place;
+    Rows<T, C.dim> dresidual;
+
+    operator InPlaceScratch&() { return in_place; }
+  };
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
-                      Cache& c, Scratch& s, const KeyValues<T>* past = nullptr) {
-    Norm::forward(be, pass, p.attn_norm, x, c.normed1, c.attn_norm, s.norm);
-    Attn::forward(be, pass, p.attn, c.normed1, c.mid, c.attn, s.attn, past);
+                      Cache& c, InPlaceScratch& s, const KeyValues<T>* past = nullptr) {
+    Norm::forward(be, pass, p.attn_norm, x, s.normed, c.attn_norm, s.norm);
+    Attn::forward(be, pass, p.attn, s.normed, c.mid, c.attn, s.branch.attn, past);
     be.rows(x.count,
             kernel::Then{kernel::DropAdd<T>{x, c.mid, attention_dropout(pass)},
-                         Norm::row_forward(pass, p.ffn_norm, c.mid, c.normed2, c.ffn_norm)});
-    Ffn::forward(be, pass, p.ffn, c.normed2, y, c.ffn, s.ffn);
+                         Norm::row_forward(pass, p.ffn_norm, c.mid, s.normed, c.ffn_norm)});
+    Ffn::forward(be, pass, p.ffn, s.normed, y, c.ffn, s.branch.ffn);
     be.rows(x.count, kernel::DropAdd<T>{c.mid, y, ffn_dropout(pass)});
   }
 
@@ -71,13 +83,17 @@ struct Block {
   /// The same for a dresidual that is dy before and dx after: the residual stream has one gradient,
   /// which the branches add to.
   static void backward_in_place(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
-                                const Cache& c, Rows<T, in> dresidual, Params& grad, Scratch& s) {
-    const auto dffn = branch(be, ffn_dropout(pass), dresidual, s.dbranch);
-    Ffn::backward(be, pass, p.ffn, c.normed2, c.ffn, dffn, s.dnormed, grad.ffn, s.ffn, false);
+                                const Cache& c, Rows<T, in> dresidual, Params& grad,
+                                InPlaceScratch& s) {
+    const auto dffn = branch<Ffn>(be, ffn_dropout(pass), dresidual, s);
+    Norm::again(be, p.ffn_norm, c.mid, c.ffn_norm, s.normed);
+    Ffn::backward(be, pass, p.ffn, s.normed, c.ffn, dffn, s.dnormed, grad.ffn, s.branch.ffn, false);
     Norm::backward(be, pass, p.ffn_norm, c.mid, c.ffn_norm, s.dnormed, dresidual, grad.ffn_norm,
                    s.norm);
-    const auto dattn = branch(be, attention_dropout(pass), dresidual, s.dbranch);
-    Attn::backward(be, pass, p.attn, c.normed1, c.attn, dattn, s.dnormed, grad.attn, s.attn, false);
+    const auto dattn = branch<Attn>(be, attention_dropout(pass), dresidual, s);
+    Norm::again(be, p.attn_norm, x, c.attn_norm, s.normed);
+    Attn::backward(be, pass, p.attn, s.normed, c.attn, dattn, s.dnormed, grad.attn, s.branch.attn,
+                   false);
     Norm::backward(be, pass, p.attn_norm, x, c.attn_norm, s.dnormed, dresidual, grad.attn_norm,
                    s.norm);
   }
@@ -89,13 +105,34 @@ struct Block {
   static Dropout ffn_dropout(const Pass& pass) {
     return pass.dropout(pass.options->dropout.ffn_output, Site::ffn_output_dropout);
   }
-  /// The gradient of the branch: dropout(dy), or dy itself when dropout is off.
+  /// The gradient of the branch: dropout(dy), or dy itself when dropout is off. A branch that lets
+  /// it shares its memory with what the branch makes of it.
+  template <class Branch>
   static Rows<const T, in> branch(B& be, const Dropout& dropout, Rows<const T, in> dy,
-                                  Rows<T, in> dbranch) {
+                                  const InPlaceScratch& s) {
     if (!dropout.active()) return dy;
+    const Rows<T, in> dbranch{Branch::dx_over_dy ? s.dnormed.data : s.dbranch.data, dy.count};
     be.rows(dy.count, kernel::Drop<T>{dy, dbranch, dropout});
     return dbranch;
   }
+};
+
+/// A block that can turn the gradient of its output into that of its input where it lies: it has
+/// backward_in_place, and scratch for it and forward that may be smaller than that of backward.
+template <class Blk>
+concept InPlace = requires {
+  typename Blk::InPlaceScratch;
+};
+
+/// What a model needs to run a block forward and back.
+template <class Blk, class T>
+struct BlockScratch {
+  typename Blk::Scratch scratch;
+  Rows<T, Blk::in> dy;
+};
+template <InPlace Blk, class T>
+struct BlockScratch<Blk, T> {
+  typename Blk::InPlaceScratch scratch;
 };
 
 }  // namespace moe

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <boost/pfr/core.hpp>
 #include <boost/pfr/tuple_size.hpp>
@@ -45,12 +46,24 @@ inline constexpr bool is_array = false;
 template <class T, std::size_t N>
 inline constexpr bool is_array<std::array<T, N>> = true;
 
+/// A tree of which only one field is in use at a time: all of them start at the same address.
+///
+///     struct Branch {
+///       static constexpr bool overlaid = true;
+///       Attention::Scratch attn;
+///       FeedForward::Scratch ffn;
+///     };
+template <class T>
+inline constexpr bool is_overlaid = false;
+template <class T>
+requires(T::overlaid) inline constexpr bool is_overlaid<T> = true;
+
 /// One tree for each layer of a model, in two arrays because there are two kinds of layer.
-/// With OncePerKind one tree for each kind that occurs: scratch that the layers share.
+/// With OncePerKind one tree for each kind that occurs, overlaid: scratch that the layers share.
 template <ModelConfig C, class Dense, class Mixture, bool OncePerKind = false>
 struct PerLayer {
   static constexpr int layers = C.layers;
-  static constexpr bool once = OncePerKind;
+  static constexpr bool once = OncePerKind, overlaid = once;
   static constexpr int mixtures = once ? (C.moe_layers() > 0) : C.moe_layers();
   static constexpr int denses = once ? (C.moe_layers() < layers) : layers - C.moe_layers();
   std::array<Dense, std::size_t(denses)> dense;
@@ -150,6 +163,16 @@ void for_each_layer(F&& f, Tree& tree, Same&... same) {
   }
 }
 
+/// What a walk over the tree meets before leaf number `leaf`.
+struct Mark {
+  enum Kind { overlay, field, end } kind;  // an overlaid tree, one of its fields, its end
+  std::size_t leaf = 0;
+};
+template <class Tree, class F>
+void mark(F& f, Mark::Kind kind) {
+  if constexpr (is_overlaid<Tree> && requires { f.mark(kind); }) f.mark(kind);
+}
+
 /// Calls f(path, a, b, ...) for the same leaf of equally shaped trees. Without Named the paths hold
 /// no fields: the names of types without linkage cannot be asked for.
 template <bool Named, class F, class Tree, class... Same>
@@ -161,21 +184,27 @@ void walk(F& f, const Path& path, Tree& tree, Same&... same) {
     for (std::size_t i = 0; i < tree.size(); ++i)
       walk<Named>(f, Path{&path, {}, i}, tree[i], same[i]...);
   } else if constexpr (is_per_layer<Node>) {
+    mark<Node>(f, Mark::overlay);
     for_each_layer(
         [&](int i, auto&... layer) {
+          mark<Node>(f, Mark::field);
           walk<Named>(f, Path{&path, {}, std::size_t(i)}, layer...);
         },
         tree, same...);
+    mark<Node>(f, Mark::end);
   } else {
     const auto descend = [&]<std::size_t I>(std::integral_constant<std::size_t, I>) {
+      mark<Node>(f, Mark::field);
       Path inside{&path};
       if constexpr (Named) inside.field = field_name<Node, I>();
       walk<Named>(f, inside, boost::pfr::get<I>(tree), boost::pfr::get<I>(same)...);
     };
+    mark<Node>(f, Mark::overlay);
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (descend(std::integral_constant<std::size_t, I>{}), ...);
     }
     (std::make_index_sequence<boost::pfr::tuple_size_v<Node>>{});
+    mark<Node>(f, Mark::end);
   }
 }
 
@@ -250,12 +279,14 @@ inline constexpr LeafInfo description = describe<Leaf>();
 struct LeafTable {
   const void* tree;
   std::vector<LeafInfo> leaves = {};
+  std::vector<Mark> marks = {};
 
   template <class Leaf>
   void operator()(const Path&, Leaf& leaf) {
     static_assert(std::is_standard_layout_v<Leaf>);  // the pointer lies at the start
     add(&leaf, description<std::remove_const_t<Leaf>>);
   }
+  [[gnu::noinline]] void mark(Mark::Kind kind) { marks.push_back({kind, leaves.size()}); }
   [[gnu::noinline]] void add(const void* leaf, const LeafInfo& info) {
     leaves.push_back(info);
     leaves.back().offset =
@@ -268,21 +299,53 @@ struct NameTable {
   [[gnu::noinline]] void add(const Path& path) { names.push_back(path.text()); }
 };
 
-inline std::size_t bind(const std::vector<LeafInfo>& leaves, void* tree, std::byte* at,
-                        int tokens) {
-  std::size_t used = 0;
-  for (const LeafInfo& leaf : leaves) {
-    if (tree) {
-      std::byte* const here = static_cast<std::byte*>(tree) + leaf.offset;
-      const void* const data = at ? at + used : nullptr;
-      const int count = tokens * leaf.rows;
-      std::memcpy(here, &data, sizeof data);
-      if (leaf.per_token) std::memcpy(here + sizeof data, &count, sizeof count);
-    }
-    used += leaf.bytes(tokens);
-  }
-  return used;
+template <class Tree>
+const LeafTable& leaf_table() {
+  static const LeafTable all = [] {
+    Tree tree{};
+    LeafTable table{&tree};
+    walk<false>(table, {}, tree);
+    table.tree = nullptr;
+    return table;
+  }();
+  return all;
 }
+
+/// Gives every leaf of a tree its place; null `tree` or `at`: only counts.
+struct Binder {
+  const LeafTable& table;
+  void* tree;
+  std::byte* at;
+  int tokens;
+  std::size_t leaf = 0, mark = 0;
+
+  /// The leaves from here to the end of the field or tree, from byte `used` on; gives their end.
+  std::size_t run(std::size_t used) {
+    for (;;) {
+      if (mark < table.marks.size() && table.marks[mark].leaf == leaf) {
+        if (table.marks[mark++].kind != Mark::overlay) return used;
+        std::size_t most = used;
+        do most = std::max(most, run(used));
+        while (table.marks[mark - 1].kind == Mark::field);
+        used = most;
+      } else if (leaf < table.leaves.size()) {
+        used += place(table.leaves[leaf++], used);
+      } else {
+        return used;
+      }
+    }
+  }
+  std::size_t place(const LeafInfo& info, std::size_t used) const {
+    if (tree) {
+      std::byte* const here = static_cast<std::byte*>(tree) + info.offset;
+      const void* const data = at ? at + used : nullptr;
+      const int count = tokens * info.rows;
+      std::memcpy(here, &data, sizeof data);
+      if (info.per_token) std::memcpy(here + sizeof data, &count, sizeof count);
+    }
+    return info.bytes(tokens);
+  }
+};
 
 }  // namespace detail
 
@@ -292,13 +355,7 @@ inline std::size_t bind(const std::vector<LeafInfo>& leaves, void* tree, std::by
 ///     for (const moe::LeafInfo& leaf : moe::leaves<Params>()) total += leaf.size;
 template <class Tree>
 const std::vector<LeafInfo>& leaves() {
-  static const std::vector<LeafInfo> all = [] {
-    Tree tree{};
-    detail::LeafTable table{&tree};
-    detail::walk<false>(table, {}, tree);
-    return std::move(table.leaves);
-  }();
-  return all;
+  return detail::leaf_table<Tree>().leaves;
 }
 
 /// The paths of the leaves, in the order of leaves().
@@ -322,17 +379,18 @@ LeafView<T> view(Tree& tree, const LeafInfo& leaf) {
   return {data, leaf.role, leaf.rows, leaf.cols, leaf.count, leaf.size};
 }
 
-/// Points every leaf into the memory at `at` (null: only counts) and gives the bytes used.
+/// Points every leaf into the memory at `at` (null: only counts) and gives the bytes used. Leaves
+/// follow each other, but for the fields of overlaid trees.
 /// Row counts of activations become tokens * per_token.
 template <class Tree>
 std::size_t bind(Tree& tree, std::byte* at, int tokens = 0) {
-  return detail::bind(leaves<Tree>(), &tree, at, tokens);
+  return detail::Binder{detail::leaf_table<Tree>(), &tree, at, tokens}.run(0);
 }
 
 /// Bytes of a tree for a batch of `tokens` tokens, alignment included.
 template <class Tree>
 std::size_t bytes(int tokens = 0) {
-  return detail::bind(leaves<Tree>(), nullptr, nullptr, tokens);
+  return detail::Binder{detail::leaf_table<Tree>(), nullptr, nullptr, tokens}.run(0);
 }
 
 }  // namespace moe

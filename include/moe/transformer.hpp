@@ -69,17 +69,25 @@ class Transformer {
   struct Cache {
     Rows<T, C.dim> embedded;
     PerLayer<C, typename BlockOf<false>::Cache, typename BlockOf<true>::Cache> blocks;
-    std::array<Rows<T, C.dim>, C.layers> hidden;  // what each block gives
-    Rows<T, C.dim> normed, dropped;
+    std::array<Rows<T, C.dim>, C.layers - 1> hidden;  // what each block but the last gives
+    Rows<T, C.dim> normed;
     typename Norm::Cache final_norm;
     typename Head::Cache head;
   };
-  /// Shared by all blocks of a kind.
-  struct Scratch {
-    PerLayer<C, typename BlockOf<false>::Scratch, typename BlockOf<true>::Scratch, true> block;
-    Rows<T, C.dim> dx, dy;
+  struct HeadScratch {
+    Rows<T, C.dim> dropped, dy;
     typename Norm::Scratch norm;
     typename Head::Scratch head;
+  };
+  /// The blocks share their scratch, and share it with what comes after them.
+  struct StageScratch {
+    static constexpr bool overlaid = true;
+    PerLayer<C, BlockScratch<BlockOf<false>, T>, BlockScratch<BlockOf<true>, T>, true> block;
+    HeadScratch head;
+  };
+  struct Scratch {
+    Rows<T, C.dim> stream;  // what the last block gives; in backward the gradient of the stream
+    StageScratch stage;
   };
 
   Transformer(B& be, const Options& options)
@@ -103,7 +111,8 @@ class Transformer {
   /// are on, drawn from stream number passes(), which then moves on.
   Loss forward(const Batch& batch, bool training = true) {
     forward_to_head(batch, training);
-    Head::forward(be_, head(params_), dropped(), targets_.data(), cache_.head, scratch_.head);
+    HeadScratch& s = scratch_.stage.head;
+    Head::forward(be_, head(params_), dropped(), targets_.data(), cache_.head, s.head);
     ready_for_backward_ = true;
     return collect_loss();
   }
@@ -112,8 +121,9 @@ class Transformer {
   void backward(double loss_scale = 1) {
     MOE_EXPECTS(ready_for_backward_, "backward needs the forward pass of the same batch before it");
     ready_for_backward_ = false;
-    Head::backward(be_, head(params_), dropped_cache(), targets_.data(), cache_.head, loss_scale,
-                   scratch_.dy, head(grads_), scratch_.head, false);
+    HeadScratch& s = scratch_.stage.head;
+    Head::backward(be_, head(params_), dropped(), targets_.data(), cache_.head, loss_scale, s.dy,
+                   head(grads_), s.head, false);
     backward_from_head(loss_scale);
   }
 
@@ -121,8 +131,9 @@ class Transformer {
   /// bits. It computes the logits once.
   Loss forward_backward(const Batch& batch, double loss_scale = 1) {
     forward_to_head(batch, true);
+    HeadScratch& s = scratch_.stage.head;
     Head::forward_backward(be_, head(params_), dropped(), targets_.data(), cache_.head, loss_scale,
-                           scratch_.dy, head(grads_), scratch_.head, false);
+                           s.dy, head(grads_), s.head, false);
     const Loss loss = collect_loss();
     backward_from_head(loss_scale);
     return loss;
@@ -152,16 +163,18 @@ class Transformer {
     pass_.start = start;
     embed();
     for (int i = 0; i < C.layers; ++i) block_forward(i, &past[std::size_t(i)]);
-    const Rows<T, C.dim> last{scratch_.dx.data, sequences};
+    HeadScratch& head_scratch = scratch_.stage.head;
+    const Rows<T, C.dim> last{head_scratch.dy.data, sequences};
     for (int s = 0; s < sequences; ++s)
       be_.copy(last.slice(s, 1).data, hidden(C.layers - 1).slice((s + 1) * length - 1, 1).data,
                C.dim * sizeof(T));
     const Rows<T, C.dim> normed{cache_.normed.data, sequences};
-    Norm::forward(be_, pass_, params_.final_norm, last, normed, cache_.final_norm, scratch_.norm);
-    Head::logits(be_, head(params_), normed, scratch_.head.logits.data);
+    Norm::forward(be_, pass_, params_.final_norm, last, normed, cache_.final_norm,
+                  head_scratch.norm);
+    W* const logits = head_scratch.head.logits.data;
+    Head::logits(be_, head(params_), normed, logits);
     host_.resize(std::max(host_.size(), std::size_t(sequences) * C.vocab));
-    be_.download(host_.data(), scratch_.head.logits.data,
-                 std::size_t(sequences) * C.vocab * sizeof(W));
+    be_.download(host_.data(), logits, std::size_t(sequences) * C.vocab * sizeof(W));
     return {host_.data(), std::size_t(sequences) * C.vocab};
   }
 
@@ -241,23 +254,25 @@ class Transformer {
     for (int i = 0; i < C.layers; ++i) block_forward(i, nullptr);
     pass_.layer = 0;
     Norm::forward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.normed,
-                  cache_.final_norm, scratch_.norm);
+                  cache_.final_norm, scratch_.stage.head.norm);
   }
-  /// The same back, from the gradient in scratch_.dy.
+  /// The same back, from the gradient in the head's scratch.
   void backward_from_head(double loss_scale) {
     pass_.loss_scale = loss_scale;
+    HeadScratch& s = scratch_.stage.head;
+    const Rows<T, C.dim> stream = scratch_.stream;
     if (const Dropout d = final_dropout(); d.active())
-      be_.rows(scratch_.dy.count, kernel::Drop<T>{scratch_.dy, scratch_.dy, d});
-    Norm::backward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.final_norm,
-                   scratch_.dy, scratch_.dx, grads_.final_norm, scratch_.norm, false);
+      be_.rows(s.dy.count, kernel::Drop<T>{s.dy, s.dy, d});
+    Norm::backward(be_, pass_, params_.final_norm, stream, cache_.final_norm, s.dy, stream,
+                   grads_.final_norm, s.norm, false);
     for (int i = C.layers - 1; i >= 0; --i)
       at_layer(i, [&]<class Blk>(Blk, int at) { block_backward<Blk>(i, at); });
     pass_.layer = 0;
     if (const Dropout d = embedding_dropout(); d.active())
-      be_.rows(scratch_.dx.count, kernel::Drop<T>{scratch_.dx, scratch_.dx, d});
+      be_.rows(stream.count, kernel::Drop<T>{stream, stream, d});
     if constexpr (learned_positions)
-      Positions::backward(be_, pass_, scratch_.dx, grads_.position_embedding);
-    Tokens::backward(be_, tokens_.data(), scratch_.dx, grads_.token_embedding);
+      Positions::backward(be_, pass_, stream, grads_.position_embedding);
+    Tokens::backward(be_, tokens_.data(), stream, grads_.token_embedding);
   }
 
   void embed() {
@@ -271,26 +286,24 @@ class Transformer {
     at_layer(i, [&]<class Blk>(Blk, int at) {
       Blk::forward(be_, pass_, params_.blocks.template of<Blk::mixture>(at), input(i), hidden(i),
                    cache_.blocks.template of<Blk::mixture>(at),
-                   scratch_.block.template of<Blk::mixture>(at), past);
+                   scratch_.stage.block.template of<Blk::mixture>(at).scratch, past);
     });
   }
 
-  /// Block `i`, number `at` of its kind: scratch_.dx from the gradient of its output to that of its
-  /// input.
+  /// Block `i`, number `at` of its kind: scratch_.stream from the gradient of its output to that of
+  /// its input.
   template <class Blk>
   void block_backward(int i, int at) {
     const auto& p = params_.blocks.template of<Blk::mixture>(at);
     const auto& c = cache_.blocks.template of<Blk::mixture>(at);
     auto& grad = grads_.blocks.template of<Blk::mixture>(at);
-    auto& s = scratch_.block.template of<Blk::mixture>(at);
-    if constexpr (requires {
-                    Blk::backward_in_place(be_, pass_, p, input(i), c, scratch_.dx, grad, s);
-                  }) {
-      Blk::backward_in_place(be_, pass_, p, input(i), c, scratch_.dx, grad, s);
+    auto& s = scratch_.stage.block.template of<Blk::mixture>(at);
+    if constexpr (InPlace<Blk>) {
+      Blk::backward_in_place(be_, pass_, p, input(i), c, scratch_.stream, grad, s.scratch);
     } else {
-      std::swap(scratch_.dx.data, scratch_.dy.data);
-      zero(be_, scratch_.dx);
-      Blk::backward(be_, pass_, p, input(i), c, scratch_.dy, scratch_.dx, grad, s);
+      copy(be_, s.dy, Rows<const T, C.dim>(scratch_.stream));
+      zero(be_, scratch_.stream);
+      Blk::backward(be_, pass_, p, input(i), c, s.dy, scratch_.stream, grad, s.scratch);
     }
   }
 
@@ -304,7 +317,9 @@ class Transformer {
     if constexpr (C.moe_layers() < C.layers) f(BlockOf<false>{}, at);
   }
   Rows<T, C.dim> input(int i) const { return i == 0 ? cache_.embedded : hidden(i - 1); }
-  Rows<T, C.dim> hidden(int i) const { return cache_.hidden[std::size_t(i)]; }
+  Rows<T, C.dim> hidden(int i) const {
+    return i == C.layers - 1 ? scratch_.stream : cache_.hidden[std::size_t(i)];
+  }
 
   W* head(Params& p) const { return C.tied ? p.token_embedding.weight.data : p.head.weight.data; }
 
@@ -317,12 +332,10 @@ class Transformer {
   /// What the head reads: the final norm, with dropout in training.
   Rows<const T, C.dim> dropped() {
     const Dropout d = final_dropout();
-    if (d.active())
-      be_.rows(cache_.normed.count, kernel::Drop<T>{cache_.normed, cache_.dropped, d});
-    return dropped_cache();
-  }
-  Rows<const T, C.dim> dropped_cache() const {
-    return final_dropout().active() ? cache_.dropped : cache_.normed;
+    if (!d.active()) return cache_.normed;
+    const Rows<T, C.dim> to = scratch_.stage.head.dropped;
+    be_.rows(to.count, kernel::Drop<T>{cache_.normed, to, d});
+    return to;
   }
 
   /// Of the pass that went through the head.

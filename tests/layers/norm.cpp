@@ -39,6 +39,35 @@ TEST_CASE("RMSNorm and LayerNorm: backward adds", "[adds]") {
   CHECK(test::adding_error<NoBias>() < 1e-13);
 }
 
+/// backward writes the same dx over x as elsewhere, and `again` gives the y of forward.
+template <class L>
+bool shares_memory_and_repeats() {
+  Reference<double> be;
+  const test::Setup setup{.n = 3};
+  const Pass pass = setup.pass();
+  test::Owned<typename L::Params, Reference<double>> params(be), grad(be), grad_over(be);
+  test::Owned<typename L::Cache, Reference<double>> cache(be, setup.n);
+  typename L::Scratch scratch{};
+  test::set_leaves(params.tree,
+                   test::random_numbers(test::parameter_elements<typename L::Params>(), 1));
+  std::vector<double> x = test::random_numbers(21, 2), y(21), again(21), dx(21);
+  const auto dy = test::random_numbers(21, 3);
+  L::forward(be, pass, params.tree, {x.data(), 3}, {y.data(), 3}, cache.tree, scratch);
+  L::again(be, params.tree, {x.data(), 3}, cache.tree, {again.data(), 3});
+  L::backward(be, pass, params.tree, {x.data(), 3}, cache.tree, {dy.data(), 3}, {dx.data(), 3},
+              grad.tree, scratch, false);
+  L::backward(be, pass, params.tree, {x.data(), 3}, cache.tree, {dy.data(), 3}, {x.data(), 3},
+              grad_over.tree, scratch, false);
+  return again == y && x == dx &&
+         test::get_leaves<double>(grad.tree) == test::get_leaves<double>(grad_over.tree);
+}
+
+TEST_CASE("RMSNorm and LayerNorm: dx may be written over x, and y made again", "[identity]") {
+  CHECK(shares_memory_and_repeats<Rms<Reference<double>>>());
+  CHECK(shares_memory_and_repeats<Full<Reference<double>>>());
+  CHECK(shares_memory_and_repeats<NoBias<Reference<double>>>());
+}
+
 /// y of three rows with gain 1 and bias 0.
 template <class L>
 std::vector<double> normalised(std::vector<double> x, double eps) {

@@ -3,6 +3,23 @@
 
 namespace moe::kernel {
 
+/// y = (x - mean) * rstd * gain + bias.   `bias.data` may be null.
+template <class T, class S = T>
+struct LayerNormApply {
+  Table<const S> x;                  // (n, dim)
+  Table<const T> gain, bias, stats;  // (1, dim) twice, (n, 2): mean, rstd
+  Table<S> y;                        // (n, dim)
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const T mean = stats(r, 0), s = stats(r, 1);
+    if (bias.data) {
+      group.for_each(x.cols,
+                     [&](auto i) { y[r][i] = (x[r][i] - mean) * s * gain[0][i] + bias[0][i]; });
+    } else {
+      group.for_each(x.cols, [&](auto i) { y[r][i] = (x[r][i] - mean) * s * gain[0][i]; });
+    }
+  }
+};
+
 /// y = (x - mean) * rstd * gain + bias,  rstd = 1/sqrt(mean((x - mean)^2) + eps).
 /// `bias.data` may be null.
 template <class T, class S = T>
@@ -18,15 +35,9 @@ struct LayerNormForward {
       const auto d = x[r][i] - mean;
       return d * d;
     });
-    const T s = T(1) / kernel::sqrt(square / T(x.cols) + eps);
     stats(r, 0) = mean;
-    stats(r, 1) = s;
-    if (bias.data) {
-      group.for_each(x.cols,
-                     [&](auto i) { y[r][i] = (x[r][i] - mean) * s * gain[0][i] + bias[0][i]; });
-    } else {
-      group.for_each(x.cols, [&](auto i) { y[r][i] = (x[r][i] - mean) * s * gain[0][i]; });
-    }
+    stats(r, 1) = T(1) / kernel::sqrt(square / T(x.cols) + eps);
+    LayerNormApply<T, S>{x, gain, bias, stats, y}(group, r);
   }
 };
 

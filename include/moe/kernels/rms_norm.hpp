@@ -3,6 +3,18 @@
 
 namespace moe::kernel {
 
+/// y = x * rstd * gain.
+template <class T, class S = T>
+struct RmsNormApply {
+  Table<const S> x;           // (n, dim)
+  Table<const T> gain, rstd;  // (1, dim), (n, 1)
+  Table<S> y;                 // (n, dim)
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const T s = rstd(r);
+    group.for_each(x.cols, [&](auto i) { y[r][i] = x[r][i] * s * gain[0][i]; });
+  }
+};
+
 /// rstd = 1/sqrt(mean(x^2) + eps),  y = x * rstd * gain.   One group works on one row.
 template <class T, class S = T>
 struct RmsNormForward {
@@ -13,9 +25,8 @@ struct RmsNormForward {
   T eps;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T square = group.sum(x.cols, [&](auto i) { return x[r][i] * x[r][i]; });
-    const T s = T(1) / kernel::sqrt(square / T(x.cols) + eps);
-    rstd(r) = s;
-    group.for_each(x.cols, [&](auto i) { y[r][i] = x[r][i] * s * gain[0][i]; });
+    rstd(r) = T(1) / kernel::sqrt(square / T(x.cols) + eps);
+    RmsNormApply<T, S>{x, gain, rstd, y}(group, r);
   }
 };
 

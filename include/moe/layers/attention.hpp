@@ -42,6 +42,8 @@ struct Attention {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
+  /// Without `add`, backward may write dx over dy.
+  static constexpr bool dx_over_dy = true;
   static constexpr int head_dim = Dim / Heads, kv_dim = KvHeads * head_dim;
   using Rotary = Rope<Context, head_dim, Traits.position, B>;
   using Query = Linear<Dim, Dim, B, Traits.bias>;
@@ -68,10 +70,16 @@ struct Attention {
     HeadNormCache<T, W, Traits.qk_norm ? KvHeads : 0, head_dim> k_norm;
     typename Rotary::Cache rotary;
   };
-  struct Scratch {
-    Rows<T, Dim> dq, dmixed;
-    Rows<T, kv_dim> dk, dv;
+  /// dmixed is read for the last time before the gradients of the raw queries and keys are written.
+  struct MixedThenRaw {
+    static constexpr bool overlaid = true;
+    Rows<T, Dim> dmixed;
     Rows<T, Traits.qk_norm ? Dim : 0> draw;
+  };
+  struct Scratch {
+    Rows<T, Dim> dq;
+    Rows<T, kv_dim> dk, dv;
+    MixedThenRaw last;
   };
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
@@ -100,20 +108,20 @@ struct Attention {
     zero(be, s.dq);
     zero(be, s.dk);
     zero(be, s.dv);
-    Out::backward(be, p.o, c.mixed, dy, s.dmixed, grad.o, false);
+    Out::backward(be, p.o, c.mixed, dy, s.last.dmixed, grad.o, false);
     be.attention_backward(shape(pass, x.count, nullptr), c.q.data, c.k.data, c.v.data, c.mixed.data,
-                          s.dmixed.data, c.lse.data, s.dq.data, s.dk.data, s.dv.data);
+                          s.last.dmixed.data, c.lse.data, s.dq.data, s.dk.data, s.dv.data);
     Rotary::rotate(be, pass, c.rotary, s.dk, -1);
     Rotary::rotate(be, pass, c.rotary, s.dq, -1);
     KeyValue::backward(be, p.v, x, s.dv, dx, grad.v, add);
-    const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.draw, grad.k_norm);
+    const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.last.draw, grad.k_norm);
     if constexpr (key_bias_acts) {
       KeyValue::backward(be, p.k, x, dk, dx, grad.k);
     } else {
       typename KeyOnly::Params key{grad.k.weight, {}};
       KeyOnly::backward(be, {p.k.weight, {}}, x, dk, dx, key);
     }
-    const auto dq = denormalise(be, p.q_norm, s.dq, c.q_norm, s.draw, grad.q_norm);
+    const auto dq = denormalise(be, p.q_norm, s.dq, c.q_norm, s.last.draw, grad.q_norm);
     Query::backward(be, p.q, x, dq, dx, grad.q);
   }
 

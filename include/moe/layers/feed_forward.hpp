@@ -41,6 +41,8 @@ struct FeedForward {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
+  /// Without `add`, backward may write dx over dy.
+  static constexpr bool dx_over_dy = true;
   static constexpr bool gated = is_gated(Traits.activation);
   static constexpr int gate_hidden = gated ? Hidden : 0;
   using Gate = Linear<Dim, gate_hidden, B, Traits.bias && gated>;
@@ -58,7 +60,7 @@ struct FeedForward {
     Rows<T, Hidden> up;         // before the activation when there is no gate
   };
   struct Scratch {
-    Rows<T, Hidden> act, dact, dup;
+    Rows<T, Hidden> act, dact;  // dact becomes dup in its place
     Rows<T, gate_hidden> dgate;
   };
 
@@ -80,8 +82,8 @@ struct FeedForward {
                                                            s.dact,
                                                            {},
                                                            s.act,
-                                                           gated ? Table<T>(s.dgate) : s.dup,
-                                                           s.dup,
+                                                           gated ? Table<T>(s.dgate) : s.dact,
+                                                           s.dact,
                                                            {},
                                                            nullptr,
                                                            drop(pass)});
@@ -90,7 +92,7 @@ struct FeedForward {
     if constexpr (Traits.bias)
       be.columns(Dim,
                  kernel::BiasGrad<W, T>{1, x.count, nullptr, nullptr, {}, dy, grad.down_proj.bias});
-    Up::backward(be, p.up_proj, x, s.dup, dx, grad.up_proj, add);
+    Up::backward(be, p.up_proj, x, s.dact, dx, grad.up_proj, add);
     if constexpr (gated) Gate::backward(be, p.gate_proj, x, s.dgate, dx, grad.gate_proj);
   }
 

@@ -34,6 +34,8 @@ struct MoE {
   static constexpr bool gated = is_gated(Traits.activation), bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;
+  /// Without `add`, backward may write dx over dy: all but the shared experts write it last.
+  static constexpr bool dx_over_dy = shared_hidden == 0;
   using Route = Router<Experts, TopK, Dim, B,
                        RouterTraits{Traits.scoring, Traits.renormalise, Traits.balance_bias,
                                     Traits.router_bias}>;
@@ -66,47 +68,72 @@ struct MoE {
     Rows<int, 1, TopK> pair_of_slot;
     typename Shared::Cache shared;
   };
-  struct Scratch {
+  /// Backward has read act when it writes the slots' gradients with respect to x.
+  struct ActThenSlots {
+    static constexpr bool overlaid = true;
+    Rows<T, Hidden, TopK> act;
+    Rows<T, Dim, TopK> dslots;
+  };
+  /// The experts' outputs are of forward, the gradient of backward; dact becomes dup in its place.
+  struct SlotsOrGradient {
+    static constexpr bool overlaid = true;
+    Rows<T, Dim, TopK> slots;
+    Rows<T, Hidden, TopK> dact;
+  };
+  struct RoutedScratch {
     typename Route::Scratch router;
-    Rows<T, Hidden, TopK> act, dact, dup;
+    ActThenSlots first;
+    SlotsOrGradient second;
     Rows<T, gate_hidden, TopK> dgate;
-    Rows<T, Dim, TopK> slots;  // expert outputs; in backward their gradients with respect to x
     Rows<W, 1, TopK> dgate_of_slot;
     Rows<W, TopK> dgates;
-    Rows<T, shared_hidden ? Dim : 0> shared_y;
-    typename Shared::Scratch shared;
+  };
+  struct SharedScratch {
+    Rows<T, shared_hidden ? Dim : 0> y;
+    typename Shared::Scratch layer;
+  };
+  struct Scratch {
+    static constexpr bool overlaid = true;
+    RoutedScratch routed;
+    SharedScratch shared;
   };
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
-                      Cache& c, Scratch& s) {
+                      Cache& c, Scratch& scratch) {
+    RoutedScratch& s = scratch.routed;
     Route::forward(be, pass, p.router, x, c.router);
     be.rows(x.count,
             kernel::ToSlots<W>{c.router.gates, c.router.slot_of, c.gate_of_slot, c.pair_of_slot});
     if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
     experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
-    be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.act,
+    be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.first.act,
                                                              c.pair_of_slot.data, drop(pass)});
-    experts(be, c, matrix(s.act), p.experts.down_proj, s.slots);
-    be.rows(x.count, kernel::Combine<W, T>{s.slots, c.router.gates, c.router.slot_of, y});
+    experts(be, c, matrix(s.first.act), p.experts.down_proj, s.second.slots);
+    be.rows(x.count, kernel::Combine<W, T>{s.second.slots, c.router.gates, c.router.slot_of, y});
     if constexpr (shared_hidden > 0) {
-      Shared::forward(be, pass, p.shared, x, s.shared_y, c.shared, s.shared);
-      be.rows(x.count, kernel::Add<T>{s.shared_y, y});
+      SharedScratch& shared = scratch.shared;
+      Shared::forward(be, pass, p.shared, x, shared.y, c.shared, shared.layer);
+      be.rows(x.count, kernel::Add<T>{shared.y, y});
     }
   }
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
-                       Scratch& s, bool add = true) {
+                       Scratch& scratch, bool add = true) {
     if constexpr (shared_hidden > 0)
-      Shared::backward(be, pass, p.shared, x, c.shared, dy, dx, grad.shared, s.shared, add);
+      Shared::backward(be, pass, p.shared, x, c.shared, dy, dx, grad.shared, scratch.shared.layer,
+                       add);
+    RoutedScratch& s = scratch.routed;
+    const Rows<T, Hidden, TopK> act = s.first.act, dact = s.second.dact, dup = dact;
+    const Rows<T, Dim, TopK> dslots = s.first.dslots;
     // The gates scale rows of the hidden activations, so neither the experts' outputs nor a
     // permuted copy of dy is needed: <dy, down(a)> = <dy down, a>.
-    back(be, c, by_token(dy, c), p.experts.down_proj, s.dact, W(0));
-    be.rows(c.up.count,
-            kernel::ActivationBackward<W, Act, T>{
-                pre(c), up(c), s.dact, c.gate_of_slot, s.act, gated ? Table<T>(s.dgate) : s.dup,
-                s.dup, s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
-    weights(be, c, by_token(dy, c), matrix(s.act), grad.experts.down_proj);
+    back(be, c, by_token(dy, c), p.experts.down_proj, dact, W(0));
+    be.rows(c.up.count, kernel::ActivationBackward<W, Act, T>{pre(c), up(c), dact, c.gate_of_slot,
+                                                              act, gated ? Table<T>(s.dgate) : dup,
+                                                              dup, s.dgate_of_slot,
+                                                              c.pair_of_slot.data, drop(pass)});
+    weights(be, c, by_token(dy, c), matrix(act), grad.experts.down_proj);
     if constexpr (bias)
       be.columns(Dim,
                  kernel::BiasGrad<W, T>{Experts, 0, c.router.offset.data, c.router.token_of.data,
@@ -117,10 +144,10 @@ struct MoE {
                                             c.router.slot_of,
                                             c.router.expert,
                                             s.dgates});
-    project_back(be, x, c, p.experts.up_proj, s.dup, grad.experts.up_proj, s.slots, W(0));
+    project_back(be, x, c, p.experts.up_proj, dup, grad.experts.up_proj, dslots, W(0));
     if constexpr (gated)
-      project_back(be, x, c, p.experts.gate_proj, s.dgate, grad.experts.gate_proj, s.slots, W(1));
-    be.rows(x.count, kernel::SumSlots<T>{s.slots, c.router.slot_of, dx, add || shared_hidden > 0});
+      project_back(be, x, c, p.experts.gate_proj, s.dgate, grad.experts.gate_proj, dslots, W(1));
+    be.rows(x.count, kernel::SumSlots<T>{dslots, c.router.slot_of, dx, add || shared_hidden > 0});
     Route::backward(be, pass, p.router, x, c.router, s.dgates, dx, grad.router, s.router);
   }
 

@@ -9,6 +9,7 @@ namespace moe {
 
 /// Root-mean-square normalisation, row by row: y = gain * x / sqrt(mean(x^2) + eps).
 /// Shapes: x, y (n, Dim), gain (Dim).  eps: Options.norm_eps.  Never throws, never allocates.
+/// Without `add`, backward may write dx over x or dy.
 /// Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.  Test: tests/layers/norm.cpp.
 ///
 ///     using Norm = moe::RMSNorm<256, moe::Cpu<float>>;
@@ -35,17 +36,22 @@ struct RMSNorm {
                           Cache& c) {
     return kernel::RmsNormForward<W, T>{x, p.weight, y, c.rstd, W(pass.options->norm_eps)};
   }
+  /// The y of forward again, bit by bit, for who did not keep it.
+  static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
+    be.rows(x.count, kernel::RmsNormApply<W, T>{x, p.weight, c.rstd, y});
+  }
 
   static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
                        Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&,
                        bool add = true) {
-    be.rows(x.count, kernel::RmsNormBackward<W, T>{x, p.weight, c.rstd, dy, dx, add});
     be.columns(Dim, kernel::RmsNormGainGrad<W, T>{x.count, x, c.rstd, dy, grad.weight});
+    be.rows(x.count, kernel::RmsNormBackward<W, T>{x, p.weight, c.rstd, dy, dx, add});
   }
 };
 
 /// Layer normalisation, row by row: y = gain * (x - mean) / sqrt(var + eps) + bias.
 /// Shapes: x, y (n, Dim), gain and bias (Dim).  eps: Options.norm_eps.  Never throws or allocates.
+/// Without `add`, backward may write dx over x or dy.
 /// Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 4.  Test: tests/layers/norm.cpp.
 ///
 ///     using Norm = moe::LayerNorm<256, moe::Cpu<float>, /*Bias=*/true>;
@@ -74,13 +80,17 @@ struct LayerNorm {
     return kernel::LayerNormForward<W, T>{x, p.weight, bias(p),
                                           y, c.stats,  W(pass.options->norm_eps)};
   }
+  /// The y of forward again, bit by bit, for who did not keep it.
+  static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
+    be.rows(x.count, kernel::LayerNormApply<W, T>{x, p.weight, bias(p), c.stats, y});
+  }
 
   static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
                        Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&,
                        bool add = true) {
-    be.rows(x.count, kernel::LayerNormBackward<W, T>{x, p.weight, c.stats, dy, dx, add});
     be.columns(Dim,
                kernel::LayerNormGainGrad<W, T>{x.count, x, c.stats, dy, grad.weight, bias(grad)});
+    be.rows(x.count, kernel::LayerNormBackward<W, T>{x, p.weight, c.stats, dy, dx, add});
   }
 
  private:

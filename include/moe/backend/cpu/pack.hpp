@@ -157,22 +157,37 @@ inline void pack_transposed(const X& x, int rows, int steps, T* to) {
   }
 }
 
-/// to[i] = from[i] for i < rows, 0 for rows <= i < Width.
-template <int Width, class T, class S>
-inline void pack_step(const S* from, int rows, T* to) {
+/// The first Count numbers at `from`, the others 0.
+template <int Count, class T, class S>
+[[gnu::always_inline]] inline Batch<T> load_first(const S* from) {
   constexpr int width = batch_width<T>;
-  if (rows >= Width) {
-    if constexpr (std::is_same_v<T, S>) {
-      std::memcpy(to, from, Width * sizeof(T));
-    } else {
-      for (int i = 0; i < Width; ++i) to[i] = T(from[i]);
-    }
-    return;
+  if constexpr (Count >= width) {
+    return load_pack<T>(from);
+  } else {
+#ifdef __AVX512F__
+    if constexpr (std::is_same_v<T, S> && sizeof(T) == 4)
+      return _mm512_maskz_loadu_ps(__mmask16((1 << Count) - 1), from);
+#endif
+    T number[width] = {};
+    for (int i = 0; i < Count; ++i) number[i] = T(from[i]);
+    return Batch<T>::load_unaligned(number);
   }
-  int i = 0;
-  for (; i + width <= rows; i += width) load_pack<T>(from + i).store_unaligned(to + i);
-  for (; i < rows; ++i) to[i] = T(from[i]);
-  for (; i < Width; ++i) to[i] = T(0);
+}
+
+/// to[l * Width + i] = x(i, l) for i < Width and l < steps, where a step's rows are contiguous.
+/// What spills over is written later, as by pack_transposed.
+template <int Width, class T, class S>
+inline void pack_contiguous(const Operand<S>& x, int steps, T* to) {
+  constexpr int width = batch_width<T>, chunks = (Width + width - 1) / width;
+  for (int l = 0; l < steps; ++l, to += Width) {
+    const S* const from = x.step(l);
+    Batch<T> r[chunks];
+    [&]<int... C>(std::integer_sequence<int, C...>) {
+      ((r[C] = load_first<Width - C * width, T>(from + C * width)), ...);
+    }
+    (std::make_integer_sequence<int, chunks>{});
+    for (int chunk = 0; chunk < chunks; ++chunk) r[chunk].store_unaligned(to + chunk * width);
+  }
 }
 
 /// Distance of packed panels: whole cache lines, and one more, or the panels that are written side
@@ -192,11 +207,15 @@ inline void pack_panels(const Operand<S>& x, int rows, int steps, T* to) {
     for (int i = 0; i < rows; i += Width, to += panel)
       pack_transposed<Width, T>(x.from(i, 0), rows - i < Width ? rows - i : Width, steps, to);
   } else if (x.along_i()) {
-    for (int l = 0; l < steps; ++l) {
-      const S* const from = x.step(l);
-      T* at = to + l * Width;
-      for (int i = 0; i < rows; i += Width, at += panel)
-        pack_step<Width, T>(from + i, rows - i < Width ? rows - i : Width, at);
+    for (int i = 0; i < rows; i += Width, to += panel) {
+      if (rows - i >= Width) {
+        pack_contiguous<Width, T>(x.from(i, 0), steps, to);
+        continue;
+      }
+      for (int l = 0; l < steps; ++l) {
+        const S* const from = x.step(l) + i;
+        for (int r = 0; r < Width; ++r) to[l * Width + r] = r < rows - i ? T(from[r]) : T(0);
+      }
     }
   } else {
     for (int l = 0; l < steps; ++l) {
