@@ -47,7 +47,9 @@ struct Text {
   }
   Batch batch() const { return {data, data + 1, 2, base.context}; }
 };
-Options options() { return {.max_tokens = tokens, .init_std = 0.15, .seed = 12}; }
+Options options() {
+  return {.max_tokens = tokens, .init_std = 0.15, .seed = 12};
+}
 
 struct Errors {
   double loss;      // relative

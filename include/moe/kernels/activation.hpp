@@ -123,6 +123,7 @@ struct ActivationForward {
 /// Backward of y = g * m * act(pre) [* up], g the gate of the row (1 where `gates.data` is null):
 /// dpre = g * m * dy * act'(pre) [* up],  dup = g * m * dy * act(pre),  dgate = <dy, m * act [*
 /// up]>, y = g * m * act(pre) [* up] again, for the gradient of the matrix that follows.
+/// dpre or dup may lie over dy: an element is read before it is written.
 template <class T, class Act, class S = T>
 struct ActivationBackward {
   Table<const S> pre, up, dy;  // (n, hidden)
