@@ -20,8 +20,9 @@ struct CrossEntropy {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim;
-  /// Rows whose logits fit a quarter of a large second-level cache, and at least 64.
-  static constexpr int chunk = std::clamp((1 << 19) / Vocab, 64, 4096);
+  /// Rows whose logits fit a quarter of a large second-level cache, and enough that reading and
+  /// packing the weight for them is little beside the products.
+  static constexpr int chunk = std::clamp((1 << 19) / Vocab, 256, 4096);
   struct Cache {
     Rows<W, 1> loss, lse, correct;
   };

@@ -125,6 +125,16 @@ inline void load_columns(const S* const* from, typename Batch<T>::register_type 
 }
 #endif
 
+/// to[l * step + i] = from[i][l] for a square of one register's width.
+template <class T, class S>
+inline void transpose_square(const S* const* from, T* to, std::ptrdiff_t step) {
+  constexpr int width = batch_width<T>;
+  typename Batch<T>::register_type r[width];
+  load_columns<T>(from, r);
+#pragma GCC unroll 16
+  for (int l = 0; l < width; ++l) Batch<T>(r[l]).store_unaligned(to + l * step);
+}
+
 /// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps, where rows are
 /// contiguous along l: transposed in registers. A last partial register spills over into the next
 /// step, which is written later, or into the room between panels.
@@ -145,10 +155,7 @@ inline void pack_transposed(const X& x, int rows, int steps, T* to) {
       advance[i] = inside ? width : 0;
     }
     for (int l = 0; l < whole; l += width) {
-      typename Batch<T>::register_type r[width];
-      load_columns<T>(from, r);
-#pragma GCC unroll 16
-      for (int i = 0; i < width; ++i) Batch<T>(r[i]).store_unaligned(to + (l + i) * Width + first);
+      transpose_square(from, to + l * Width + first, Width);
       for (int i = 0; i < width; ++i) from[i] += advance[i];
     }
     for (int l = whole; l < steps; ++l)
