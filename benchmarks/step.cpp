@@ -35,11 +35,15 @@ const std::pair<const bench::Case*, bench::MakeModel>& find_model(const std::str
                    "': this program was built with " + known + "; choose one of these");
 }
 
-/// The peak of what the backend multiplies with: dot products of bfloat16 where it has them.
+/// The peak of what the backend may multiply with: of bfloat16, the faster of dot products and
+/// float multiply-adds.
 bench::Limit peak_of(const std::string& backend, int threads) {
   bench::Limit limit = bench::fma_peak(threads);
-  if (backend == "cpu-bf16" && moe::bf16_peak_gflops(bench::backend(threads), 0.01) > 0)
-    limit.measure = [=] { return moe::bf16_peak_gflops(bench::backend(threads), 0.01); };
+  if (backend == "cpu-bf16")
+    limit.measure = [=] {
+      return std::max(moe::bf16_peak_gflops(bench::backend(threads), 0.01),
+                      moe::fma_peak_gflops(bench::backend(threads), 0.01));
+    };
   return limit;
 }
 
