@@ -34,7 +34,7 @@ inline constexpr moe::ModelConfig demo_config{.vocab = 65,
                                               .activation = moe::Activation::swiglu,
                                               .moe = {.experts = 4, .top_k = 2, .hidden = 256}};
 inline const Settings demo_settings{.preset = "demo",
-                                    .steps = 1000,
+                                    .steps = 1100,
                                     .batch = 16,
                                     .optimizer = "muon",
                                     .muon_lr = 0.03,
