@@ -14,8 +14,7 @@ namespace moe {
 ///
 ///     moe::Cpu backend;              // float, all cores
 ///     moe::Cpu<double> checker{1};   // one thread
-///     moe::Cpu<moe::bfloat16> narrow;  // activations in half the memory, sums and weights in
-///     float
+///     moe::Cpu<moe::bfloat16> narrow;  // activations in half the memory, all else float
 ///
 /// Errors: moe::Error from `allocate` and the constructor when memory is short.
 /// Test: tests/backend/cpu.cpp, against Reference<double>.

@@ -140,8 +140,8 @@ struct Dot {
     int l = 0;
     if (k >= 4 * Ahead::slices) {
       for (int slice = 0; slice < Ahead::slices; ++slice) {
-        if (slice < rows)
-          for (int j = 0; j < cols; j += width) __builtin_prefetch(c + slice * ldc + j, 1);
+        for (int i = slice; i < rows; i += Ahead::slices)
+          for (int j = 0; j < cols; j += width) __builtin_prefetch(c + i * ldc + j, 1);
         for (Ahead* ahead : o.ahead)
           if (ahead) ahead->ask();
         for (const int end = l + k / Ahead::slices; l < end; ++l) step();

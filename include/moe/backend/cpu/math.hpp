@@ -270,8 +270,9 @@ inline kernel::Slope<Floats<A>> packed_gelu(const Floats<A>& x) {
 namespace moe::kernel {
 
 /// Functions of a register of floats. NaN stays NaN, zeros and infinities give what the standard
-/// library gives. Largest errors over all floats, in units of the last place: exp 0.91, log 0.91,
-/// tanh 1.74, erf 1.11. Without a fused multiply-add up to 2.1. Test: tests/backend/cpu_math.cpp.
+/// library gives. Bounds in units of the last place: exp 0.91, log 0.91, tanh 1.74, erf 1.11;
+/// without a fused multiply-add 2.1.  Test: tests/backend/cpu_math.cpp, over all floats by ./dev
+/// nightly.
 template <class A>
 struct Math<xsimd::batch<float, A>> {
   using V = xsimd::batch<float, A>;
