@@ -2,6 +2,7 @@
 #include <moe/parameters.hpp>
 #include <moe/transformer.hpp>
 
+#include "../benchmarks/configs.hpp"
 #include "catch.hpp"
 
 namespace {
@@ -18,18 +19,10 @@ constexpr ModelConfig with(ModelConfig config, auto change) {
 }
 
 // Blueberry / llm-moe: plain experts of the dense width, tied embedding, no biases.
-constexpr ModelConfig llm_dense{.vocab = 49152,
-                                .dim = 384,
-                                .layers = 6,
-                                .heads = 8,
-                                .hidden = 1536,
-                                .context = 512,
-                                .scale_embedding = true,
-                                .position = Position::rope_interleaved,
-                                .activation = Activation::silu};
+constexpr ModelConfig blueberry = bench::simple.model;
+constexpr ModelConfig llm_dense = with(blueberry, [](ModelConfig& c) { c.moe = {}; });
 constexpr ModelConfig llm_alternate =
     with(llm_dense, [](ModelConfig& c) { c.moe = {.experts = 8, .every = 2, .offset = 1}; });
-constexpr ModelConfig blueberry = with(llm_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
 
 TEST_CASE("Parameters: llm-moe, dense and with experts in every second layer", "[counts]") {
   CHECK(count<llm_dense>().total == 29'496'192);
@@ -44,16 +37,7 @@ TEST_CASE("Parameters: blueberry-llm, experts in every layer", "[counts]") {
   CHECK(count<blueberry>().active == 36'592'512);
 }
 
-constexpr ModelConfig shakespeare_moe{.vocab = 65,
-                                      .dim = 384,
-                                      .layers = 4,
-                                      .heads = 6,
-                                      .context = 256,
-                                      .bias = true,
-                                      .norm = Norm::layer,
-                                      .position = Position::learned,
-                                      .activation = Activation::gelu,
-                                      .moe = {.experts = 8, .hidden = 768}};
+constexpr ModelConfig shakespeare_moe = shakespeare::full_config;
 constexpr ModelConfig shakespeare_quick = with(shakespeare_moe, [](ModelConfig& c) {
   c.dim = 256;
   c.layers = 2;
@@ -69,18 +53,13 @@ TEST_CASE("Parameters: the Tiny-Shakespeare mixture", "[counts]") {
   CHECK(count<shakespeare_quick>().total == 2'683'656);
 }
 
+TEST_CASE("Parameters: the demo", "[counts]") {
+  CHECK(count<shakespeare::demo_config>().total == 1'846'528);
+}
+
 // Dense to mixture: no positions are learned, and the router's bias goes with the other biases.
-constexpr ModelConfig grown_dense{.vocab = 50257,
-                                  .dim = 832,
-                                  .layers = 7,
-                                  .heads = 8,
-                                  .hidden = 3328,
-                                  .context = 256,
-                                  .bias = true,
-                                  .norm = Norm::layer,
-                                  .position = Position::rope_half,
-                                  .activation = Activation::gelu};
-constexpr ModelConfig grown = with(grown_dense, [](ModelConfig& c) { c.moe = {.experts = 8}; });
+constexpr ModelConfig grown = bench::tinystories.model;
+constexpr ModelConfig grown_dense = with(grown, [](ModelConfig& c) { c.moe = {}; });
 constexpr ModelConfig grown_small = with(grown_dense, [](ModelConfig& c) {
   c.dim = 256;
   c.layers = 4;
