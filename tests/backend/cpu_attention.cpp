@@ -6,39 +6,6 @@ using namespace moe::test;
 
 namespace {
 
-template <class T>
-struct Tensors {
-  std::vector<T> q, k, v, dout, out, lse, dq, dk, dv;
-
-  explicit Tensors(const AttentionShape& s) {
-    const auto numbers = [](int a, int b, int c) {
-      return std::size_t(a) * std::size_t(b) * std::size_t(c);
-    };
-    const std::size_t queries = numbers(s.sequences * s.queries, s.heads, s.head_dim),
-                      keys = numbers(s.sequences * s.key_rows, s.kv_heads, s.head_dim);
-    q = random_numbers<T>(queries, 1);
-    k = random_numbers<T>(keys, 2);
-    v = random_numbers<T>(keys, 3);
-    dout = random_numbers<T>(queries, 4);
-    out.assign(queries, T(7));
-    lse.assign(numbers(s.sequences, s.queries, s.heads), T(7));
-    dq = random_numbers<T>(queries, 5);
-    dk = random_numbers<T>(keys, 6);
-    dv = random_numbers<T>(keys, 7);
-  }
-  template <class B>
-  void run(B& be, const AttentionShape& s) {
-    be.attention_forward(s, q.data(), k.data(), v.data(), out.data(), lse.data());
-    be.attention_backward(s, q.data(), k.data(), v.data(), out.data(), dout.data(), lse.data(),
-                          dq.data(), dk.data(), dv.data());
-  }
-  template <class U>
-  void take(const Tensors<U>& t) {
-    q = widened(t.q), k = widened(t.k), v = widened(t.v), dout = widened(t.dout);
-    dq = widened(t.dq), dk = widened(t.dk), dv = widened(t.dv);
-  }
-};
-
 const Dropout dropout{0.3, 11, stream(3, 1, Site::attention_dropout)};
 
 std::vector<AttentionShape> shapes() {

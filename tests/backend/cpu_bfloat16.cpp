@@ -45,24 +45,6 @@ double verb_error(Be& be, std::size_t a_size, std::size_t b_size, std::size_t c_
   return excess(c, expected, size);
 }
 
-/// `sign` -1 makes alpha and beta positive: the sum of magnitudes.
-template <class V>
-GemmOptions<V> options(int kind, V sign, const V* bias) {
-  const V minus = sign > V(0) ? V(-1) : V(1);
-  switch (kind % 5) {
-    case 0:
-      return {};
-    case 1:
-      return {V(1), V(1), nullptr};
-    case 2:
-      return {minus * V(0.5), V(0), bias};
-    case 3:
-      return {V(0.75), minus * V(1.25), bias};
-    default:
-      return {V(1), V(0), nullptr, true};
-  }
-}
-
 template <class X>
 Matrix<const X> matrix(const std::vector<X>& v, std::ptrdiff_t rows, std::ptrdiff_t cols,
                        bool transposed) {
@@ -242,37 +224,6 @@ void check_rows_alone(Be& be) {
   }
 }
 
-struct Tensors {
-  std::vector<bfloat16> q, k, v, dout, out, dq, dk, dv;
-  std::vector<float> lse;
-
-  explicit Tensors(const AttentionShape& s) {
-    const auto numbers = [](int a, int b, int c) {
-      return std::size_t(a) * std::size_t(b) * std::size_t(c);
-    };
-    const std::size_t queries = numbers(s.sequences * s.queries, s.heads, s.head_dim),
-                      keys = numbers(s.sequences * s.key_rows, s.kv_heads, s.head_dim);
-    q = random_numbers<bfloat16>(queries, 1);
-    k = random_numbers<bfloat16>(keys, 2);
-    v = random_numbers<bfloat16>(keys, 3);
-    dout = random_numbers<bfloat16>(queries, 4);
-    out.assign(queries, 7.0f);
-    lse.assign(numbers(s.sequences, s.queries, s.heads), 7.0f);
-    dq = random_numbers<bfloat16>(queries, 5);
-    dk = random_numbers<bfloat16>(keys, 6);
-    dv = random_numbers<bfloat16>(keys, 7);
-  }
-  template <class B>
-  void forward(B& be, const AttentionShape& s) {
-    be.attention_forward(s, q.data(), k.data(), v.data(), out.data(), lse.data());
-  }
-  template <class B>
-  void backward(B& be, const AttentionShape& s) {
-    be.attention_backward(s, q.data(), k.data(), v.data(), out.data(), dout.data(), lse.data(),
-                          dq.data(), dk.data(), dv.data());
-  }
-};
-
 /// Both narrow, each rounded once from sums that agree: at most one unit in the last place apart.
 double apart(const std::vector<bfloat16>& got, const std::vector<bfloat16>& expected) {
   const auto wide = widened(expected);
@@ -358,7 +309,7 @@ TEST_CASE("Cpu<bfloat16>: attention and its gradient agree with the oracle", "[m
   shapes.push_back({1, 150, 150, 150, 4, 1, 48, dropout});
   for (const AttentionShape& s : shapes) {
     INFO("queries " << s.queries << " keys " << s.keys << " head_dim " << s.head_dim);
-    Tensors got(s), expected(s);
+    Tensors<bfloat16, float> got(s), expected(s);
     got.forward(cpu, s);
     expected.forward(oracle, s);
     CHECK(apart(got.out, expected.out) < 2 * bound);
@@ -378,12 +329,12 @@ TEST_CASE("Cpu<bfloat16>: attention has the same bits for every number of thread
   for (const AttentionShape& s : {AttentionShape{1, 150, 150, 150, 4, 2, 24, dropout},
                                   AttentionShape{5, 50, 50, 60, 2, 1, 40}}) {
     Cpu<bfloat16> serial{1};
-    Tensors one(s);
+    Tensors<bfloat16, float> one(s);
     one.forward(serial, s);
     one.backward(serial, s);
     for (const int threads : {2, 3}) {
       Cpu<bfloat16> cpu{threads};
-      Tensors many(s);
+      Tensors<bfloat16, float> many(s);
       many.forward(cpu, s);
       many.backward(cpu, s);
       CHECK(same_bits(one.out, many.out));

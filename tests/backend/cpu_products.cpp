@@ -23,22 +23,6 @@ double verb_error(Cpu<T>& cpu, std::size_t a_size, std::size_t b_size, std::size
   return error(c, expected, size);
 }
 
-/// `sign` -1 makes alpha and beta positive: the sum of magnitudes.
-template <class V>
-GemmOptions<V> options(int kind, V sign, const V* bias) {
-  const V minus = sign > V(0) ? V(-1) : V(1);
-  switch (kind % 4) {
-    case 0:
-      return {};
-    case 1:
-      return {V(1), V(1), nullptr};
-    case 2:
-      return {minus * V(0.5), V(0), bias};
-    default:
-      return {V(0.75), minus * V(1.25), bias};
-  }
-}
-
 template <class T>
 double gemm_error(Cpu<T>& cpu, int m, int n, int k, bool at, bool bt, bool gathered, int kind) {
   const int ldc = n + 3;
@@ -51,7 +35,7 @@ double gemm_error(Cpu<T>& cpu, int m, int n, int k, bool at, bool bt, bool gathe
         Matrix<const V> left = at ? Matrix<const V>{a.data(), 1, m} : Matrix<const V>{a.data(), k};
         Matrix<const V> right = bt ? Matrix<const V>{b.data(), 1, k} : Matrix<const V>{b.data(), n};
         if (gathered) left.rows = row.data();
-        be.gemm(m, n, k, left, right, c.data(), ldc, options(kind, sign, bias.data()));
+        be.gemm(m, n, k, left, right, c.data(), ldc, options(kind % 4, sign, bias.data()));
       });
 }
 

@@ -62,4 +62,66 @@ inline std::vector<double> magnitudes(std::vector<double> v) {
   return v;
 }
 
+/// Kinds of products: `exact` is kind 4. `sign` -1 makes alpha and beta positive: the sum of
+/// magnitudes.
+template <class V>
+GemmOptions<V> options(int kind, V sign, const V* bias) {
+  const V minus = sign > V(0) ? V(-1) : V(1);
+  switch (kind % 5) {
+    case 0:
+      return {};
+    case 1:
+      return {V(1), V(1), nullptr};
+    case 2:
+      return {minus * V(0.5), V(0), bias};
+    case 3:
+      return {V(0.75), minus * V(1.25), bias};
+    default:
+      return {V(1), V(0), nullptr, true};
+  }
+}
+
+/// Random operands of attention, stored as S, and old numbers where results go.
+template <class S, class W = S>
+struct Tensors {
+  std::vector<S> q, k, v, dout, out, dq, dk, dv;
+  std::vector<W> lse;
+
+  explicit Tensors(const AttentionShape& s) {
+    const auto numbers = [](int a, int b, int c) {
+      return std::size_t(a) * std::size_t(b) * std::size_t(c);
+    };
+    const std::size_t queries = numbers(s.sequences * s.queries, s.heads, s.head_dim),
+                      keys = numbers(s.sequences * s.key_rows, s.kv_heads, s.head_dim);
+    q = random_numbers<S>(queries, 1);
+    k = random_numbers<S>(keys, 2);
+    v = random_numbers<S>(keys, 3);
+    dout = random_numbers<S>(queries, 4);
+    out.assign(queries, S(7.0f));
+    lse.assign(numbers(s.sequences, s.queries, s.heads), W(7));
+    dq = random_numbers<S>(queries, 5);
+    dk = random_numbers<S>(keys, 6);
+    dv = random_numbers<S>(keys, 7);
+  }
+  template <class B>
+  void forward(B& be, const AttentionShape& s) {
+    be.attention_forward(s, q.data(), k.data(), v.data(), out.data(), lse.data());
+  }
+  template <class B>
+  void backward(B& be, const AttentionShape& s) {
+    be.attention_backward(s, q.data(), k.data(), v.data(), out.data(), dout.data(), lse.data(),
+                          dq.data(), dk.data(), dv.data());
+  }
+  template <class B>
+  void run(B& be, const AttentionShape& s) {
+    forward(be, s);
+    backward(be, s);
+  }
+  template <class U>
+  void take(const Tensors<U>& t) {
+    q = widened(t.q), k = widened(t.k), v = widened(t.v), dout = widened(t.dout);
+    dq = widened(t.dq), dk = widened(t.dk), dv = widened(t.dv);
+  }
+};
+
 }  // namespace moe::test

@@ -275,12 +275,12 @@ class BlockAttention {
       Pack sum(T(0));
       for (int block = 0; block < b.keys; block += sum_block) {
         Pack part(T(0));
-        for_each_key(b, pack, block, std::min(b.keys, block + sum_block),
-                     [&](int j, const auto& seen) {
-                       const Pack e = seen(fast_exp<T>(Pack::load_unaligned(p + j * lanes) - most));
-                       e.store_unaligned(p + j * lanes);
-                       part += e;
-                     });
+        for_each_key(
+            b, pack, block, std::min(b.keys, block + sum_block), [&](int j, const auto& seen) {
+              const Pack e = seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - most)));
+              e.store_unaligned(p + j * lanes);
+              part += e;
+            });
         sum += part;
       }
       const Pack inverse = Pack(T(1)) / sum;
@@ -290,7 +290,7 @@ class BlockAttention {
         value.store_unaligned(p + j * lanes);
       }
       T log_sum[width];
-      (most + xsimd::log(sum)).store_unaligned(log_sum);
+      (most + kernel::log(sum)).store_unaligned(log_sum);
       for (int l = 0; l < std::min(width, b.count - pack * width); ++l)
         lse[b.lse_at(pack * width + l)] = log_sum[l];
     }
@@ -312,7 +312,7 @@ class BlockAttention {
       const Pack log_sums = Pack::load_unaligned(log_sum), deltas = Pack::load_unaligned(delta);
       T *p = b.p + pack * width, *dp = b.dp + pack * width;
       for_each_key(b, pack, 0, b.keys, [&](int j, const auto& seen) {
-        const Pack share = seen(fast_exp<T>(Pack::load_unaligned(p + j * lanes) - log_sums));
+        const Pack share = seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - log_sums)));
         Pack dshare = Pack::load_unaligned(dp + j * lanes), kept = share;
         if (dropped) {
           const Pack factor = Pack::load_unaligned(b.drop + pack * width + j * lanes);

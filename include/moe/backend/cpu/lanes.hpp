@@ -100,12 +100,6 @@ inline Batch<T> multiply_add(const Batch<T>& a, const Batch<T>& b, const Batch<T
   return fused(a, b, c);
 }
 
-/// The lanes' exp: of floats within 1 unit in the last place.
-template <class T>
-inline Batch<T> fast_exp(const Batch<T>& x) {
-  return kernel::exp(x);
-}
-
 /// The sum of a register's numbers, always in the same order.
 template <class T>
 inline T horizontal_sum(const Batch<T>& batch) {
