@@ -43,6 +43,7 @@ enum class Site : std::uint32_t {
   sampling,
   text,
   shared_expert_dropout,
+  upcycle,
 };
 
 /// The stream of (step, layer, site): 36 bits of step, 16 of layer, 12 of site.

@@ -4,18 +4,31 @@
 namespace moe::kernel {
 
 /// Combine: y[t] = sum over choices j of gate(t, j) * x[slot_of(t, j)], in the order of j.
+/// Gates of sum 1: y[t] = x_0 + sum over j > 0 of gate(t, j) * (x_j - x_0), the same number, but
+/// equal experts give their common output to the last bit whatever the gates.
 template <class T, class S = T>
 struct Combine {
   Table<const S> x;      // (n * top_k, dim), by slot
   Table<const T> gates;  // (n, top_k)
   Table<const int> slot_of;
   Table<S> y;
+  bool sum_to_one = false;
   MOE_KERNEL void operator()(const auto& group, int t) const {
-    group.for_each(y.cols, [&](auto i) {
-      auto sum = gates(t, 0) * x[slot_of(t, 0)][i];
-      for (int j = 1; j < gates.cols; ++j) sum = sum + gates(t, j) * x[slot_of(t, j)][i];
-      y[t][i] = sum;
-    });
+    if (sum_to_one) {
+      group.for_each(y.cols, [&](auto i) {
+        const auto first = x[slot_of(t, 0)][i];
+        auto sum = first;
+        for (int j = 1; j < gates.cols; ++j)
+          sum = sum + gates(t, j) * (x[slot_of(t, j)][i] - first);
+        y[t][i] = sum;
+      });
+    } else {
+      group.for_each(y.cols, [&](auto i) {
+        auto sum = gates(t, 0) * x[slot_of(t, 0)][i];
+        for (int j = 1; j < gates.cols; ++j) sum = sum + gates(t, j) * x[slot_of(t, j)][i];
+        y[t][i] = sum;
+      });
+    }
   }
 };
 

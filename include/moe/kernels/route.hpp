@@ -111,10 +111,12 @@ struct RouteBackward {
   }
   MOE_KERNEL void backward(int r) const {
     const int experts = logits.cols;
-    T along_gates(0);  // what renormalising takes away
+    // What renormalising takes away. Counted from the first, so that experts which answer alike
+    // give exactly no gradient.
+    T along_gates(0);
     if (routing.renormalise)
-      for (int j = 0; j < routing.top_k; ++j)
-        along_gates = along_gates + dgates(r, j) * gates(r, j);
+      for (int j = 1; j < routing.top_k; ++j)
+        along_gates = along_gates + (dgates(r, j) - dgates(r, 0)) * gates(r, j);
     T most = logits(r, 0), along_probs(0), dot(0);
     for (int e = 0; e < experts; ++e) {
       if (most < logits(r, e)) most = logits(r, e);
@@ -125,8 +127,9 @@ struct RouteBackward {
       T dscore = routing.sigmoid ? T((dprob(r, e) - along_probs) / scale(r, 0)) : dprob(r, e);
       for (int j = 0; j < routing.top_k; ++j)
         if (expert(r, j) == e)
-          dscore = dscore + (routing.renormalise ? T((dgates(r, j) - along_gates) / scale(r, 1))
-                                                 : T(dgates(r, j)));
+          dscore = dscore + (routing.renormalise
+                                 ? T((dgates(r, j) - dgates(r, 0) - along_gates) / scale(r, 1))
+                                 : T(dgates(r, j)));
       dlogits(r, e) = dscore;
       dot = dot + dscore * probs(r, e);
       exps = exps + kernel::exp(logits(r, e) - most);

@@ -109,7 +109,8 @@ struct MoE {
     be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.first.act,
                                                              c.pair_of_slot.data, drop(pass)});
     experts(be, c, matrix(s.first.act), p.experts.down_proj, s.second.slots);
-    be.rows(x.count, kernel::Combine<W, T>{s.second.slots, c.router.gates, c.router.slot_of, y});
+    be.rows(x.count, kernel::Combine<W, T>{s.second.slots, c.router.gates, c.router.slot_of, y,
+                                           Traits.renormalise});
     if constexpr (shared_hidden > 0) {
       SharedScratch& shared = scratch.shared;
       Shared::forward(be, pass, p.shared, x, shared.y, c.shared, shared.layer);
