@@ -32,6 +32,11 @@ const std::string content = "A known text.\n";
 const moe::KnownText known = {"known.txt", "https://example.invalid/known.txt",
                               moe::sha256(content)};
 
+// One that is known by its looks alone.
+const moe::KnownText unhashed = {
+    "loose.txt",     "https://example.invalid/loose.txt", "",        20,
+    "<|endoftext|>", {"second.txt", "third.txt"},         "stories", moe::generated_stories};
+
 /// A world of its own: no data folder, an empty cache, and a PATH with only `tools/`.
 struct World {
   ScratchFolder folder;
@@ -59,6 +64,7 @@ TEST_CASE("find_text: a given path is used, and its failure is never covered up"
   moe::write_file(world.folder / "mine.txt", "My text.");
   CHECK(world.find(world.folder / "mine.txt").text == "My text.");
   CHECK(has(world.find(world.folder / "mine.txt").source, "mine.txt"));
+  CHECK(world.find(world.folder / "mine.txt").path == world.folder / "mine.txt");
   const std::string message = message_of([&] { world.find(world.folder / "none.txt"); });
   CHECK(is_sentence(message));
   CHECK(has(message, "none.txt': No such file or directory"));
@@ -86,6 +92,7 @@ TEST_CASE("find_text: the cache counts only with the right SHA-256", "[io]") {
   CHECK(has(world.find().source, "(cached, SHA-256 verified)"));
   moe::write_file(world.cached(), content + "x");
   CHECK(has(world.find().source, "generated verse"));
+  CHECK(world.find().path.empty());
   CHECK(has(world.find().source, "MOE_NO_DOWNLOAD forbids"));
   const Environment cache("XDG_CACHE_HOME", nullptr);
   const Environment home("HOME", world.folder.path().c_str());
@@ -152,4 +159,99 @@ TEST_CASE("find_tiny_shakespeare: without a network it still has a text", "[io]"
   CHECK(corpus.text.size() == 1'100'000);
   CHECK(has(corpus.source, "tinyshakespeare.txt"));
   CHECK(moe::tiny_shakespeare.sha256.size() == 64);
+}
+
+TEST_CASE("find_text: without a known SHA-256, a download counts if it looks right", "[io]") {
+  World world;
+  const auto curl_writes = [&](const std::string& printf_form) {
+    world.tool("curl", "while [ \"$1\" != --output ]; do shift; done; printf '" + printf_form +
+                           "' > \"$2\"");
+  };
+  const std::string cached = world.folder / "cache/moe/loose.txt";
+  SECTION("what looks right is kept, and said to be unverified") {
+    curl_writes("A story.\\n<|endoftext|>\\n");
+    const moe::Corpus corpus = moe::find_text(unhashed, {});
+    CHECK(corpus.text == "A story.\n<|endoftext|>\n");
+    CHECK(corpus.source == "text: " + cached + " (downloaded, not verified by a hash)");
+    world.tool("curl", "exit 22");
+    CHECK(moe::find_text(unhashed, {}).source ==
+          "text: " + cached + " (cached, not verified by a hash)");
+    moe::write_file(cached, "damaged");
+    CHECK(has(moe::find_text(unhashed, {}).source, "generated stories"));
+  }
+  SECTION("what does not is not") {
+    std::string why;
+    SECTION("too short") {
+      curl_writes("404 <|endoftext|>");
+      why = "has 17 bytes instead of at least 20";
+    }
+    SECTION("not UTF-8") {
+      curl_writes("A story \\377 of bytes.\\n<|endoftext|>\\n");
+      why = "is no text in UTF-8";
+    }
+    SECTION("with a NUL") {
+      curl_writes("A story \\000 of bytes.\\n<|endoftext|>\\n");
+      why = "is no text in UTF-8";
+    }
+    SECTION("another text") {
+      curl_writes("<html>Sign in to go on</html>");
+      why = "has no <|endoftext|>";
+    }
+    const moe::Corpus corpus = moe::find_text(unhashed, {});
+    CHECK(corpus.source ==
+          "text: generated stories, because loose.txt was not found and the "
+          "download from https://example.invalid/loose.txt " +
+              why + "; give a text file to use your own");
+    CHECK(corpus.text == moe::generated_stories(1'100'000, 1));
+    CHECK(!moe::detail::exists(cached));
+  }
+}
+
+TEST_CASE("find_text: MOE_DATA_DIR may have the text under other names, the first of them counts",
+          "[io]") {
+  const World world;
+  const Environment forbid("MOE_NO_DOWNLOAD", "1");
+  const Environment data("MOE_DATA_DIR", world.folder.path().c_str());
+  CHECK(has(moe::find_text(unhashed, {}).source, "MOE_NO_DOWNLOAD forbids"));
+  for (const char* name : {"third.txt", "second.txt", "loose.txt"}) {
+    moe::write_file(world.folder / name, name);
+    CHECK(moe::find_text(unhashed, {}).text == name);
+    CHECK(has(moe::find_text(unhashed, {}).source, std::string(name) + " (from MOE_DATA_DIR)"));
+  }
+}
+
+TEST_CASE("find_tiny_stories: data folder, download, or generated stories", "[io]") {
+  World world;
+  SECTION("the full files come before the sample") {
+    const Environment data("MOE_DATA_DIR", world.folder.path().c_str());
+    for (const char* name : {"tinystories_valid_sample.txt", "TinyStoriesV2-GPT4-valid.txt",
+                             "TinyStories-valid.txt"}) {
+      moe::write_file(world.folder / name, name);
+      CHECK(moe::find_tiny_stories().text == name);
+    }
+  }
+  SECTION("ten megabytes of stories are taken") {
+    world.tool("curl",
+               "while [ \"$1\" != --output ]; do shift; done; PATH=/usr/bin:/bin; "
+               "yes 'A story. <|endoftext|>' | head -c 10000000 > \"$2\"");
+    const moe::Corpus corpus = moe::find_tiny_stories();
+    CHECK(corpus.text.size() == 10'000'000);
+    CHECK(has(corpus.source, "TinyStories-valid.txt (downloaded, not verified by a hash)"));
+  }
+  SECTION("a byte less is not") {
+    world.tool("curl",
+               "while [ \"$1\" != --output ]; do shift; done; PATH=/usr/bin:/bin; "
+               "yes 'A story. <|endoftext|>' | head -c 9999999 > \"$2\"");
+    CHECK(has(moe::find_tiny_stories().source, "has 9999999 bytes instead of at least 10000000"));
+  }
+  SECTION("without a network it still has a text") {
+    const Environment forbid("MOE_NO_DOWNLOAD", "1");
+    const moe::Corpus corpus = moe::find_tiny_stories();
+    CHECK(corpus.text == moe::generated_stories(1'100'000, 1));
+    CHECK(has(corpus.source, "text: generated stories, because TinyStories-valid.txt was not"));
+  }
+  SECTION("a given path is used") {
+    moe::write_file(world.folder / "mine.txt", "My story.");
+    CHECK(moe::find_tiny_stories(world.folder / "mine.txt").text == "My story.");
+  }
 }

@@ -1,9 +1,5 @@
 #pragma once
-#include <cstddef>
-#include <cstdint>
-#include <moe/random.hpp>
-#include <string>
-#include <string_view>
+#include <moe/data/word_list.hpp>
 #include <utility>
 
 namespace moe {
@@ -13,61 +9,48 @@ namespace detail {
 // The words and forms of the verse.
 namespace verse {
 
-struct List {
-  std::string_view words;  // separated by single spaces; '_' stands for a space inside an entry
-  int size;
-  constexpr List(const char* all) : words(all), size(1) {
-    for (const char c : words) size += c == ' ';
-  }
-  constexpr std::string_view operator[](int index) const {
-    std::size_t begin = 0;
-    for (; index > 0; --index) begin = words.find(' ', begin) + 1;
-    return words.substr(begin, words.find(' ', begin) - begin);
-  }
-};
-
-inline constexpr List names =
+inline constexpr WordList names =
     "Corin Mabel Osric Helen Rufus Viola Gilbert Esther Hubert Isolde Percy Alma Duncan Portia "
     "Walter Nerys Edmund Rosamund Tybert Celia";
-inline constexpr List places =
+inline constexpr WordList places =
     "a_hall_in_the_castle a_wood_near_the_river a_street_in_the_city the_shore_before_a_storm "
     "a_field_of_battle a_garden_with_a_well an_inn_on_the_northern_road a_ship_at_sea "
     "a_chapel_in_ruins the_gates_of_the_town a_prison a_hill_above_the_camp";
-inline constexpr List hours = "night day dawn moonlight torchlight evening noon starlight";
-inline constexpr List two_adjectives =
+inline constexpr WordList hours = "night day dawn moonlight torchlight evening noon starlight";
+inline constexpr WordList two_adjectives =
     "golden silver bitter gentle noble wicked idle hollow weary silent crimson ancient broken "
     "cruel humble hungry jealous merry mortal narrow patient pleasant royal sacred secret simple "
     "stormy sudden tender thankless trusty wanton winter wounded";
-inline constexpr List one_adjectives =
+inline constexpr WordList one_adjectives =
     "sweet fair cold dark proud false true brave wild old poor rich sharp soft deep pale swift "
     "strange kind blind";
-inline constexpr List nouns =
+inline constexpr WordList nouns =
     "sorrow honour kingdom river mother father brother sister soldier winter summer morning "
     "shadow garden castle mountain mirror candle letter feather fortune reason treason slumber "
     "danger pity promise anger beauty wisdom silence music thunder ocean chamber falcon lion "
     "raven serpent poison";
-inline constexpr List one_nouns =
+inline constexpr WordList one_nouns =
     "crown sword heart king queen love death night moon star sea storm rose thorn flame stone "
     "dream grave ghost blood hand voice song wall gate ship horse hound wolf dove fool lord truth "
     "lie time hope grief joy oath";
-inline constexpr List two_verbs =
+inline constexpr WordList two_verbs =
     "follow borrow conquer answer gather whisper murder pardon honour wander suffer cherish "
     "banish ransom measure question flatter hinder";
-inline constexpr List verbs_with_s =
+inline constexpr WordList verbs_with_s =
     "breaks holds fears seeks finds loses bears keeps leaves wakes burns drowns crowns blinds "
     "loves "
     "hates mocks proves calls";
-inline constexpr List one_verbs =
+inline constexpr WordList one_verbs =
     "break hold fear seek find lose bear keep leave wake burn drown crown curse bless love hate "
     "mock prove call";
-inline constexpr List past_verbs =
+inline constexpr WordList past_verbs =
     "broke held feared sought found lost bore kept left woke burned drowned crowned cursed "
     "blessed loved mocked proved called sold";
-inline constexpr List adverbs =
+inline constexpr WordList adverbs =
     "never ever gently boldly sadly truly falsely lightly madly wisely slowly always seldom";
-inline constexpr List oaths =
+inline constexpr WordList oaths =
     "By_heaven Alas Good_friend Marry In_faith My_lord Nay_then O_peace Believe_me Hark_you";
-inline constexpr List rhymes[] = {
+inline constexpr WordList rhymes[] = {
     "day way clay bay play fray",      "night light sight knight fight flight",
     "head bed bread thread lead dead", "sea tree knee bee key plea",
     "heart part art dart start cart",  "fire choir lyre sire spire liar",
@@ -97,9 +80,9 @@ inline constexpr std::string_view couplets[][2] = {
 /// T are adjectives, nouns, verbs, adverbs, names of two syllables, stress first (M the noun of
 /// the scene); a, n, v, s, d are adjectives, nouns, verbs, verbs with -s, verbs in the past of one
 /// syllable; x is a rhyme.
-class VerseWriter {
+class VerseWriter : WordPicker {
  public:
-  explicit VerseWriter(std::uint64_t seed) : seed_(seed) {}
+  explicit VerseWriter(std::uint64_t seed) : WordPicker(seed, 0) {}
 
   void scene() {
     ++scene_;
@@ -123,21 +106,6 @@ class VerseWriter {
   std::string text;
 
  private:
-  /// Uniform in [0, bound): the next number of the seed's stream.
-  int pick(int bound) {
-    const std::uint64_t bits = philox(seed_, stream(0, 0, Site::text), drawn_++)[0];
-    return static_cast<int>(bits * static_cast<std::uint64_t>(bound) >> 32);
-  }
-  std::string words(const verse::List& list) { return spaced(list[pick(list.size)]); }
-  static std::string spaced(std::string_view entry) {
-    std::string out(entry);
-    for (char& c : out) c = c == '_' ? ' ' : c;
-    return out;
-  }
-  static std::string upper_first(std::string word) {
-    if (word[0] >= 'a' && word[0] <= 'z') word[0] = static_cast<char>(word[0] - 'a' + 'A');
-    return word;
-  }
   std::string name(int member) const { return upper(verse::names[cast_[member]]); }
   static std::string upper(std::string_view word) {
     std::string out(word);
@@ -210,7 +178,6 @@ class VerseWriter {
     }
   }
 
-  std::uint64_t seed_, drawn_ = 0;
   int scene_ = 0, theme_ = 0, rhyme_word_ = 0;
   int cast_[4] = {};
 };
