@@ -1,0 +1,214 @@
+#pragma once
+#include <moe/data/byte_pair_files.hpp>
+
+namespace moe::detail {
+
+/// Reads the parts of a tokenizer.json (Hugging Face tokenizers, version 1.0) that decide ids, and
+/// refuses every setting under which the ids would be others.
+/// Source: huggingface/tokenizers 3ba8ad0.  Test: tests/data/tokenizer_json.cpp.
+class TokenizerJsonReader {
+ public:
+  TokenizerJsonReader(std::string_view json, const std::string& path)
+      : json_(json), reader_(json, path), path_(path) {}
+
+  BytePairVocabulary read() {
+    read_all_but_merges();
+    BytePairVocabulary out = assemble(std::exchange(text_, {}), path_);
+    reader_ = JsonReader(json_, path_);
+    MergeReader merges(out, path_);
+    reader_.each_member([&](const std::string& field) {
+      if (field != "model") return reader_.skip();
+      reader_.each_member([&](const std::string& name) {
+        if (name != "merges") return reader_.skip();
+        reader_.each_item([&] { read_merge(merges); });
+      });
+    });
+    return out;
+  }
+
+ private:
+  /// One step of the pre-tokenizer, with the values that fields have when they are missing.
+  struct Step {
+    std::string type;
+    bool add_prefix_space = true, use_regex = true, individual_digits = false;
+  };
+
+  void read_all_but_merges() {
+    reader_.each_member([&](const std::string& name) {
+      if (name == "model") {
+        once(seen_model_, name);
+        read_model();
+      } else if (name == "added_tokens") {
+        once(seen_added_, name);
+        reader_.each_item([&] { read_added_token(); });
+      } else if (name == "pre_tokenizer") {
+        once(seen_pre_tokenizer_, name);
+        read_pre_tokenizer();
+      } else if (name == "normalizer" || name == "truncation" || name == "padding") {
+        if (!reader_.accept("null")) refuse("its field '" + name + "' is not null");
+      } else if (name == "post_processor") {
+        if (!reader_.accept("null")) read_post_processor();
+      } else {
+        reader_.skip();
+      }
+    });
+    reader_.finish();
+    if (!seen_model_) refuse("it has no field 'model'");
+    if (!seen_vocabulary_ || !seen_merges_) refuse("its model has no fields 'vocab' and 'merges'");
+    if (!seen_pre_tokenizer_) refuse("it has no field 'pre_tokenizer'");
+  }
+
+  [[noreturn]] void refuse(const std::string& why) const { vocabulary_failed(path_, why); }
+
+  void once(bool& seen, const std::string& name) const {
+    if (std::exchange(seen, true)) refuse("its field '" + name + "' is there twice");
+  }
+
+  bool boolean() {
+    if (reader_.accept("true")) return true;
+    if (!reader_.accept("false") && !reader_.accept("null"))
+      reader_.fail("true or false is expected");
+    return false;
+  }
+  void require_false(const std::string& name) {
+    if (boolean()) refuse("its setting '" + name + "' is true");
+  }
+  void require_empty(const std::string& name) {
+    if (!reader_.accept("null") && !reader_.string().empty())
+      refuse("its setting '" + name + "' is not empty");
+  }
+
+  void read_model() {
+    reader_.each_member([&](const std::string& name) {
+      if (name == "type") {
+        if (const std::string type = reader_.string(); type != "BPE")
+          refuse("its model is '" + type.substr(0, 60) + "', not 'BPE'");
+      } else if (name == "vocab") {
+        once(seen_vocabulary_, name);
+        read_vocabulary(reader_, json_, text_);
+      } else if (name == "merges") {
+        once(seen_merges_, name);
+        reader_.skip();  // until the vocabulary is known
+      } else if (name == "dropout") {
+        if (reader_.accept("null")) return;
+        const JsonNumber rate = reader_.number();
+        if (rate.signed_value != 0 || rate.unsigned_value != 0 || rate.real_value != 0)
+          refuse("its setting 'dropout' is not null");
+      } else if (name == "continuing_subword_prefix" || name == "end_of_word_suffix") {
+        require_empty(name);
+      } else if (name == "byte_fallback") {
+        require_false(name);
+      } else if (name == "ignore_merges") {
+        text_.ignore_merges = boolean();
+      } else {
+        reader_.skip();
+      }
+    });
+  }
+
+  /// "left right" or ["left", "right"].
+  void read_merge(MergeReader& merges) {
+    if (reader_.peek() == '"') return merges.add(reader_.string());
+    std::string parts[2];
+    std::size_t count = 0;
+    reader_.each_item([&] {
+      if (count == 2) reader_.fail("a merge of two parts is expected");
+      parts[count++] = reader_.string();
+    });
+    if (count != 2) reader_.fail("a merge of two parts is expected");
+    merges.add(parts[0], parts[1]);
+  }
+
+  void read_added_token() {
+    AddedToken added;
+    std::string content;
+    reader_.each_member([&](const std::string& name) {
+      if (name == "id") {
+        added.id = read_id(reader_);
+      } else if (name == "content") {
+        content = reader_.string();
+      } else if (name == "special") {
+        added.special = boolean();
+      } else if (name == "normalized") {
+        added.normalized = boolean();
+      } else if (name == "single_word" || name == "lstrip" || name == "rstrip") {
+        require_false(name);
+      } else {
+        reader_.skip();
+      }
+    });
+    if (added.id < 0 || content.empty()) reader_.fail("an added token needs 'id' and 'content'");
+    text_.added_names.push_back(content);
+    text_.added.push_back(added);
+  }
+
+  /// Appends the steps of one pre-tokenizer; those of a Sequence one by one.
+  void read_steps(std::vector<Step>& steps) {
+    Step step;
+    const std::size_t before = steps.size();
+    reader_.each_member([&](const std::string& name) {
+      if (name == "type") {
+        step.type = reader_.string().substr(0, 60);
+      } else if (name == "pretokenizers") {
+        reader_.each_item([&] { read_steps(steps); });
+      } else if (name == "add_prefix_space") {
+        step.add_prefix_space = boolean();
+      } else if (name == "use_regex") {
+        step.use_regex = boolean();
+      } else if (name == "individual_digits") {
+        step.individual_digits = boolean();
+      } else {
+        reader_.skip();
+      }
+    });
+    if (steps.size() > 8) refuse("its pre-tokenizer has more than 8 steps");
+    if (step.type != "Sequence") steps.insert(steps.begin() + std::ptrdiff_t(before), step);
+  }
+
+  void read_pre_tokenizer() {
+    std::vector<Step> steps;
+    if (!reader_.accept("null")) read_steps(steps);
+    std::size_t at = 0;
+    if (steps.size() == 2 && steps[0].type == "Digits") {
+      if (!steps[0].individual_digits)
+        refuse("its setting 'individual_digits' is false, only single digits are known");
+      text_.pre_tokenizer = PreTokenizer::gpt2_each_digit;
+      at = 1;
+    }
+    for (const Step& step : steps) {
+      if (step.type != "ByteLevel" && step.type != "Digits")
+        refuse("its pre-tokenizer is '" + step.type + "', only 'ByteLevel' and 'Digits' are known");
+    }
+    if (steps.size() != at + 1 || steps[at].type != "ByteLevel")
+      refuse("its pre-tokenizer is not 'ByteLevel', alone or after 'Digits'");
+    if (steps[at].add_prefix_space) refuse("its setting 'add_prefix_space' is true");
+    if (!steps[at].use_regex) refuse("its setting 'use_regex' is false");
+  }
+
+  /// ByteLevel changes offsets only; others add tokens.
+  void read_post_processor() {
+    std::string type;
+    reader_.each_member([&](const std::string& name) {
+      if (name == "type") {
+        type = reader_.string().substr(0, 60);
+      } else {
+        reader_.skip();
+      }
+    });
+    if (type != "ByteLevel") refuse("its post-processor is '" + type + "', which adds tokens");
+  }
+
+  std::string_view json_;
+  JsonReader reader_;
+  const std::string& path_;
+  BytePairText text_;
+  bool seen_model_ = false, seen_added_ = false, seen_pre_tokenizer_ = false;
+  bool seen_vocabulary_ = false, seen_merges_ = false;
+};
+
+inline BytePairVocabulary read_tokenizer_json(const std::string& path) {
+  const MemoryMap file = map_vocabulary(path);
+  return TokenizerJsonReader(file.bytes(), path).read();
+}
+
+}  // namespace moe::detail
