@@ -87,6 +87,28 @@ TEST_CASE("Trainer: a run stopped after any step and resumed gives the bits of o
   }
 }
 
+TEST_CASE("Trainer: shuffled windows are another order of the data, and resume too", "[resume]") {
+  const auto run = [](Windows windows, int pause_at) {
+    const test::ScratchFolder scratch;
+    TrainerOptions options = test::tiny_run_options(scratch / "run");
+    options.windows = windows;
+    if (pause_at > 0) {
+      TinyRun first;
+      options.pause_at = pause_at;
+      trainer_of(first, options).run();
+      options.pause_at = 0;
+    }
+    TinyRun second(1, pause_at > 0 ? 2 : 0);
+    TinyTrainer trainer = trainer_of(second, options);
+    if (pause_at > 0) trainer.resume();
+    trainer.run();
+    return second.state();
+  };
+  const State whole = run(Windows::shuffled, 0);
+  CHECK((run(Windows::shuffled, 7) == whole));
+  CHECK((run(Windows::random, 0) != whole));
+}
+
 TEST_CASE("Trainer: leaving out any one piece of state is seen in the bits", "[resume]") {
   const Trace whole = run_in_two(0);
   const auto detected = [&](const std::function<void(TinyRun&)>& harm) {

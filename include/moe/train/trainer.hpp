@@ -2,6 +2,7 @@
 #include <chrono>
 #include <functional>
 #include <moe/data/batch.hpp>
+#include <moe/data/shuffled_windows.hpp>
 #include <moe/flops.hpp>
 #include <moe/optim/schedule.hpp>
 #include <moe/parameters.hpp>
@@ -9,8 +10,13 @@
 #include <moe/train/evaluate.hpp>
 #include <moe/train/rows.hpp>
 #include <optional>
+#include <variant>
 
 namespace moe {
+
+/// Where training batches come from: windows at random places, or cut side by side and drawn
+/// without replacement, each once in an epoch.
+enum class Windows { random, shuffled };
 
 /// What a run does beyond its model and its optimiser. Steps are optimiser updates.
 struct TrainerOptions {
@@ -18,6 +24,7 @@ struct TrainerOptions {
   int sequences = 16;    // of one batch
   int length = 0;        // tokens of a sequence; 0: the model's context
   int accumulation = 1;  // batches for one update
+  Windows windows = Windows::random;
   ScheduleKind schedule = ScheduleKind::cosine;
   ScheduleOptions rates = {};
   int log_every = 10;        // training rows in metrics.jsonl
@@ -62,7 +69,7 @@ class Trainer {
         options_(checked(std::move(options))),
         callbacks_(std::move(callbacks)),
         about_(std::move(about)),
-        windows_(train, options_.sequences, options_.length, options_.seed),
+        windows_(windows_of(train)),
         validation_(validation, options_.sequences, options_.length),
         sentinel_(config.moe.experts, config.moe.top_k) {
     row_.load.assign(std::size_t(config.moe_layers()),
@@ -168,6 +175,13 @@ class Trainer {
     return o;
   }
 
+  std::variant<RandomWindows, ShuffledWindows> windows_of(
+      std::span<const std::int32_t> train) const {
+    const TrainerOptions& o = options_;
+    if (o.windows == Windows::random) return RandomWindows(train, o.sequences, o.length, o.seed);
+    return ShuffledWindows(train, o.sequences, o.length, o.seed, o.sequences * o.accumulation);
+  }
+
   bool is_last() const { return cursor_.step >= options_.steps; }
   bool is_due(int every) const { return cursor_.step % every == 0 || is_last(); }
 
@@ -191,8 +205,10 @@ class Trainer {
     row_.loss = {};
     for (auto& layer : row_.load) std::fill(layer.begin(), layer.end(), 0.0);
     for (int i = 0; i < options_.accumulation; ++i) {
-      add(model_.forward_backward(windows_.sample(cursor_.step, i * options_.sequences), share),
-          share);
+      const auto sample = [&](auto& windows) {
+        return windows.sample(cursor_.step, i * options_.sequences);
+      };
+      add(model_.forward_backward(std::visit(sample, windows_), share), share);
     }
     row_.report = optimizer_.step(rate());
     ++cursor_.step;
@@ -275,7 +291,7 @@ class Trainer {
   TrainerOptions options_;
   TrainerCallbacks callbacks_;
   Json about_;
-  RandomWindows windows_;
+  std::variant<RandomWindows, ShuffledWindows> windows_;
   DisjointWindows validation_;
   RouterSentinel sentinel_;
   std::optional<MetricsWriter> metrics_;
