@@ -2,6 +2,7 @@
 #include <moe/config.hpp>
 
 #include "../examples/shakespeare/presets.hpp"
+#include "../examples/upcycle/presets.hpp"
 
 // The models that are measured, in one place. benchmarks/peers/pytorch.py builds the same four.
 
@@ -36,22 +37,10 @@ inline constexpr Case simple{"simple",
                              512,
                              true};
 
-/// The grown mixture of model-growth: 371.6 M parameters, 138.9 M active.
-inline constexpr Case tinystories{"tinystories",
-                                  {.vocab = 50257,
-                                   .dim = 832,
-                                   .layers = 7,
-                                   .heads = 8,
-                                   .hidden = 3328,
-                                   .context = 256,
-                                   .bias = true,
-                                   .norm = moe::Norm::layer,
-                                   .position = moe::Position::rope_half,
-                                   .activation = moe::Activation::gelu,
-                                   .moe = {.experts = 8, .top_k = 2}},
-                                  8,
-                                  256,
-                                  false};
+/// The grown mixture of model-growth, preset `paper` of examples/upcycle: 371.6 M parameters, 138.9
+/// M active.
+inline constexpr Case tinystories{
+    "tinystories", growth::mixture(growth::paper_simple, moe::Recipe::copy), 8, 256, false};
 
 /// What `./dev demo` trains.
 inline constexpr Case demo{"demo", ::shakespeare::demo_config, 16, 128, true};

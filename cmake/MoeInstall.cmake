@@ -7,5 +7,5 @@ install(EXPORT moeTargets NAMESPACE moe:: DESTINATION "${moe_package}")
 # Before 1.0 a new minor version may break its users.
 write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/moeConfigVersion.cmake"
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
-install(FILES cmake/moeConfig.cmake cmake/MoeDependencies.cmake
+install(FILES cmake/moeConfig.cmake cmake/MoeDependencies.cmake cmake/moe_add_model.cmake
               "${CMAKE_CURRENT_BINARY_DIR}/moeConfigVersion.cmake" DESTINATION "${moe_package}")

@@ -1,4 +1,4 @@
-# find_package(moe): defines moe::moe.
+# find_package(moe): defines moe::moe and the function moe_add_model.
 include("${CMAKE_CURRENT_LIST_DIR}/MoeDependencies.cmake")
 foreach(component IN LISTS moe_FIND_COMPONENTS)
   if(moe_FIND_REQUIRED_${component})
@@ -12,3 +12,4 @@ if(moe_missing)
   return()
 endif()
 include("${CMAKE_CURRENT_LIST_DIR}/moeTargets.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/moe_add_model.cmake")

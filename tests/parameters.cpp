@@ -57,20 +57,15 @@ TEST_CASE("Parameters: the demo", "[counts]") {
   CHECK(count<shakespeare::demo_config>().total == 1'846'528);
 }
 
-// Dense to mixture: no positions are learned, and the router's bias goes with the other biases.
-constexpr ModelConfig grown = bench::tinystories.model;
-constexpr ModelConfig grown_dense = with(grown, [](ModelConfig& c) { c.moe = {}; });
-constexpr ModelConfig grown_small = with(grown_dense, [](ModelConfig& c) {
-  c.dim = 256;
-  c.layers = 4;
-  c.hidden = 1024;
-});
+// Dense to mixture: no positions are learned, and the router has a bias.
+constexpr ModelConfig grown_dense = growth::paper_simple;
+constexpr ModelConfig grown = growth::mixture(grown_dense, Recipe::copy);
 
 TEST_CASE("Parameters: dense to mixture, with LayerNorm, GELU and biases", "[counts]") {
   CHECK(count<grown_dense>().total == 100'038'016);
   CHECK(count<grown>().total == 371'640'312);
   CHECK(count<grown>().active == 138'878'328);
-  CHECK(count<grown_small>().total == 16'025'344);
+  CHECK(count<growth::small_simple>().total == 16'025'344);
 }
 
 TEST_CASE("Parameters: learned positions are counted", "[counts]") {
@@ -79,10 +74,8 @@ TEST_CASE("Parameters: learned positions are counted", "[counts]") {
   CHECK(count<learned>().total == 100'038'016 + 212'992);
 }
 
-constexpr ModelConfig swiglu_dense{
-    .vocab = 50257, .dim = 832, .layers = 7, .heads = 8, .hidden = 3328, .context = 256};
-constexpr ModelConfig swiglu =
-    with(swiglu_dense, [](ModelConfig& c) { c.moe = {.experts = 8, .router_bias = true}; });
+constexpr ModelConfig swiglu_dense = growth::paper_smollm;
+constexpr ModelConfig swiglu = growth::mixture(swiglu_dense, Recipe::copy);
 
 TEST_CASE("Parameters: dense to mixture, with RMSNorm, RoPE and SwiGLU", "[counts]") {
   CHECK(count<swiglu_dense>().total == 119'355'392);

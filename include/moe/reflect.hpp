@@ -124,7 +124,7 @@ constexpr std::string_view last_identifier(std::string_view text) {
   return text.substr(begin, end - begin);
 }
 template <class Tree, std::size_t I>
-constexpr std::string_view field_name() {
+consteval std::string_view field_name() {
   constexpr auto* field = &boost::pfr::get<I>(object<Tree>.value);
   return last_identifier(spelling<Pointer<decltype(field)>{field}>());
 }

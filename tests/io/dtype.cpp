@@ -82,3 +82,26 @@ TEST_CASE("Dtype: convert keeps values, also from unaligned bytes", "[io]") {
   CHECK(!moe::is_convertible(Dtype::F8_E4M3));
   CHECK(!moe::is_convertible(Dtype::C64));
 }
+
+TEST_CASE("Dtype: half precision is rounded to the nearest, ties to even", "[io]") {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const auto half = std::uint16_t(bits);
+    const bool nan = (bits & 0x7FFFu) > 0x7C00u;
+    const std::uint16_t back = moe::f16_of_float(moe::float_of_f16(half));
+    if (nan ? (back & 0x7FFFu) <= 0x7C00u : back != half) FAIL("half " << bits << " is " << back);
+  }
+  // Between two neighbours, and just beside the middle.
+  for (std::uint16_t bits = 0; bits < 0x7BFF; ++bits) {
+    const float low = moe::float_of_f16(bits), high = moe::float_of_f16(std::uint16_t(bits + 1));
+    const float middle = low + (high - low) / 2;
+    const std::uint16_t even = bits % 2 == 0 ? bits : std::uint16_t(bits + 1);
+    const bool right = moe::f16_of_float(middle) == even &&
+                       moe::f16_of_float(std::nextafter(middle, 0.0f)) == bits &&
+                       moe::f16_of_float(std::nextafter(middle, 1e9f)) == bits + 1 &&
+                       moe::f16_of_float(-middle) == (even | 0x8000);
+    if (!right) FAIL("above half " << bits);
+  }
+  CHECK(moe::f16_of_float(65519.0f) == 0x7BFF);
+  CHECK(moe::f16_of_float(65520.0f) == 0x7C00);
+  CHECK(moe::f16_of_float(-1e30f) == 0xFC00);
+}

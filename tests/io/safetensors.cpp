@@ -229,6 +229,8 @@ TEST_CASE("Safetensors: malformed files are rejected with their reason", "[error
       {"offsets as a map", one("F32", "[2]", R"({"a":0,"b":8})"), "array is expected"},
       {"tensor null", fields("null"), "object is expected"},
       {"tensor as an array", fields(R"(["F32",[2],[0,8]])"), "object is expected"},
+      {"dtype as a map", fields(R"({"dtype":{"F32":null},"shape":[2],"data_offsets":[0,8]})"),
+       "string is expected"},
       {"metadata with a number", file_of(R"({"__metadata__":{"a":1},)" + t.substr(1), 8), "string"},
       {"nested metadata", file_of(R"({"__metadata__":{"a":{}},)" + t.substr(1), 8), "string"},
       {"field twice", fields(R"({"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]})"),
@@ -266,6 +268,9 @@ TEST_CASE("Safetensors: malformed files are rejected with their reason", "[error
       {"a name twice, other bytes",
        file_of("{" + named("a", "[0,4]", 1) + "," + named("a", "[4,8]", 1) + "}", 8),
        "the name is given twice"},
+      {"a name twice, the first one invalid",
+       file_of("{" + tensor("F32", "[3]", "[0,8]") + "," + t.substr(1), 8),
+       "its shape needs 12 bytes"},
       {"an empty tensor's name twice",
        file_of("{" + named("a", "[0,0]", 0) + "," + named("a", "[0,0]", 0) + "}", 0),
        "the name is given twice"},
@@ -308,6 +313,33 @@ TEST_CASE("Safetensors: no damage of one byte and no cut is a crash", "[edge]") 
     }
   }
   CHECK(rejected > 3 * good.size());
+}
+
+TEST_CASE("Safetensors: a part of a tensor is read as the same part of the whole", "[io]") {
+  const ScratchFolder folder;
+  const std::uint16_t bf16[] = {0x3F80, 0xC049, 0x4000, 0x4040, 0x4080};
+  const double one = 7;
+  moe::save_safetensors(folder / "a",
+                        {{"w", Dtype::BF16, {5}, bf16}, moe::tensor_view("v", {1}, &one)});
+  const Safetensors file(folder / "a");
+  const auto all = file.read_as<float>("w");
+  for (std::size_t first = 0; first <= 5; ++first) {
+    for (std::size_t count = 0; first + count <= 5; ++count) {
+      std::vector<float> part(count);
+      file.read_part_as("w", first, part.data(), count);
+      const auto from = all.begin() + std::ptrdiff_t(first);
+      CHECK(part == std::vector<float>(from, from + std::ptrdiff_t(count)));
+    }
+  }
+  float out[8];
+  const std::pair<std::size_t, std::size_t> bad[] = {{0, 6}, {5, 1}, {6, 0}, {~std::size_t(0), 2}};
+  for (const auto& [first, count] : bad) {
+    const auto read = [&, first = first, count = count] {
+      file.read_part_as("w", first, out, count);
+    };
+    CHECK(is_sentence(message_of(read)));
+    CHECK(has(message_of(read), "it has 5 elements where"));
+  }
 }
 
 TEST_CASE("Safetensors: reading says which tensor is not what was asked for", "[error]") {

@@ -15,19 +15,21 @@ LEVELS = [
     (r"(parameters|initial_values|eigen)\.hpp|backend/.*", 3),
     (r"layers/.*", 4),
     (r"(block|transformer)\.hpp", 5),
+    (r"io/hugging_face(/.*|\.hpp)", 7),
     (r"(optim|data|io|transfer|distributed)/.*|(generate|metrics|flops)\.hpp", 6),
     (r"train/.*", 7),
     (r"moe\.hpp", 8),
 ]
 # Within a level a folder may use its own files, and these (patterns) may use those.
 SAME_FOLDER = {"backend", "backend/cpu", "backend/cuda", "layers", "optim", "data", "io",
-               "transfer", "distributed", "train"}
+               "io/hugging_face", "transfer", "distributed", "train"}
 SAME_LEVEL = [
     (r"config\.hpp", r"error\.hpp"),
     (r"(random|bfloat16)\.hpp", r"kernel\.hpp"),
     (r"layer\.hpp", r"(backend|reflect)\.hpp"),
     (r"transformer\.hpp", r"block\.hpp"),
     (r"(data|transfer)/.*|(generate|metrics)\.hpp", r"io/.*"),  # io/ is the lower half of level 6
+    (r"io/hugging_face/.*", r"train/(manifest|config_json)\.hpp"),
 ]
 # What kernels may include: nvcc compiles them.
 KERNEL = {"moe/kernel.hpp", "moe/random.hpp", "cmath", "cstddef", "cstdint", "type_traits"}

@@ -6,8 +6,8 @@
 namespace moe {
 
 struct BytePairOptions {
-  int merges =
-      -1;  // only so many of the merges: 256 bytes, them, and end of text; -1: as the files
+  /// Only so many of the merges: 256 bytes, them, and end of text; -1: as the files have it.
+  int merges = -1;
 };
 
 /// GPT-2's byte-level BPE: text is cut into pieces (next_piece), and in each piece the neighbours

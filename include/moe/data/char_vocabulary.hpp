@@ -58,10 +58,15 @@ class CharVocabulary {
   /// Errors: no string, or characters that are not sorted and unique.
   static CharVocabulary from_json(const Json& json, std::string_view what = "vocabulary") {
     const std::string& text = json.as_string(what);
-    CharVocabulary vocabulary(text);
-    if (vocabulary.to_json().as_string(what) == text) return vocabulary;
-    throw Error("moe: cannot use field '" + std::string(what) +
-                "': its characters are not sorted and unique; the file is damaged");
+    std::int32_t last = -1;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::int32_t point = next_point(text, at);
+      if (point <= std::exchange(last, point)) {
+        throw Error("moe: cannot use field '" + std::string(what) +
+                    "': its characters are not sorted and unique; the file is damaged");
+      }
+    }
+    return CharVocabulary(text);
   }
 
   bool operator==(const CharVocabulary& other) const { return points_ == other.points_; }

@@ -11,9 +11,10 @@
 namespace moe {
 
 struct TokenFileOptions {
-  int vocab =
-      0;  // every token must be below it, and the checksum right if there is one; 0: no check
-  bool headerless = false;  // a file without llm.c's header is nanoGPT's: uint16 tokens and no more
+  /// Every token must be below it, and the checksum right if there is one; 0: no check.
+  int vocab = 0;
+  /// A file without llm.c's header is nanoGPT's: uint16 tokens and no more.
+  bool headerless = false;
 };
 
 namespace detail {

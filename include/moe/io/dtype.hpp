@@ -72,6 +72,22 @@ inline float float_of_f16(std::uint16_t bits) {
   const std::uint32_t wide = exponent == 31 ? 255u : exponent + 112u;
   return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
 }
+/// The nearest half precision number, ties to even; infinite from 65520 on.
+inline std::uint16_t f16_of_float(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7FFFFFFFu;
+  const std::uint32_t sign = bits >> 16 & 0x8000u;
+  std::uint32_t half;
+  if (magnitude > 0x7F800000u) {
+    half = 0x7E00u;  // NaN
+  } else if (magnitude >= 0x477FF000u) {
+    half = 0x7C00u;
+  } else if (magnitude < 0x38800000u) {  // subnormal: floats from 0.5 on are as far apart, 2^-24
+    half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
+  } else {
+    half = (magnitude - 0x38000000u + 0xFFFu + (magnitude >> 13 & 1u)) >> 13;
+  }
+  return static_cast<std::uint16_t>(sign | half);
+}
 inline float float_of_bf16(std::uint16_t bits) {
   return bfloat16::from_bits(bits);
 }

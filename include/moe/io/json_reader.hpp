@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <moe/error.hpp>
@@ -71,11 +72,17 @@ class JsonReader {
 
   /// Passes over one value of any type, with all the checks.
   void skip() {
+    std::size_t any = SIZE_MAX;
+    skip(any);
+  }
+  /// As above; takes the number of values, those inside included, from `left`, which must suffice.
+  void skip(std::size_t& left) {
+    if (left-- == 0) fail("it has more values than expected");
     switch (peek()) {
       case '{':
-        return each_member([&](const std::string&) { skip(); });
+        return each_member([&](const std::string&) { skip(left); });
       case '[':
-        return each_item([&] { skip(); });
+        return each_item([&] { skip(left); });
       case '"':
         return void(string());
       default:
@@ -133,6 +140,13 @@ class JsonReader {
 
   void escape(std::string& out);
 
+  /// Bytes from here to the quote that closes a string, or to the end of the text.
+  std::size_t bytes_to_quote() const {
+    std::size_t end = at_;
+    while (end < text_.size() && text_[end] != '"') end += text_[end] == '\\' ? 2 : 1;
+    return std::min(end, text_.size()) - at_;
+  }
+
   std::string_view text_, what_;
   std::size_t at_ = 0;
   int depth_ = 0;
@@ -141,12 +155,15 @@ class JsonReader {
 inline std::string JsonReader::string() {
   expect('"', "a string is expected");
   std::string out;
-  for (;;) {
+  for (bool first = true;; first = false) {
     const std::size_t begin = at_;
     while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
            static_cast<unsigned char>(text_[at_]) >= 0x20) {
       ++at_;
     }
+    // Growing step by step could take three times the text.
+    if (first && at_ < text_.size() && text_[at_] == '\\')
+      out.reserve(at_ - begin + bytes_to_quote());
     out.append(text_, begin, at_ - begin);
     if (at_ == text_.size()) fail("a string is not closed");
     if (text_[at_] == '"') {

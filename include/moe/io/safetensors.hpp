@@ -1,5 +1,6 @@
 #pragma once
 #include <map>
+#include <moe/io/checksum.hpp>
 #include <moe/io/dtype.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/json_reader.hpp>
@@ -30,13 +31,13 @@ class Safetensors {
   };
 
   explicit Safetensors(const std::string& path) : file_(path) {
-    read_header();
-    check_layout();
+    const std::string header = read_header();
+    tensors_.reserve(check(header));
+    walk(
+        header, [&](Tensor&& tensor) { tensors_.push_back(std::move(tensor)); },
+        [&](const std::string& key, std::string&& value) { metadata_[key] = std::move(value); });
     std::sort(tensors_.begin(), tensors_.end(),
               [](const Tensor& a, const Tensor& b) { return a.name < b.name; });
-    for (std::size_t i = 1; i < tensors_.size(); ++i) {
-      if (tensors_[i].name == tensors_[i - 1].name) fail(tensors_[i], "the name is given twice");
-    }
   }
 
   const std::string& path() const { return file_.path(); }
@@ -55,7 +56,7 @@ class Safetensors {
   /// The tensor `name`.  Errors: absent.
   const Tensor& at(std::string_view name) const {
     if (const Tensor* tensor = find(name)) return *tensor;
-    throw Error("moe: cannot find tensor '" + std::string(name) + "' in '" + path() +
+    throw Error("moe: cannot find tensor " + in_quotes(name) + " in '" + path() +
                 "': none of its " + std::to_string(tensors_.size()) +
                 " tensors has this name; check that the file is of this model");
   }
@@ -88,16 +89,27 @@ class Safetensors {
   }
   template <class T>
   void read_as_into(std::string_view name, T* to, std::size_t count) const {
+    require_count(at(name), count);
+    read_part_as(name, 0, to, count);
+  }
+  /// `count` of these elements, from number `first` on.
+  template <class T>
+  void read_part_as(std::string_view name, std::size_t first, T* to, std::size_t count) const {
     const Tensor& tensor = at(name);
     if (!is_convertible(tensor.dtype)) {
       fail(tensor, "elements " + std::string(name_of(tensor.dtype)) + " cannot be converted");
     }
-    require_count(tensor, count);
+    if (first > tensor.elements() || count > tensor.elements() - first) {
+      fail(tensor, "it has " + std::to_string(tensor.elements()) + " elements where " +
+                       std::to_string(count) + " from number " + std::to_string(first) +
+                       " on are wanted");
+    }
     const std::size_t width = static_cast<std::size_t>(bits_of(tensor.dtype)) / 8;
     std::vector<unsigned char> piece(std::min<std::size_t>(count * width, piece_bytes));
     for (std::size_t done = 0; done < count;) {
       const std::size_t n = std::min(count - done, piece_bytes / width);
-      file_.read(data_begin_ + tensor.begin + done * width, piece.data(), n * width);
+      const std::uint64_t begin = data_begin_ + tensor.begin + (first + done) * width;
+      file_.read(begin, piece.data(), n * width);
       convert(tensor.dtype, piece.data(), n, to + done);
       done += n;
     }
@@ -112,15 +124,16 @@ class Safetensors {
   }
 
  private:
-  static constexpr std::size_t piece_bytes = 1 << 16, max_entries = 100000, max_rank = 8;
+  static constexpr std::size_t piece_bytes = 1 << 16, max_rank = 8, max_tensors = 100000,
+                               max_metadata = 100000;
 
   [[noreturn]] void fail(const std::string& why) const {
     throw Error("moe: cannot read '" + path() + "' as safetensors: " + why +
                 "; the file is damaged or not of this format");
   }
   [[noreturn]] void fail(const Tensor& tensor, const std::string& why) const {
-    throw Error("moe: cannot read tensor '" + tensor.name + "' of '" + path() + "': " + why +
-                "; the file is damaged or of another model");
+    throw Error("moe: cannot read tensor " + in_quotes(tensor.name) + " of '" + path() +
+                "': " + why + "; the file is damaged or of another model");
   }
   void require_count(const Tensor& tensor, std::size_t count) const {
     if (tensor.elements() == count) return;
@@ -135,10 +148,24 @@ class Safetensors {
     return found != tensors_.end() && found->name == name ? &*found : nullptr;
   }
 
-  void read_header();
-  void read_metadata(JsonReader& reader);
-  void read_tensor(JsonReader& reader, std::string name);
-  void check_layout();
+  /// What is known of a tensor before all of them are found to be right.
+  struct Place {
+    std::uint64_t begin, end, name_hash;
+    std::size_t number;  // in the header
+  };
+
+  std::string read_header();
+  template <class OnTensor, class OnMetadata>
+  void walk(const std::string& header, OnTensor&& on_tensor, OnMetadata&& on_metadata);
+  static Tensor read_tensor(JsonReader& reader, std::string name);
+  template <class Range>
+  static std::string out_of_place(const Range& range) {
+    return "its bytes " + std::to_string(range.begin) + " to " + std::to_string(range.end) +
+           " do not follow the tensor before it";
+  }
+  std::size_t check(const std::string& header);
+  void check_layout(const std::string& header, std::vector<Place>& places);
+  [[noreturn]] void fail_at(const std::string& header, const Place& place, const std::string& why);
 
   FileReader file_;
   std::uint64_t data_begin_ = 0;
@@ -146,7 +173,7 @@ class Safetensors {
   std::map<std::string, std::string> metadata_;
 };
 
-inline void Safetensors::read_header() {
+inline std::string Safetensors::read_header() {
   if (file_.size() < 8) fail("it has fewer than 8 bytes");
   std::uint64_t bytes = 0;
   file_.read(0, &bytes, 8);
@@ -155,34 +182,39 @@ inline void Safetensors::read_header() {
   data_begin_ = 8 + bytes;
   std::string header(bytes, '\0');
   file_.read(8, header.data(), bytes);
+  return header;
+}
+
+template <class OnTensor, class OnMetadata>
+void Safetensors::walk(const std::string& header, OnTensor&& on_tensor, OnMetadata&& on_metadata) {
   const std::string what = "the header of '" + path() + "'";
   JsonReader reader(header, what);
+  std::size_t tensors = 0, entries = 0;
   bool metadata_seen = false;
   reader.each_member([&](std::string name) {
-    if (name != "__metadata__") return read_tensor(reader, std::move(name));
+    if (name != "__metadata__") {
+      if (tensors++ == max_tensors) reader.fail("there are more than 100000 tensors");
+      return on_tensor(read_tensor(reader, std::move(name)));
+    }
     if (std::exchange(metadata_seen, true)) reader.fail("__metadata__ is given twice");
-    read_metadata(reader);
+    if (reader.accept("null")) return;
+    reader.each_member([&](const std::string& key) {
+      if (entries++ == max_metadata) reader.fail("there are more than 100000 metadata entries");
+      on_metadata(key, reader.string());
+    });
   });
   reader.finish();
 }
 
-inline void Safetensors::read_metadata(JsonReader& reader) {
-  if (reader.accept("null")) return;
-  reader.each_member([&](const std::string& key) {
-    metadata_[key] = reader.string();
-    if (metadata_.size() > max_entries) reader.fail("there are more than 100000 metadata entries");
-  });
-}
-
-inline void Safetensors::read_tensor(JsonReader& reader, std::string name) {
-  if (tensors_.size() == max_entries) reader.fail("there are more than 100000 tensors");
+inline Safetensors::Tensor Safetensors::read_tensor(JsonReader& reader, std::string name) {
   Tensor tensor;
   tensor.name = std::move(name);
   const auto integer = [&] {
     const JsonNumber number = reader.number();
     if (number.kind == JsonNumber::Kind::unsigned_integer) return number.unsigned_value;
     const bool good = number.kind == JsonNumber::Kind::signed_integer && number.signed_value >= 0;
-    if (!good) reader.fail("a size of tensor '" + tensor.name + "' is no integer of 0 or more");
+    if (!good)
+      reader.fail("a size of tensor " + in_quotes(tensor.name) + " is no integer of 0 or more");
     return static_cast<std::uint64_t>(number.signed_value);
   };
   int dtype_seen = 0, shape_seen = 0, offsets_seen = 0;
@@ -192,7 +224,7 @@ inline void Safetensors::read_tensor(JsonReader& reader, std::string name) {
       const std::string wanted = reader.string();
       int i = 0;
       while (i < dtypes && name_of(static_cast<Dtype>(i)) != wanted) ++i;
-      if (i == dtypes) reader.fail("element type '" + wanted + "' is unknown");
+      if (i == dtypes) reader.fail("element type " + in_quotes(wanted) + " is unknown");
       tensor.dtype = static_cast<Dtype>(i);
     } else if (field == "shape") {
       ++shape_seen;
@@ -213,35 +245,74 @@ inline void Safetensors::read_tensor(JsonReader& reader, std::string name) {
     }
   });
   if (dtype_seen != 1 || shape_seen != 1 || offsets_seen != 1) {
-    reader.fail("tensor '" + tensor.name + "' needs dtype, shape and data_offsets once each");
+    reader.fail("tensor " + in_quotes(tensor.name) +
+                " needs dtype, shape and data_offsets once each");
   }
-  tensors_.push_back(std::move(tensor));
+  return tensor;
 }
 
-inline void Safetensors::check_layout() {
-  // Empty tensors share their begin with the next one: (begin, end) puts them first.
-  std::sort(tensors_.begin(), tensors_.end(), [](const Tensor& a, const Tensor& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
-  std::uint64_t at = 0;
-  for (const Tensor& tensor : tensors_) {
-    if (tensor.begin != at || tensor.end < tensor.begin) {
-      fail(tensor, "its bytes " + std::to_string(tensor.begin) + " to " +
-                       std::to_string(tensor.end) + " do not follow the tensor before it");
-    }
+/// Finds all that can be wrong: first the text and each tensor by itself, then, with no more than
+/// their places in memory, all of them together. A file that is refused must not cost much memory.
+/// Gives the number of tensors.
+inline std::size_t Safetensors::check(const std::string& header) {
+  const auto no_metadata = [](const std::string&, const std::string&) {};
+  std::size_t count = 0;
+  const auto check_one = [&](const Tensor& tensor) {
     const std::optional<std::uint64_t> bits = checked_bits(tensor.dtype, tensor.shape);
     if (!bits) fail(tensor, "its shape has more elements than 64 bits can count");
     if (*bits % 8 != 0) fail(tensor, "its elements do not fill whole bytes");
+    if (tensor.end < tensor.begin) fail(tensor, out_of_place(tensor));
     if (tensor.end - tensor.begin != *bits / 8) {
       fail(tensor, "its shape needs " + std::to_string(*bits / 8) + " bytes, its offsets give " +
                        std::to_string(tensor.end - tensor.begin));
     }
-    at = tensor.end;
+    ++count;
+  };
+  walk(header, check_one, no_metadata);
+  std::vector<Place> places;
+  places.reserve(count);
+  const auto add = [&](const Tensor& tensor) {
+    const std::uint64_t hash = xxh64(tensor.name.data(), tensor.name.size());
+    places.push_back({tensor.begin, tensor.end, hash, places.size()});
+  };
+  walk(header, add, no_metadata);
+  check_layout(header, places);
+  return count;
+}
+
+inline void Safetensors::check_layout(const std::string& header, std::vector<Place>& places) {
+  // Empty tensors share their begin with the next one: (begin, end) puts them first.
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
+  std::uint64_t at = 0;
+  for (const Place& place : places) {
+    if (place.begin != at) fail_at(header, place, out_of_place(place));
+    at = place.end;
   }
   if (at != file_.size() - data_begin_) {
     fail("its tensors need " + std::to_string(at) + " bytes of data and it has " +
          std::to_string(file_.size() - data_begin_));
   }
+  std::sort(places.begin(), places.end(),
+            [](const Place& a, const Place& b) { return a.name_hash < b.name_hash; });
+  for (std::size_t i = 1; i < places.size(); ++i) {
+    if (places[i].name_hash == places[i - 1].name_hash)
+      fail_at(header, places[i], "the name is given twice");
+  }
+}
+
+/// Walks once more for the name.
+inline void Safetensors::fail_at(const std::string& header, const Place& place,
+                                 const std::string& why) {
+  std::size_t number = 0;
+  walk(
+      header,
+      [&](const Tensor& tensor) {
+        if (number++ == place.number) fail(tensor, why);
+      },
+      [](const std::string&, const std::string&) {});
+  fail(why);
 }
 
 }  // namespace moe

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -34,6 +35,21 @@ inline void append_code_point(std::string& out, std::int32_t point) {
   if (point < 0x800) return put(0xC0 | point >> 6), tail(0);
   if (point < 0x10000) return put(0xE0 | point >> 12), tail(6), tail(0);
   put(0xF0 | point >> 18), tail(12), tail(6), tail(0);
+}
+
+/// Text of a file as a message shows it: the first 60 bytes, without control characters.
+inline std::string readable(std::string_view text) {
+  constexpr std::size_t most = 60;
+  std::size_t size = std::min(text.size(), most);
+  if (size < text.size())  // not into a character
+    while (size > 0 && (static_cast<std::uint8_t>(text[size]) & 0xC0) == 0x80) --size;
+  std::string out(text.substr(0, size));
+  for (char& c : out)
+    if (static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F) c = '?';
+  return size < text.size() ? out + "..." : out;
+}
+inline std::string in_quotes(std::string_view text) {
+  return "'" + readable(text) + "'";
 }
 
 /// Position of the first byte that is not well-formed UTF-8, or std::string_view::npos.

@@ -66,16 +66,18 @@ class TensorFile {
 
   /// Reads and verifies everything; nothing of the backend changes.
   void read(const std::string& folder, const Json& manifest) {
-    const Json& entry = manifest.at("files", "the manifest").at(file_, "files of the manifest");
+    const std::string list = manifest_field(folder, "files"), what = list + "." + file_;
+    const Json& entry = manifest.at("files", manifest_field(folder)).at(file_, list);
     const std::string path = folder + "/" + file_;
-    const std::uint64_t size = FileReader(path).size(), known = entry.at("bytes").as_uint("bytes");
+    const std::uint64_t size = FileReader(path).size();
+    const std::uint64_t known = entry.at("bytes", what).as_uint(what + ".bytes");
     if (size != known) {
       damaged(folder, file_ + " has " + std::to_string(size) + " bytes where its manifest says " +
                           std::to_string(known));
     }
     const Safetensors file(path);
     for (Tensor& t : tensors_) {
-      const Json* hash = entry.at("tensors", file_).find(t.name);
+      const Json* hash = entry.at("tensors", what).find(t.name);
       if (!hash || !file.contains(t.name)) {
         throw Error("moe: cannot load checkpoint '" + folder + "': " + file_ + " has no tensor '" +
                     t.name + "'; it is of another model or optimiser, use the one it was saved by");
@@ -83,7 +85,8 @@ class TensorFile {
       if (file.shape(t.name) != t.shape)
         damaged(folder, "tensor '" + t.name + "' of " + file_ + " has another shape");
       t.values = file.template read<T>(t.name);
-      if (hex(xxh64(t.values.data(), t.values.size() * sizeof(T))) != hash->as_string("tensors"))
+      if (hex(xxh64(t.values.data(), t.values.size() * sizeof(T))) !=
+          hash->as_string(what + ".tensors." + t.name))
         damaged(folder, "tensor '" + t.name + "' of " + file_ + " does not match its checksum");
     }
     if (file.tensors().size() != tensors_.size()) {
@@ -93,7 +96,8 @@ class TensorFile {
                   " are expected; it is of another optimiser, use the one it was saved by");
     }
     const std::string bytes = read_file(path);
-    if (hex(xxh64(bytes.data(), bytes.size())) != entry.at("xxh64").as_string("xxh64"))
+    if (hex(xxh64(bytes.data(), bytes.size())) !=
+        entry.at("xxh64", what).as_string(what + ".xxh64"))
       damaged(folder, file_ + " does not match its checksum");
   }
 
@@ -212,7 +216,14 @@ Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& fo
                 "': it holds a model but no optimiser state; give a checkpoint of a run");
   }
   Cursor cursor;
-  from_json(cursor, *manifest.find("cursor"), "cursor");
+  const std::string what = detail::manifest_field(folder, "cursor");
+  from_json(cursor, *manifest.find("cursor"), what);
+  for (const std::int64_t counter :
+       {cursor.step, cursor.tokens, cursor.updates, cursor.skipped, cursor.consecutive_skips,
+        cursor.best_step + 1, cursor.train_loss_steps,
+        std::int64_t(cursor.evaluations_without_gain)}) {
+    if (counter < 0) detail::damaged(folder, "a counter of its cursor is negative");
+  }
   auto parameters = detail::model_file(model);
   auto state = detail::optimizer_file(model.backend(), optimizer);
   parameters.read(folder, manifest);

@@ -19,6 +19,12 @@ namespace detail {
 inline constexpr const char* manifest_file = "manifest.json";
 inline constexpr const char* manifest_format = "moe checkpoint";
 inline constexpr int manifest_version = 1;
+inline constexpr std::size_t manifest_values = 1 << 16;  // more than any model has tensors
+
+/// What an error calls a field of a manifest.
+inline std::string manifest_field(const std::string& folder, const std::string& name = "") {
+  return folder + "/" + manifest_file + (name.empty() ? "" : ": " + name);
+}
 
 [[noreturn]] inline void damaged(const std::string& folder, const std::string& why) {
   throw Error("moe: cannot load checkpoint '" + folder + "': " + why +
@@ -34,13 +40,26 @@ inline std::string seal(Json& manifest) {
 
 inline std::string listed(const std::vector<Difference>& found, std::string Difference::*value,
                           const char* before, const char* between) {
+  constexpr std::size_t most = 32, longest = 60;
   std::string text;
-  for (const Difference& d : found) {
-    const std::string& shown = d.*value;
-    text += (text.empty() ? "" : ", ") + (before + d.field) + between +
-            (shown.empty() ? "none" : shown);
+  for (std::size_t i = 0; i < std::min(found.size(), most); ++i) {
+    const std::string &field = found[i].field, &shown = found[i].*value;
+    text += (text.empty() ? "" : ", ") + (before + readable(field)) + between +
+            (shown.empty()            ? "none"
+             : shown.size() > longest ? "a long value"
+                                      : shown);
   }
-  return text;
+  return found.size() > most ? text + " and more" : text;
+}
+
+/// Whether a text has the checksum that seal() gave it, in all bytes.
+inline bool is_sealed(const std::string& text) {
+  constexpr std::string_view before = "\"sha256\": \"";
+  constexpr std::size_t digits = 64;
+  const std::size_t at = text.find(before) + before.size();
+  if (at < before.size() || text.size() < at + digits) return false;
+  const std::string sum = text.substr(at, digits);
+  return sha256(std::string(text).erase(at, digits)) == sum;
 }
 
 }  // namespace detail
@@ -58,12 +77,13 @@ inline Json read_manifest(const std::string& folder) {
                 "'; check the path");
   }
   const std::string text = read_file(path);
-  Json manifest = parse_json(text, path);
-  if (!manifest.is_object() || detail::seal(manifest) != text)
+  if (!detail::is_sealed(text))
     detail::damaged(folder,
                     std::string(detail::manifest_file) + " does not match its own checksum");
-  const std::int64_t version = manifest.at("format_version", path).as_int("format_version");
-  if (manifest.at("format", path).as_string("format") != detail::manifest_format ||
+  Json manifest = parse_json(text, path, detail::manifest_values);
+  const auto field = [&](const char* name) { return detail::manifest_field(folder, name); };
+  const std::int64_t version = manifest.at("format_version", path).as_int(field("format_version"));
+  if (manifest.at("format", path).as_string(field("format")) != detail::manifest_format ||
       version != detail::manifest_version) {
     throw Error("moe: cannot load checkpoint '" + folder + "': it has format version " +
                 std::to_string(version) + " and this program reads version " +
@@ -75,7 +95,7 @@ inline Json read_manifest(const std::string& folder) {
 /// Refuses a checkpoint of another model: names every field that differs, with both values.
 /// `model` is what describe_model gives for this program's model.
 inline void require_same_model(const std::string& folder, const Json& manifest, const Json& model) {
-  const auto found = differences(manifest.at("model", "the manifest"), model);
+  const auto found = differences(manifest.at("model", detail::manifest_field(folder)), model);
   if (found.empty()) return;
   throw Error("moe: checkpoint '" + folder + "' has " +
               detail::listed(found, &Difference::first, "", " ") +

@@ -237,19 +237,20 @@ void upcycle_state(Dense& dense, DenseOptimizer& dense_optimizer, Moe& moe,
   static_assert(check_upcycle<Dense::config, Moe::config, R>());
   using Upcycler = detail::Upcycler<Dense::config, Moe::config, R, typename Dense::Backend>;
   using What = typename Upcycler::What;
-  for (const auto& [prefix, what] :
-       {std::pair{"first.", What::momentum}, std::pair{"second.", What::mean_square}}) {
+  const auto move = [&](std::string_view prefix, What what) {
     const auto of = [&](auto& optimizer) {
       detail::NamedLeaves<typename Dense::W> all;
       optimizer.for_each_state([&](const std::string& name, auto& leaf) {
         if (name.starts_with(prefix) && leaf.size > 0)
-          all.emplace(name.substr(std::string_view(prefix).size()), leaf);
+          all.emplace(name.substr(prefix.size()), leaf);
       });
       return all;
     };
     Upcycler(dense.backend(), moe.backend(), options, what)
         .run(of(dense_optimizer), of(moe_optimizer));
-  }
+  };
+  move("first.", What::momentum);
+  move("second.", What::mean_square);
   moe_optimizer.set_updates(dense_optimizer.updates());
 }
 

@@ -1,0 +1,86 @@
+// A checkpoint of Hugging Face in, another one out: imports a dense model, turns it into a mixture
+// of experts that computes the same, trains that a little and exports it as a Mixtral, which
+// transformers, vLLM and llama.cpp's converter read.
+//
+//   huggingface [FOLDER [OUT]]
+//
+// FOLDER holds config.json, model.safetensors and a tokenizer; without one, a random model is
+// written first. Its structure is known when this is compiled: moe_add_model reads it from
+// examples/huggingface.json, or from the file that CMake is given, for a SmolLM with
+//   cmake -D MOE_EXAMPLE_MODEL=SmolLM-135M/config.json ...
+#include <cstdio>
+#include <moe/data/byte_pair_encoding.hpp>
+#include <moe/data/generated_text.hpp>
+#include <moe/moe.hpp>
+#include <smollm.hpp>
+
+constexpr moe::ModelConfig mixtral = moe::with_experts(smollm, {.experts = 4, .top_k = 2});
+using Dense = moe::Transformer<smollm, moe::Cpu<float>>;
+using Mixture = moe::Transformer<mixtral, moe::Cpu<float>>;
+constexpr int sequences = 8, length = std::min(64, smollm.context), updates = 40;
+
+/// Whether a folder, read back, gives the logits of the model that was written to it.
+template <class Model>
+bool verify(const char* what, const std::string& folder, Model& model, const moe::Batch& probe) {
+  const moe::Options options{.max_tokens = sequences * length, .seed = 99};
+  Model again{model.backend(), moe::hugging_face_options(folder, options)};
+  moe::import_hugging_face(again, folder);
+  model.forward(probe, false);
+  again.forward(probe, false);
+  const bool same = model.logits() == again.logits();
+  std::printf("%s, read back from %s: its logits are %s\n", what, folder.c_str(),
+              same ? "the same to the last bit" : "DIFFERENT");
+  return same;
+}
+
+int main(int argc, char** argv) try {
+  const std::string out = argc > 2 ? argv[2] : "huggingface_out";
+  const std::string folder = argc > 1 ? argv[1] : out + "/dense";
+  const moe::Options options{.max_tokens = sequences * length};
+  moe::Cpu backend;
+  if (argc < 2) {
+    std::printf("no folder was given: a random model is written to %s\n", folder.c_str());
+    Dense random{backend, options};
+    const auto bytes = moe::BytePairEncoding::bytes();
+    const auto write = [&](const std::string& to) { bytes.save(to); };
+    moe::export_hugging_face(random, folder,
+                             {.write_tokenizer = write, .eos_token = bytes.end_of_text()});
+  }
+  const auto tokenizer = moe::BytePairEncoding::from_folder(folder);
+  if (tokenizer.size() > smollm.vocab)
+    throw moe::Error("moe: cannot use the tokenizer of '" + folder +
+                     "': it has more tokens than the model; take the folder of one checkpoint");
+  moe::HuggingFaceExport how{.tokenizer_folder = folder};
+  if (tokenizer.end_of_text() >= 0) how.eos_token = tokenizer.end_of_text();
+  const auto tokens = tokenizer.encode(moe::generated_text(200000, 1));
+  moe::RandomWindows windows(tokens, sequences, length, 1);
+  const moe::Batch probe = windows.sample(updates);
+
+  Dense dense{backend, moe::hugging_face_options(folder, options)};
+  moe::import_hugging_face(dense, folder);
+  moe::export_hugging_face(dense, out + "/again", how);
+  bool good = verify("the dense model", out + "/again", dense, probe);
+
+  Mixture mixture{backend, moe::hugging_face_options(folder, options)};
+  const moe::UpcycleReport report = moe::upcycle(dense, mixture, {.seed = 1});
+  std::printf("the mixture (%d experts, %d for each token) differs from it by %g: %s\n",
+              mixtral.moe.experts, mixtral.moe.top_k, report.max_difference, report.why.c_str());
+  good = good && report.max_difference == 0;
+
+  moe::AdamW optimizer{mixture, {.lr = argc > 1 ? 2e-5 : 2e-3}};
+  moe::RandomWindows batches(tokens, sequences, length, 2);
+  double first = 0, last = 0;
+  for (int step = 0; step < updates; ++step) {
+    last = mixture.forward_backward(batches.sample(step)).cross_entropy;
+    if (step == 0) first = last;
+    optimizer.step();
+  }
+  std::printf("trained on %d batches: %.3f nats a token before, %.3f after\n", updates, first,
+              last);
+
+  moe::export_hugging_face(mixture, out + "/mixtral", how);
+  good = verify("the mixture", out + "/mixtral", mixture, probe) && good;
+  return good && last < first ? 0 : 1;
+} catch (const moe::Error& error) {
+  return std::fprintf(stderr, "%s\n", error.what()), 1;
+}

@@ -1,0 +1,187 @@
+#pragma once
+#include <moe/moe.hpp>
+
+#include "data.hpp"
+#include "phase.hpp"
+#include "tables.hpp"
+
+// The experiment for one dense model: train it, grow it, train on, and what that must be compared
+// with.
+
+namespace growth {
+
+/// Thrown when a phase was stopped by a signal, after it saved itself.
+struct Stopped {};
+
+template <ModelConfig C>
+class Experiment {
+  using Dense = moe::Transformer<C, Backend>;
+
+ public:
+  /// No data: only the plan is printed.
+  Experiment(const Request& request, const Data* data)
+      : request_(request), data_(data), backend_(request.threads) {}
+
+  int run() {
+    const std::string& recipe = request_.settings.recipe;
+    if (recipe == "copy") return with<Recipe::copy>();
+    if (recipe == "noise") return with<Recipe::noise>();
+    if (recipe == "permute") return with<Recipe::permute>();
+    if (recipe == "drop") return with<Recipe::drop>();
+    if (recipe == "virtual_groups") return with<Recipe::virtual_groups>();
+    return with<Recipe::shared>();
+  }
+
+ private:
+  template <Recipe R>
+  int with() {
+    constexpr ModelConfig grown = mixture(C, R);
+    using Moe = moe::Transformer<grown, Backend>;
+    const Settings& s = request_.settings;
+    const Plan plan = make_plan<Dense, Moe>(s, C.context);
+    std::printf("%s", describe(plan, s).c_str());
+    if (!data_) return 0;
+    std::printf("%s\n%s\n%zu tokens train, %zu validate\n", data_->source.c_str(),
+                data_->vocabulary.c_str(), data_->train.size(), data_->validation.size());
+    std::vector<SeedResult> results;
+    for (int i = 0; i < request_.seeds; ++i) {
+      results.push_back(seed<R, Moe>(s.seed + std::uint64_t(i), plan));
+      moe::write_file(request_.out + "/results.json",
+                      to_json(results, plan, request_, data_->source).dump(2) + "\n");
+    }
+    std::printf("%s", summary(results, plan, request_.controls).c_str());
+    return 0;
+  }
+
+  template <Recipe R, class Moe>
+  SeedResult seed(std::uint64_t seed, const Plan& plan) {
+    SeedResult result;
+    result.seed = seed;
+    const Folder folder{request_, seed};
+    const auto fixed = fixed_batch();
+    Dense dense(backend_, model_options(seed));
+    std::optional<moe::AdamW<Dense>> dense_optimizer(std::in_place, dense,
+                                                     optimizer(request_.settings.phase1_lr));
+
+    heading("phase 1: dense", seed);
+    result.dense = phase(dense, *dense_optimizer, "dense", seed, 1, plan.dense_steps, folder);
+    moe::save(dense, folder.path("dense_model"));
+    result.fixed_dense = fixed_loss(dense, fixed);
+    samples(dense);
+
+    heading("growing: " + request_.settings.recipe, seed);
+    auto grown = std::make_unique<Moe>(backend_, model_options(seed + 1000));
+    const moe::UpcycleOptions options = upcycle_options(seed, fixed);
+    result.report = moe::upcycle<R>(dense, *grown, options);
+    moe::AdamW<Moe> grown_optimizer(*grown, optimizer(request_.settings.phase2_lr));
+    if (request_.settings.optimizer_state == "copied")
+      moe::upcycle_state<R>(dense, *dense_optimizer, *grown, grown_optimizer, options);
+    dense_optimizer.reset();
+    moe::save(*grown, folder.path("moe_model_init"));
+    result.fixed_grown = fixed_loss(*grown, fixed);
+    std::printf("%s", describe(result.report).c_str());
+
+    heading("phase 2: mixture", seed);
+    result.moe = phase(*grown, grown_optimizer, "moe", seed, 2, plan.moe_steps, folder);
+    moe::save(*grown, folder.path("moe_model_final"));
+    result.fixed_final = fixed_loss(*grown, fixed);
+    samples(*grown);
+    std::printf("%s", boundary(result).c_str());
+    grown.reset();
+
+    if (request_.controls) {
+      heading("control: the dense model goes on, equal work", seed);
+      moe::load(dense, folder.path("dense_model"));
+      moe::AdamW<Dense> control(dense, optimizer(request_.settings.phase2_lr));
+      result.control = phase(dense, control, "dense_control", seed, 2, plan.control_steps, folder);
+
+      heading("control: the mixture from scratch, equal work in all", seed);
+      Moe scratch(backend_, model_options(seed));
+      moe::AdamW<Moe> scratch_optimizer(scratch, optimizer(request_.settings.phase1_lr));
+      result.scratch = phase(scratch, scratch_optimizer, "moe_from_scratch", seed, 1,
+                             plan.scratch_steps, folder);
+    }
+    return result;
+  }
+
+  template <class Model, class Optimizer>
+  Run phase(Model& model, Optimizer& optimizer, const std::string& name, std::uint64_t seed,
+            int data_order, int steps, const Folder& folder) {
+    const Run run = train_phase(model, optimizer, request_, *data_, name,
+                                seed * 16 + std::uint64_t(data_order), steps, folder);
+    folder.write_history();
+    if (run.stopped) throw Stopped{};
+    return run;
+  }
+
+  moe::Options model_options(std::uint64_t seed) const {
+    const Settings& s = request_.settings;
+    return {.max_tokens = s.batch * C.context,
+            .dropout = {.attention = s.dropout, .expert = s.dropout},
+            .balance_weight = s.balance_weight,
+            .seed = seed};
+  }
+  moe::AdamWOptions optimizer(double lr) const {
+    return {
+        .lr = lr, .weight_decay = request_.settings.weight_decay, .clip = request_.settings.clip};
+  }
+  moe::UpcycleOptions upcycle_options(std::uint64_t seed, const moe::Batch& probe) const {
+    const Settings& s = request_.settings;
+    return {.router = s.router == "zero"         ? moe::RouterStart::zero
+                      : s.router == "orthogonal" ? moe::RouterStart::orthogonal
+                                                 : moe::RouterStart::normal,
+            .router_std = s.router_std,
+            .noise = s.noise,
+            .drop = s.drop,
+            .seed = seed,
+            .probe = probe};
+  }
+
+  /// The first windows of the validation split: the frozen probe.
+  moe::Batch fixed_batch() const {
+    const std::size_t length = C.context;
+    const std::size_t windows = std::min<std::size_t>(std::size_t(request_.settings.batch),
+                                                      (data_->validation.size() - 1) / length);
+    if (windows == 0)
+      throw moe::Error("moe: cannot compare models on " + std::to_string(data_->validation.size()) +
+                       " validation tokens: one window has " + std::to_string(length) +
+                       "; give a longer text");
+    return {data_->validation.data(), data_->validation.data() + 1, int(windows), int(length)};
+  }
+  template <class Model>
+  double fixed_loss(Model& model, const moe::Batch& batch) {
+    return model.forward(batch, false).cross_entropy;
+  }
+
+  template <class Model>
+  void samples(Model& model) {
+    for (const char* prompt : {"Once upon a time there was", "Tom and Lily went to the"}) {
+      const auto text = moe::generate(model, data_->tokenizer, prompt,
+                                      {.tokens = request_.sample_tokens, .temperature = 0});
+      std::printf("  greedy: \"%s\" -> \"%s\"\n", prompt, one_line(text).c_str());
+    }
+  }
+  void heading(const std::string& text, std::uint64_t seed) const {
+    std::printf("\n== seed %llu, %s\n", (unsigned long long)seed, text.c_str());
+    std::fflush(stdout);
+  }
+
+  const Request& request_;
+  const Data* data_;
+  Backend backend_;
+};
+
+template <ModelConfig C>
+int run(const Request& request) {
+  if (request.dry_run) return Experiment<C>(request, nullptr).run();
+  const Data data(request.data, request.vocabulary, C.vocab);
+  Folder{request, request.settings.seed}.open(data);
+  try {
+    return Experiment<C>(request, &data).run();
+  } catch (const Stopped&) {
+    std::printf("stopped and saved; go on with the same command and --resume\n");
+    return 130;
+  }
+}
+
+}  // namespace growth

@@ -1,0 +1,7 @@
+#include "experiment.hpp"
+
+namespace growth {
+Program paper_simple_program() {
+  return &run<paper_simple>;
+}
+}  // namespace growth

@@ -1,0 +1,7 @@
+#include "experiment.hpp"
+
+namespace growth {
+Program paper_smollm_program() {
+  return &run<paper_smollm>;
+}
+}  // namespace growth

@@ -1,0 +1,102 @@
+#pragma once
+#include <moe/moe.hpp>
+
+#include "data.hpp"
+#include "program.hpp"
+
+// One training run of the experiment, in a folder of its own, so that it can be stopped and resumed
+// anywhere.
+
+namespace growth {
+
+using Backend = moe::Cpu<float>;
+
+/// The folder of one seed.
+struct Folder {
+  const Request& request;
+  std::uint64_t seed;
+
+  std::string path(const std::string& name) const {
+    return request.out + "/seed" + std::to_string(seed) + "/" + name;
+  }
+
+  /// Refuses to mix two experiments; keeps the settings for who resumes.
+  void open(const Data& data) const {
+    const std::string file = request.out + "/settings.json";
+    moe::Json json = moe::to_json(request.settings);
+    json["tokens"] =
+        moe::hex(moe::xxh64(data.tokens.data(), data.tokens.size() * sizeof(data.tokens[0])));
+    const std::string now = json.dump(2) + "\n";
+    const bool there = moe::detail::exists(file);
+    if (there && request.resume && moe::read_file(file) != now)
+      throw moe::Error("moe: cannot resume '" + request.out +
+                       "': it was started with other settings or another text, see settings.json; "
+                       "give the same command, or another --out");
+    if (there && !request.resume && !request.overwrite)
+      throw moe::Error("moe: cannot start in '" + request.out +
+                       "': it already holds an experiment; give --resume, --overwrite or another "
+                       "--out");
+    moe::make_folders(request.out);
+    moe::write_file(file, now);
+  }
+
+  /// training_history.jsonl: the rows of all phases so far, each with its seed and phase.
+  void write_history() const {
+    std::string all;
+    for (std::uint64_t s = request.settings.seed; s <= seed; ++s) {
+      for (const char* phase : {"dense", "moe", "dense_control", "moe_from_scratch"}) {
+        const std::string file = Folder{request, s}.path(phase) + "/metrics.jsonl";
+        if (!moe::detail::exists(file)) continue;
+        const std::string text = moe::read_file(file);
+        for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+             begin = end + 1)
+          all += "{\"seed\":" + std::to_string(s) + ",\"phase\":\"" + phase + "\"," +
+                 text.substr(begin + 1, end - begin);
+      }
+    }
+    moe::write_file(request.out + "/training_history.jsonl", all);
+  }
+};
+
+/// What a phase came to. Losses: validation, nats.
+struct Run {
+  double loss = 0, best = 0, train_loss = 0, first_loss = 0, seconds = 0, flops = 0;
+  std::int64_t steps = 0, tokens = 0;
+  bool stopped = false;
+};
+
+template <class Model, class Optimizer>
+Run train_phase(Model& model, Optimizer& optimizer, const Request& request, const Data& data,
+                const std::string& name, std::uint64_t batches, int steps, const Folder& folder) {
+  const Settings& s = request.settings;
+  const double flops = moe::token_flops(Model::config).training();
+  moe::Progress progress({.steps = steps, .flops_per_token = flops, .enabled = request.progress});
+  const bool saved = moe::detail::exists(folder.path(name) + "/last/manifest.json");
+  moe::Trainer trainer(
+      model, optimizer, data.train, data.validation,
+      {.steps = steps,
+       .sequences = s.batch,
+       .rates = {.warmup = s.warmup, .final = s.final_rate},
+       .log_every = 10,
+       .eval_every = s.eval_every,
+       .seed = batches,
+       .out = folder.path(name),
+       .overwrite = request.overwrite || request.resume},
+      {.on_step = [&](const moe::StepRow& row) { progress.step(row); },
+       .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
+       .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
+       .should_stop = interrupted});
+  Run run;
+  run.first_loss =
+      moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context))
+          .cross_entropy;
+  if (request.resume && saved) trainer.resume();
+  run.stopped = trainer.run() == moe::StopReason::stopped;
+  const moe::Cursor& c = trainer.cursor();
+  run.loss = c.last_loss, run.best = c.best_loss, run.train_loss = c.last_train_loss;
+  run.seconds = c.seconds, run.steps = c.step, run.tokens = c.tokens;
+  run.flops = flops * double(c.tokens);
+  return run;
+}
+
+}  // namespace growth

@@ -1,0 +1,96 @@
+#pragma once
+#include <moe/transfer/recipe.hpp>
+#include <string>
+
+// The models of this program, fixed when it is compiled, and every number a run starts from.
+
+namespace growth {
+
+using moe::ModelConfig;
+using moe::Recipe;
+
+/// LayerNorm, GELU and biases, with what its original lacked: a causal mask and positions.
+constexpr ModelConfig simple(int vocab, int dim, int layers, int heads, int context) {
+  return {.vocab = vocab,
+          .dim = dim,
+          .layers = layers,
+          .heads = heads,
+          .hidden = 4 * dim,
+          .context = context,
+          .bias = true,
+          .norm = moe::Norm::layer,
+          .position = moe::Position::rope_half,
+          .activation = moe::Activation::gelu};
+}
+/// RMSNorm, SwiGLU, no biases: what Llama and SmolLM are.
+constexpr ModelConfig smollm(int vocab, int dim, int layers, int heads, int context) {
+  return {.vocab = vocab,
+          .dim = dim,
+          .layers = layers,
+          .heads = heads,
+          .hidden = 4 * dim,
+          .context = context,
+          .norm = moe::Norm::rms,
+          .position = moe::Position::rope_half,
+          .activation = moe::Activation::swiglu};
+}
+
+inline constexpr ModelConfig tiny_simple = simple(2048, 64, 4, 2, 128);
+inline constexpr ModelConfig tiny_smollm = smollm(2048, 64, 4, 2, 128);
+inline constexpr ModelConfig small_simple = simple(50257, 256, 4, 4, 256);
+inline constexpr ModelConfig small_smollm = smollm(50257, 256, 4, 4, 256);
+inline constexpr ModelConfig paper_simple = simple(50257, 832, 7, 8, 256);
+inline constexpr ModelConfig paper_smollm = smollm(50257, 832, 7, 8, 256);
+
+/// What grows out of a dense model. The three shapes need the same work for a token.
+constexpr ModelConfig mixture(ModelConfig dense, Recipe recipe) {
+  if (recipe == Recipe::virtual_groups)
+    return moe::with_experts(
+        dense, {.experts = 16, .top_k = 4, .hidden = dense.hidden / 2, .router_bias = true});
+  if (recipe == Recipe::shared)
+    return moe::with_experts(dense,
+                             {.experts = 8, .top_k = 1, .shared_experts = 1, .router_bias = true});
+  return moe::with_experts(dense, {.experts = 8, .top_k = 2, .router_bias = true});
+}
+
+/// What options change. Steps are updates of the optimiser, AdamW.
+struct Settings {
+  std::string preset = {}, architecture = "simple";
+  std::string recipe = "copy", router = "normal", optimizer_state = "fresh";
+  int phase1_steps = 0, phase2_steps = 0, batch = 0;  // sequences of the model's context
+  double phase1_lr = 0, phase2_lr = 0;                // peaks; phase 2 warms up to its own
+  int warmup = 0;                                     // updates, of every phase
+  double final_rate = 0.1;                            // share of the peak at the last update
+  double weight_decay = 0.1, clip = 1, dropout = 0;
+  double balance_weight = 0.01, router_std = 0.02, noise = 0.1, drop = 0.5;
+  int eval_every = 0;
+  std::uint64_t seed = 1;
+};
+
+inline const Settings tiny_settings{.preset = "tiny",
+                                    .phase1_steps = 3000,
+                                    .phase2_steps = 1000,
+                                    .batch = 8,
+                                    .phase1_lr = 4e-3,
+                                    .phase2_lr = 4e-3,
+                                    .warmup = 20,
+                                    .dropout = 0.1,
+                                    .eval_every = 500};
+inline const Settings small_settings{.preset = "small",
+                                     .phase1_steps = 1000,
+                                     .phase2_steps = 1000,
+                                     .batch = 8,
+                                     .phase1_lr = 1e-3,
+                                     .phase2_lr = 5e-4,
+                                     .warmup = 50,
+                                     .eval_every = 250};
+inline const Settings paper_settings{.preset = "paper",
+                                     .phase1_steps = 1000,
+                                     .phase2_steps = 1000,
+                                     .batch = 8,
+                                     .phase1_lr = 3e-4,
+                                     .phase2_lr = 3e-4,
+                                     .warmup = 50,
+                                     .eval_every = 250};
+
+}  // namespace growth

@@ -1,0 +1,7 @@
+#include "experiment.hpp"
+
+namespace growth {
+Program small_simple_program() {
+  return &run<small_simple>;
+}
+}  // namespace growth

@@ -1,0 +1,120 @@
+"""The experiment of growing: its tables and files, resumption, controls, and bad input."""
+import json
+import pathlib
+import random
+import signal
+import subprocess
+import tempfile
+import time
+
+from process import Checks, must, program, start, trace
+
+upcycle = program("upcycle")
+checks = Checks()
+folder = tempfile.TemporaryDirectory()
+root = pathlib.Path(folder.name)
+draw = random.Random(3)
+words = "once there was a little bird who sang in the old tree near her house".split()
+text = root / "stories.txt"
+text.write_text("\n<|endoftext|>\n".join(
+    ". ".join(" ".join(draw.choice(words) for _ in range(8)) for _ in range(6))
+    for _ in range(60)), encoding="utf-8")
+SMALL = ["--data", text, "--batch", 2, "--warmup", 1, "--eval-every", 4, "--sample-tokens", 3,
+         "--no-progress"]
+PHASES = ("dense", "moe", "dense_control", "moe_from_scratch")
+
+
+def run(name, *options, steps=(5, 4)):
+    return [upcycle, "--out", root / name, "--steps1", steps[0], "--steps2", steps[1], *SMALL,
+            *options]
+
+
+def tensors(name, seed=1):
+    return {f: (root / name / f"seed{seed}" / f / "model.safetensors").read_bytes()
+            for f in ("dense_model", "moe_model_init", "moe_model_final")}
+
+
+# The plan: parameter counts of the document, work of the controls.
+for preset, arch, counts in (("paper", "simple", (100038016, 371640312, 138878328)),
+                             ("paper", "smollm", (119355392, 526429752, 177548856)),
+                             ("small", "simple", (16025344,))):
+    plan = must(upcycle, "--preset", preset, "--arch", arch, "--dry-run").stdout
+    for count in counts:
+        checks.check(f" {count} " in plan, f"{preset} {arch}: {count} is in the plan")
+
+# One whole experiment.
+out = must(*run("a", "--seeds", 2)).stdout
+checks.check("all             0 (0 ulp" in out, "copies agree to the last bit")
+checks.check(out.count("difference 0\n") == 2, "no boundary on the frozen probe")
+results = json.loads((root / "a/results.json").read_text())
+checks.check([s["seed"] for s in results["seeds"]] == [1, 2], "both seeds are in results.json")
+for seed in results["seeds"]:
+    edge = seed["boundary"]
+    checks.check(edge["max_logit_difference"] == 0 and edge["exact"], "results.json: exact")
+    checks.check(edge["fixed_loss_dense"] == edge["fixed_loss_grown"], "the fixed loss stays")
+    checks.check(edge["fixed_loss_final"] != edge["fixed_loss_grown"], "phase 2 changes it")
+    checks.check(seed["moe"]["val_loss_before"] == seed["dense"]["val_loss"],
+                 "the whole validation split stays")
+    checks.check(seed["dense_control"]["val_loss_before"] == seed["dense"]["val_loss"],
+                 "the dense control starts where phase 1 ended")
+    work = {phase: seed[phase]["flops"] for phase in PHASES}
+    checks.check(abs(work["dense_control"] / work["moe"] - 1) < 0.1, "equal work of the control")
+    checks.check(abs(work["moe_from_scratch"] / (work["dense"] + work["moe"]) - 1) < 0.1,
+                 "equal work in all from scratch")
+checks.check(results["seeds"][0]["moe"]["val_loss"] != results["seeds"][1]["moe"]["val_loss"],
+             "seeds differ")
+history = [json.loads(line) for line in (root / "a/training_history.jsonl").read_text().splitlines()]
+checks.check({(r["seed"], r["phase"]) for r in history} == {(s, p) for s in (1, 2) for p in PHASES},
+             "training_history.jsonl has all phases of all seeds")
+checks.check(len({len(t) for t in tensors("a").values()}) == 2, "two sizes of model were saved")
+
+# Options change what they say.
+same = tensors("a")
+for options, changed in ((["--recipe", "noise"], "moe_model_init"),
+                         (["--router", "zero"], "moe_model_init"),
+                         (["--optimizer-state", "copied"], "moe_model_final"),
+                         (["--lr2", "3e-4"], "moe_model_final"),
+                         (["--balance", "0.5"], "moe_model_final"),
+                         (["--lr1", "3e-4"], "dense_model")):
+    must(*run("b", "--no-controls", "--overwrite", *options))
+    other = tensors("b")
+    order = list(same)
+    for name in order:
+        expected = order.index(name) >= order.index(changed)
+        checks.check((other[name] != same[name]) == expected, f"{options} and {name}")
+for recipe, exact in (("shared", True), ("permute", False), ("virtual_groups", False),
+                      ("drop", False)):
+    must(*run("b", "--no-controls", "--overwrite", "--recipe", recipe))
+    edge = json.loads((root / "b/results.json").read_text())["seeds"][0]["boundary"]
+    checks.check(edge["exact"] == exact and (edge["max_logit_difference"] == 0) == exact, recipe)
+
+# Stopped at some moment, resumed: the same bits.
+def long(name, *options):
+    return run(name, "--no-controls", *options, steps=(40, 30))
+
+
+must(*long("whole"))
+for wait in (0.4, 1.2, 2.0):
+    process = subprocess.Popen([str(a) for a in long("c", "--overwrite")],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(wait)
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    must(*long("c", "--resume"))
+    checks.check(tensors("c") == tensors("whole"), f"stopped after {wait} s and resumed")
+    checks.check(trace(root / "c/seed1/moe") == trace(root / "whole/seed1/moe"),
+                 f"rows after {wait} s")
+
+# Bad input.
+for arguments, code, part in ((run("a"), 1, "already holds"),
+                              (run("a", "--resume", "--lr2", "1e-2"), 1, "other settings"),
+                              (run("d", "--recipe", "clone"), 2, "clone"),
+                              (run("d", "--seeds", "0"), 2, "seeds"),
+                              (run("d", "--dropout", "1.5"), 2, "dropout"),
+                              (run("d", "--resume", "--overwrite"), 2, "choose one"),
+                              (run("d", "--vocabulary", root / "none"), 1, "none")):
+    result = start(*arguments)
+    lines = result.stderr.strip().splitlines() or [""]
+    checks.check(result.returncode == code, f"{part}: exit code {result.returncode}")
+    checks.check(lines[-1].startswith("moe: ") and part in lines[-1], f"{part}: {lines[-1]}")
+checks.end()
