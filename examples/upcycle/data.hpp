@@ -15,12 +15,15 @@ struct Data {
   std::span<const std::int32_t> train, validation;
 
   /// `vocab`: of the model. GPT-2's first merges that fit, or bytes when its files are nowhere.
-  Data(const std::string& path, const std::string& vocabulary_folder, int vocab)
-      : Data(path, vocabulary_folder.empty() ? find_vocabulary() : vocabulary_folder, vocab, {}) {}
+  /// Tokens are kept beside a text that the caller names, those of a text that was found in `out`.
+  Data(const std::string& path, const std::string& vocabulary_folder, int vocab,
+       const std::string& out)
+      : Data(path, vocabulary_folder.empty() ? find_vocabulary() : vocabulary_folder, vocab, out,
+             {}) {}
 
  private:
   struct Found {};
-  Data(const std::string& path, const std::string& folder, int vocab, Found)
+  Data(const std::string& path, const std::string& folder, int vocab, const std::string& out, Found)
       : tokenizer(folder.empty()
                       ? moe::BytePairEncoding::bytes()
                       : moe::BytePairEncoding::from_folder(folder, {.merges = vocab - 257})) {
@@ -33,8 +36,8 @@ struct Data {
     if (corpus.path.empty()) {
       tokens = tokenizer.encode(corpus.text, moe::SpecialTokens::as_tokens);
     } else {
-      const moe::CachedTokens cached =
-          moe::cached_tokens(corpus.path, tokenizer, moe::SpecialTokens::as_tokens);
+      const moe::CachedTokens cached = moe::cached_tokens(
+          corpus.path, tokenizer, moe::SpecialTokens::as_tokens, path.empty() ? out : "");
       tokens = cached.tokens.tokens();
       source += "\n" + cached.source;
     }

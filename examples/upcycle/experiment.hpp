@@ -174,7 +174,7 @@ class Experiment {
 template <ModelConfig C>
 int run(const Request& request) {
   if (request.dry_run) return Experiment<C>(request, nullptr).run();
-  const Data data(request.data, request.vocabulary, C.vocab);
+  const Data data(request.data, request.vocabulary, C.vocab, request.out);
   Folder{request, request.settings.seed}.open(data);
   try {
     return Experiment<C>(request, &data).run();

@@ -22,14 +22,15 @@ void on_signal(int number) {
 struct Entry {
   const char *preset, *architecture;
   const Settings* settings;
+  int seeds;
   Program (*program)();
 };
-const Entry entries[] = {{"tiny", "simple", &tiny_settings, tiny_simple_program},
-                         {"tiny", "smollm", &tiny_settings, tiny_smollm_program},
-                         {"small", "simple", &small_settings, small_simple_program},
-                         {"small", "smollm", &small_settings, small_smollm_program},
-                         {"paper", "simple", &paper_settings, paper_simple_program},
-                         {"paper", "smollm", &paper_settings, paper_smollm_program}};
+const Entry entries[] = {{"tiny", "simple", &tiny_settings, 3, tiny_simple_program},
+                         {"tiny", "smollm", &tiny_settings, 3, tiny_smollm_program},
+                         {"small", "simple", &small_settings, 1, small_simple_program},
+                         {"small", "smollm", &small_settings, 1, small_smollm_program},
+                         {"paper", "simple", &paper_settings, 1, paper_simple_program},
+                         {"paper", "smollm", &paper_settings, 1, paper_smollm_program}};
 
 int run(int argc, char** argv) {
   CLI::App app(
@@ -38,7 +39,7 @@ int run(int argc, char** argv) {
   Request request;
   std::string preset = "tiny", architecture = "simple";
   std::optional<std::string> recipe, router, optimizer_state;
-  std::optional<int> steps1, steps2, batch, warmup, eval_every;
+  std::optional<int> steps1, steps2, batch, warmup, eval_every, seeds;
   std::optional<double> lr1, lr2, final_rate, decay, dropout, balance, router_std, noise, drop;
   std::optional<std::uint64_t> seed;
   bool no_progress = false, no_controls = false;
@@ -75,7 +76,7 @@ int run(int argc, char** argv) {
   app.add_option("--balance", balance, "Weight of the balance loss")->check(rate);
   app.add_option("--eval-every", eval_every, "Updates between evaluations")->check(positive);
   app.add_option("--seed", seed, "First seed");
-  app.add_option("--seeds", request.seeds, "How many, one after the other")
+  app.add_option("--seeds", seeds, "How many, one after the other; default: 3 (tiny) or 1")
       ->check(CLI::Range(1, 1000));
   app.add_option("--data", request.data, "Text file; default: TinyStories");
   app.add_option("--vocabulary", request.vocabulary,
@@ -119,6 +120,7 @@ int run(int argc, char** argv) {
     set(s.warmup, warmup), set(s.eval_every, eval_every), set(s.weight_decay, decay);
     set(s.dropout, dropout), set(s.balance_weight, balance), set(s.router_std, router_std);
     set(s.noise, noise), set(s.drop, drop), set(s.seed, seed);
+    request.seeds = seeds.value_or(entry.seeds);
     return entry.program()(request);
   }
   return 2;

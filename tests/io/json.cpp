@@ -156,3 +156,10 @@ TEST_CASE("Json: a missing field or a wrong type is an error that names the fiel
   CHECK(has(message_of([&] { json.at("f").members("f"); }), "where an object"));
   CHECK(has(message_of([&] { json.at("f").at("x", "f"); }), "where an object"));
 }
+
+TEST_CASE("parse_json: more values than allowed are refused, as many are not", "[error]") {
+  const std::string text = R"({"a":[1,"[,{",{}],"b":null})";  // 6 values
+  CHECK(moe::parse_json(text, "x", 6).find("b") != nullptr);
+  CHECK(has(message_of([&] { moe::parse_json(text, "x", 5); }), "more values than expected"));
+  CHECK(has(message_of([&] { moe::parse_json("1", "x", 0); }), "more values than expected"));
+}

@@ -31,3 +31,19 @@ TEST_CASE("UTF-8: malformed bytes are found where they are", "[edge]") {
   CHECK(moe::find_invalid_utf8("") == std::string_view::npos);
   CHECK(moe::find_invalid_utf8("a\0\xF0\x9F\x98\x80"s) == std::string_view::npos);
 }
+
+TEST_CASE("in_quotes: 60 bytes at most, whole characters, no control characters", "[edge]") {
+  using moe::in_quotes;
+  CHECK(in_quotes("a.weight") == "'a.weight'");
+  CHECK(in_quotes("") == "''");
+  CHECK(in_quotes(std::string("a\n\0\x1b\x7f", 5)) == "'a\?\?\?\?'");
+  // The quotes, and between them `as` letters and the rest.
+  const auto quoted = [](std::size_t as, const char* rest) {
+    std::string text(1, '\'');
+    text.append(as, 'a').append(rest);
+    return text;
+  };
+  CHECK(in_quotes(std::string(60, 'a')) == quoted(60, "'"));
+  CHECK(in_quotes(std::string(61, 'a')) == quoted(60, "...'"));
+  CHECK(in_quotes(std::string(59, 'a').append("\xE4\xB8\x96")) == quoted(59, "...'"));
+}

@@ -24,9 +24,9 @@ SMALL = ["--data", text, "--batch", 2, "--warmup", 1, "--eval-every", 4, "--samp
 PHASES = ("dense", "moe", "dense_control", "moe_from_scratch")
 
 
-def run(name, *options, steps=(5, 4)):
-    return [upcycle, "--out", root / name, "--steps1", steps[0], "--steps2", steps[1], *SMALL,
-            *options]
+def run(name, *options, steps=(5, 4), seeds=1):
+    return [upcycle, "--out", root / name, "--steps1", steps[0], "--steps2", steps[1], "--seeds",
+            seeds, *SMALL, *options]
 
 
 def tensors(name, seed=1):
@@ -43,7 +43,7 @@ for preset, arch, counts in (("paper", "simple", (100038016, 371640312, 13887832
         checks.check(f" {count} " in plan, f"{preset} {arch}: {count} is in the plan")
 
 # One whole experiment.
-out = must(*run("a", "--seeds", 2)).stdout
+out = must(*run("a", seeds=2)).stdout
 checks.check("all             0 (0 ulp" in out, "copies agree to the last bit")
 checks.check(out.count("difference 0\n") == 2, "no boundary on the frozen probe")
 results = json.loads((root / "a/results.json").read_text())
@@ -107,9 +107,9 @@ for wait in (0.4, 1.2, 2.0):
 
 # Bad input.
 for arguments, code, part in ((run("a"), 1, "already holds"),
-                              (run("a", "--resume", "--lr2", "1e-2"), 1, "other settings"),
+                              (run("a", "--resume", "--lr2", "1e-2", seeds=2), 1, "other settings"),
                               (run("d", "--recipe", "clone"), 2, "clone"),
-                              (run("d", "--seeds", "0"), 2, "seeds"),
+                              (run("d", seeds=0), 2, "seeds"),
                               (run("d", "--dropout", "1.5"), 2, "dropout"),
                               (run("d", "--resume", "--overwrite"), 2, "choose one"),
                               (run("d", "--vocabulary", root / "none"), 1, "none")):

@@ -240,6 +240,18 @@ TEST_CASE("load: a checkpoint whose replacement was cut off between two renames 
   CHECK(s.first.state() == s.second.state());
 }
 
+TEST_CASE("load_checkpoint: a negative counter is refused", "[checkpoint]") {
+  Saved s;
+  const Json good = read_manifest(s.folder);
+  for (const char* name : {"step", "tokens", "updates", "skipped", "evaluations_without_gain"}) {
+    Json manifest = good;
+    manifest["cursor"][name] = -1;
+    write_file(s.folder + "/manifest.json", detail::seal(manifest));
+    CHECK(s.refused());
+    CHECK(has(s.load_error(), "negative"));
+  }
+}
+
 TEST_CASE("read_manifest: a format of the future is refused with both versions", "[checkpoint]") {
   Saved s;
   Json manifest = read_manifest(s.folder);

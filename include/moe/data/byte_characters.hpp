@@ -46,6 +46,7 @@ inline bool to_bytes(std::string_view text, std::string& bytes) {
     return table;
   }();
   bytes.clear();
+  bytes.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
     const std::int32_t point = next_code_point(text, at);
     if (point < 0 || point >= static_cast<std::int32_t>(byte_of.size())) return false;

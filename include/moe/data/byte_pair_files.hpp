@@ -58,13 +58,17 @@ inline std::int32_t read_id(JsonReader& reader) {
   return static_cast<std::int32_t>(number.signed_value);
 }
 
-/// The vocabulary of names and ids that comes next in `file`.
-inline void read_vocabulary(JsonReader& reader, std::string_view file, BytePairText& text) {
-  // A token takes five bytes or more, one of them a colon.
-  const auto colons = static_cast<std::size_t>(std::count(file.begin(), file.end(), ':'));
-  const std::size_t most = std::min(colons, file.size() / 5);
-  text.ids.reserve(most);
-  text.names.reserve(most, file.size() - 5 * most);
+/// The vocabulary of names and ids that comes next.
+inline void read_vocabulary(JsonReader& reader, BytePairText& text) {
+  // Counted first: a vector that grows takes up to three times the memory.
+  std::size_t tokens = 0, bytes = 0;
+  JsonReader ahead = reader;
+  ahead.each_member([&](const std::string& name) {
+    ++tokens, bytes += name.size();
+    read_id(ahead);
+  });
+  text.ids.reserve(tokens);
+  text.names.reserve(tokens, bytes);
   reader.each_member([&](const std::string& name) {
     if (name.empty()) reader.fail("a token is empty");
     text.names.push_back(name);
@@ -72,16 +76,44 @@ inline void read_vocabulary(JsonReader& reader, std::string_view file, BytePairT
   });
 }
 
+/// Refuses names and ids that are wrong by themselves, before tables are made of them.
+inline void check_each(const BytePairText& text, const std::string& path) {
+  TokenIndex added(static_cast<std::size_t>(text.added_names.size()));
+  for (int i = 0; i < text.added_names.size(); ++i) added.insert(text.added_names, i);
+  std::size_t count = text.ids.size() + text.added.size();
+  std::string bytes;
+  for (int i = 0; i < text.names.size(); ++i) {
+    if (added.find(text.added_names, text.names[i]) >= 0) {
+      --count;
+    } else if (!to_bytes(text.names[i], bytes)) {
+      vocabulary_failed(path, "token " + in_quotes(text.names[i]) +
+                                  " is not written in the 256 characters of byte-level BPE");
+    }
+  }
+  std::vector<bool> given(count);
+  for (int i = 0; i < text.names.size(); ++i) {
+    const auto id = static_cast<std::size_t>(text.ids[static_cast<std::size_t>(i)]);
+    if (id >= count) {
+      vocabulary_failed(path, "token " + in_quotes(text.names[i]) + " has id " +
+                                  std::to_string(id) + " where " + std::to_string(count) +
+                                  " tokens have the ids from 0");
+    }
+    if (given[id]) {
+      vocabulary_failed(path, "id " + std::to_string(id) + " is given to two tokens, one of them " +
+                                  in_quotes(text.names[i]));
+    }
+    given[id] = true;
+  }
+}
+
 /// Checks the text of `path` and puts it in the order of the ids.
 inline BytePairVocabulary assemble(const BytePairText& text, const std::string& path) {
   const auto fail = [&](const std::string& why) { vocabulary_failed(path, why); };
-  const auto quoted = [](std::string_view name) {
-    return "'" + std::string(name.substr(0, 60)) + "'";
-  };
+  check_each(text, path);
   TokenIndex names(static_cast<std::size_t>(text.names.size()));
   for (int i = 0; i < text.names.size(); ++i) {
     if (names.insert(text.names, i) >= 0)
-      fail("token " + quoted(text.names[i]) + " is there twice");
+      fail("token " + in_quotes(text.names[i]) + " is there twice");
   }
   BytePairVocabulary out;
   out.pre_tokenizer = text.pre_tokenizer;
@@ -95,12 +127,12 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
   std::vector<std::int32_t> at(static_cast<std::size_t>(count), nothing);
   const auto place = [&](std::int32_t id, std::int32_t what, std::string_view name) {
     if (id >= count) {
-      fail("token " + quoted(name) + " has id " + std::to_string(id) + " where " +
+      fail("token " + in_quotes(name) + " has id " + std::to_string(id) + " where " +
            std::to_string(count) + " tokens have the ids from 0");
     }
     std::int32_t& slot = at[static_cast<std::size_t>(id)];
     if (slot != nothing) {
-      fail("id " + std::to_string(id) + " is given to two tokens, one of them " + quoted(name));
+      fail("id " + std::to_string(id) + " is given to two tokens, one of them " + in_quotes(name));
     }
     slot = what;
   };
@@ -113,10 +145,10 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
     const std::int32_t known = names.find(text.names, name);
     added.in_model = known >= 0;
     if (added_names.insert(text.added_names, i) >= 0)
-      fail("added token " + quoted(name) + " is there twice");
+      fail("added token " + in_quotes(name) + " is there twice");
     if (known >= 0) {
       if (text.ids[static_cast<std::size_t>(known)] != added.id) {
-        fail("added token " + quoted(name) + " has another id than in the vocabulary");
+        fail("added token " + in_quotes(name) + " has another id than in the vocabulary");
       }
       at[static_cast<std::size_t>(added.id)] = -2 - i;
     } else {
@@ -132,9 +164,6 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
     const bool added = what < nothing;
     const std::string_view name = added ? text.added_names[-2 - what] : text.names[what];
     const bool known = to_bytes(name, bytes);
-    if (!added && !known) {
-      fail("token " + quoted(name) + " is not written in the 256 characters of byte-level BPE");
-    }
     out.tokens.push_back(added ? name : std::string_view(bytes));
     const bool in_model = !added || out.added[static_cast<std::size_t>(-2 - what)].in_model;
     if (in_model && known && bytes == out.tokens[id]) out.index.insert(out.tokens, id);
@@ -157,11 +186,11 @@ class MergeReader {
       return vocabulary_.index.find(vocabulary_.tokens, part);
     };
     Merge merge{-1, -1, -1};
-    if (to_bytes(left, left_) && to_bytes(right, right_))
+    constexpr std::size_t longest = 1 << 16;
+    if (left.size() + right.size() <= longest && to_bytes(left, left_) && to_bytes(right, right_))
       merge = {find(left_), find(right_), find(left_ += right_)};
     const std::size_t rank = vocabulary_.merges.size();
-    const std::string pair =
-        "'" + std::string(left.substr(0, 60)) + "' and '" + std::string(right.substr(0, 60)) + "'";
+    const std::string pair = in_quotes(left) + " and " + in_quotes(right);
     if (merge.left < 0 || merge.right < 0 || merge.result < 0) {
       fail(pair, std::string("has ") + (merge.left < 0 || merge.right < 0 ? "a part" : "a result") +
                      " that is not in the vocabulary");
@@ -175,7 +204,7 @@ class MergeReader {
   void add(std::string_view line) {
     const std::size_t space = line.find(' ');
     if (space == 0 || space >= line.size() - 1 || line.find(' ', space + 1) != std::string::npos)
-      fail("'" + std::string(line.substr(0, 60)) + "'", "is not two parts with one space between");
+      fail(in_quotes(line), "is not two parts with one space between");
     add(line.substr(0, space), line.substr(space + 1));
   }
 
@@ -191,8 +220,8 @@ class MergeReader {
       if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
       if (first && line.starts_with("#version")) {
         if (line.starts_with("#version: 0.")) continue;
-        vocabulary_failed(path_, "its first line is '" + std::string(line.substr(0, 60)) +
-                                     "' where '#version: 0.2' is known");
+        vocabulary_failed(
+            path_, "its first line is " + in_quotes(line) + " where '#version: 0.2' is known");
       }
       if (!line.empty()) add(line);
     }
@@ -216,7 +245,7 @@ inline BytePairVocabulary read_vocabulary_files(const std::string& vocabulary,
   {
     const MemoryMap file = map_vocabulary(vocabulary);
     JsonReader reader(file.bytes(), vocabulary);
-    read_vocabulary(reader, file.bytes(), text);
+    read_vocabulary(reader, text);
     reader.finish();
   }
   for (int i = 0; i < text.names.size(); ++i) {

@@ -82,10 +82,10 @@ class TokenizerJsonReader {
     reader_.each_member([&](const std::string& name) {
       if (name == "type") {
         if (const std::string type = reader_.string(); type != "BPE")
-          refuse("its model is '" + type.substr(0, 60) + "', not 'BPE'");
+          refuse("its model is " + in_quotes(type) + ", not 'BPE'");
       } else if (name == "vocab") {
         once(seen_vocabulary_, name);
-        read_vocabulary(reader_, json_, text_);
+        read_vocabulary(reader_, text_);
       } else if (name == "merges") {
         once(seen_merges_, name);
         reader_.skip();  // until the vocabulary is known
@@ -148,7 +148,7 @@ class TokenizerJsonReader {
     const std::size_t before = steps.size();
     reader_.each_member([&](const std::string& name) {
       if (name == "type") {
-        step.type = reader_.string().substr(0, 60);
+        step.type = readable(reader_.string());
       } else if (name == "pretokenizers") {
         reader_.each_item([&] { read_steps(steps); });
       } else if (name == "add_prefix_space") {
@@ -190,7 +190,7 @@ class TokenizerJsonReader {
     std::string type;
     reader_.each_member([&](const std::string& name) {
       if (name == "type") {
-        type = reader_.string().substr(0, 60);
+        type = readable(reader_.string());
       } else {
         reader_.skip();
       }

@@ -13,7 +13,8 @@ class HuggingFaceFields {
     constexpr std::uint64_t limit = 1 << 20;
     if (const std::uint64_t size = FileReader(path_).size(); size > limit)
       fail("it has " + std::to_string(size) + " bytes where at most 1048576 are expected");
-    json_ = parse_json(read_file(path_), path_);
+    constexpr std::size_t most_values = 4096;
+    json_ = parse_json(read_file(path_), path_, most_values);
     if (!json_.is_object()) fail("it is no JSON object");
   }
 

@@ -111,7 +111,7 @@ inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingF
       const std::string& embedding = pieces.at(0).tensor;
       if (files.contains(embedding) && same_numbers(files, name, embedding)) continue;
     }
-    complaints.add("'" + name + "' is unexpected");
+    complaints.add(in_quotes(name) + " is unexpected");
   }
   complaints.raise(files.folder());
 }

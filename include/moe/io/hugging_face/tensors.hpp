@@ -17,7 +17,6 @@ class HuggingFaceTensors {
     const std::string single = folder + "/model.safetensors", index = single + ".index.json";
     if (detail::exists(single)) {
       files_.emplace_back(single);
-      for (const auto& tensor : files_[0].tensors()) file_of_.emplace(tensor.name, 0);
     } else if (detail::exists(index)) {
       open_shards(index);
     } else {
@@ -27,16 +26,22 @@ class HuggingFaceTensors {
   }
 
   const std::string& folder() const { return folder_; }
-  bool contains(const std::string& name) const { return file_of_.contains(name); }
+  bool contains(const std::string& name) const { return find(name) < files_.size(); }
   const Safetensors::Tensor& at(const std::string& name) const { return file(name).at(name); }
   /// Elements from number `first` on, converted to T.
   template <class T>
   void read(const std::string& name, std::size_t first, T* to, std::size_t count) const {
     file(name).read_part_as(name, first, to, count);
   }
+  /// Sorted.
   std::vector<std::string> names() const {
+    std::size_t count = 0;
+    for (const Safetensors& file : files_) count += file.tensors().size();
     std::vector<std::string> all;
-    for (const auto& [name, at] : file_of_) all.push_back(name);
+    all.reserve(count);
+    for (const Safetensors& file : files_)
+      for (const auto& tensor : file.tensors()) all.push_back(tensor.name);
+    std::sort(all.begin(), all.end());
     return all;
   }
 
@@ -47,69 +52,99 @@ class HuggingFaceTensors {
   [[noreturn]] void fail(const std::string& why, const std::string& hint) const {
     throw Error("moe: cannot load '" + folder_ + "': " + why + "; " + hint);
   }
+  /// The number of the file that holds a tensor, or the number of files.
+  std::size_t find(const std::string& name) const {
+    std::size_t i = 0;
+    while (i < files_.size() && !files_[i].contains(name)) ++i;
+    return i;
+  }
   const Safetensors& file(const std::string& name) const {
-    const auto found = file_of_.find(name);
-    if (found == file_of_.end())
-      fail("there is no tensor '" + name + "'", "check that it is of this model");
-    return files_[found->second];
+    const std::size_t i = find(name);
+    if (i == files_.size())
+      fail("there is no tensor " + in_quotes(name), "check that it is of this model");
+    return files_[i];
   }
 
   static bool is_plain_name(const std::string& name) {
-    return !name.empty() && name != "." && name.find("..") == std::string::npos &&
-           name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos;
+    constexpr std::size_t longest = 255;
+    for (const char c : name)
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) return false;
+    return !name.empty() && name.size() <= longest && name != "." &&
+           name.find("..") == std::string::npos && name.find_first_of("/\\:") == std::string::npos;
   }
 
-  void open_shards(const std::string& path) {
-    constexpr const char* again = "download the folder again";
-    const FileReader size(path);
-    if (size.size() > index_limit)
-      fail("the index has " + std::to_string(size.size()) + " bytes", again);
-    const std::string text = read_file(path);
-    std::map<std::string, std::size_t> file_number;
-    std::vector<std::string> shards;
-    JsonReader reader(text, path);
+  /// Calls f(tensor, file name) for each entry of the index.
+  template <class F>
+  static void walk(JsonReader reader, F&& f) {
     bool seen = false;
     reader.each_member([&](const std::string& field) {
       if (field != "weight_map") return reader.skip();
       if (std::exchange(seen, true)) reader.fail("weight_map is given twice");
       reader.each_member([&](const std::string& tensor) {
         const std::string shard = reader.string();
-        if (!is_plain_name(shard)) reader.fail(Json(shard).dump() + " is no plain file name");
-        const auto [at, is_new] = file_number.emplace(shard, shards.size());
-        if (is_new) shards.push_back(shard);
-        if (shards.size() > max_files) reader.fail("there are more than 10000 files");
-        if (file_of_.size() == max_tensors) reader.fail("there are more than 200000 tensors");
-        if (!file_of_.emplace(tensor, at->second).second)
-          reader.fail("tensor '" + tensor + "' is given twice");
+        if (!is_plain_name(shard)) reader.fail(in_quotes(shard) + " is no plain file name");
+        f(tensor, shard, reader);
       });
     });
     reader.finish();
     if (!seen) reader.fail("there is no weight_map");
-    std::size_t held = 0;
-    for (std::size_t i = 0; i < shards.size(); ++i) {
-      files_.emplace_back(folder_ + "/" + shards[i]);
-      for (const auto& tensor : files_[i].tensors()) {
-        const auto known = file_of_.find(tensor.name);
-        if (known == file_of_.end())
-          fail("'" + shards[i] + "' holds tensor '" + tensor.name + "', which the index lacks",
-               again);
-        if (known->second != i)
-          fail("tensor '" + tensor.name + "' is in '" + shards[i] + "', and by the index in '" +
-                   shards[known->second] + "'",
-               again);
-        ++held;
+  }
+
+  /// What the index says is compared with the files and not kept.
+  void open_shards(const std::string& path) {
+    constexpr const char* again = "download the folder again";
+    if (const std::uint64_t size = FileReader(path).size(); size > index_limit)
+      fail("the index has " + std::to_string(size) + " bytes", again);
+    const std::string text = read_file(path);
+    const JsonReader index(text, path);
+    std::map<std::string, std::size_t> number;
+    walk(index, [&](const std::string&, const std::string& shard, const JsonReader& reader) {
+      number.emplace(shard, 0);
+      if (number.size() > max_files) reader.fail("there are more than 2000 files");
+    });
+    std::vector<std::string> shards;
+    std::vector<std::vector<bool>> listed;  // of each tensor of each file
+    for (auto& [shard, at] : number) {
+      at = shards.size();
+      shards.push_back(shard);
+      files_.emplace_back(folder_ + "/" + shard);
+      listed.emplace_back(files_.back().tensors().size());
+    }
+    const auto misplaced = [&](const std::string& tensor, std::size_t file, std::size_t by_index) {
+      fail("tensor " + in_quotes(tensor) + " is in '" + shards[file] + "', and by the index in '" +
+               shards[by_index] + "'",
+           again);
+    };
+    std::string lacking;
+    walk(index, [&](const std::string& tensor, const std::string& shard, const JsonReader& reader) {
+      const std::size_t file = number.at(shard);
+      if (files_[file].contains(tensor)) {
+        const auto at =
+            static_cast<std::size_t>(&files_[file].at(tensor) - files_[file].tensors().data());
+        if (listed[file][at]) reader.fail("tensor " + in_quotes(tensor) + " is given twice");
+        listed[file][at] = true;
+      } else if (lacking.empty()) {
+        if (const std::size_t other = find(tensor); other < files_.size())
+          misplaced(tensor, other, file);
+        lacking = "the index places tensor " + in_quotes(tensor) + " into '" + shard +
+                  "', which lacks it";
+      }
+    });
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      for (std::size_t at = 0; at < listed[i].size(); ++at) {
+        if (listed[i][at]) continue;
+        const std::string& tensor = files_[i].tensors()[at].name;
+        for (std::size_t j = 0; j < files_.size(); ++j)
+          if (j != i && files_[j].contains(tensor)) misplaced(tensor, i, j);
+        fail("'" + shards[i] + "' holds tensor " + in_quotes(tensor) + ", which the index lacks",
+             again);
       }
     }
-    if (held == file_of_.size()) return;
-    for (const auto& [name, at] : file_of_)
-      if (!files_[at].contains(name))
-        fail("the index places tensor '" + name + "' into '" + shards[at] + "', which lacks it",
-             again);
+    if (!lacking.empty()) fail(lacking, again);
   }
 
   std::string folder_;
   std::vector<Safetensors> files_;
-  std::map<std::string, std::size_t> file_of_;
 };
 
 }  // namespace moe
