@@ -446,11 +446,19 @@ TEST_CASE("upcycle: a zero router leaves experts 2, 3, ... without gradient", "[
 
 TEST_CASE("upcycle: options and probes that make no sense are refused", "[errors]") {
   Pair<gated, with_experts(gated, MoeConfig{.experts = 26, .top_k = 2}), Cpu<float>> pair;
+  const auto numbers = [&] {
+    std::vector<float> all;
+    for_each_leaf([&](auto& leaf) { all.insert(all.end(), leaf.data, leaf.data + leaf.size); },
+                  pair.mixture.params());
+    return all;
+  };
+  const auto before = numbers();
   const auto says = [&](const UpcycleOptions& options, const std::string& part) {
     try {
       upcycle(pair.dense, pair.mixture, options);
       return false;
     } catch (const Error& error) {
+      CHECK((numbers() == before));
       return std::string(error.what()).find(part) != std::string::npos;
     }
   };

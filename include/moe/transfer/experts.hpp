@@ -1,7 +1,6 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <moe/error.hpp>
 #include <moe/reflect.hpp>
 #include <moe/transfer/recipe.hpp>
 #include <numeric>
@@ -116,10 +115,6 @@ std::vector<W> router_rows(const UpcycleOptions& options, int layer, int experts
                            int groups) {
   const int distinct = experts / groups;
   const auto size = std::size_t(dim);
-  if (options.router == RouterStart::orthogonal && distinct > dim)
-    throw Error("moe: cannot start a router with " + std::to_string(distinct) +
-                " orthogonal rows: the model has only " + std::to_string(dim) +
-                " dimensions; use RouterStart::normal");
   std::vector<std::vector<double>> rows;
   for (int e = 0; e < distinct; ++e) {
     UpcycleRandom random(options, layer, e, UpcycleRandom::router);

@@ -4,6 +4,7 @@
 #include <moe/transfer/experts.hpp>
 #include <moe/transfer/report.hpp>
 #include <moe/transformer.hpp>
+#include <set>
 
 namespace moe {
 
@@ -37,32 +38,36 @@ class Upcycler {
   Upcycler(B& from, B& to, const UpcycleOptions& options, What what = What::parameters)
       : from_(from), to_(to), options_(options), what_(what) {}
 
-  void run(const NamedLeaves<W>& dense, const NamedLeaves<W>& moe) {
-    std::size_t used = 0;
-    std::map<std::string, int> served;
+  /// Refuses what has no counterpart, before the first leaf changes.
+  static void check(const NamedLeaves<W>& dense, const NamedLeaves<W>& moe) {
+    std::set<std::string> used;
     for (const auto& [name, leaf] : moe) {
       const std::string source = source_of(name);
+      if (!source.empty() && !dense.contains(source))
+        throw Error("moe: cannot upcycle: the dense model has no leaf '" + source + "' for '" +
+                    name + "' of the mixture; use the same block in both");
+      if (!source.empty()) used.insert(source);
+    }
+    for (const auto& [name, leaf] : dense)
+      if (!used.contains(name))
+        throw Error("moe: cannot upcycle: leaf '" + name + "' of the dense model has no place in " +
+                    "the mixture; use the same block in both");
+  }
+
+  void run(const NamedLeaves<W>& dense, const NamedLeaves<W>& moe) {
+    for (const auto& [name, leaf] : moe) {
+      const std::string source = source_of(name);
+      const auto found = dense.find(source);
       if (source.empty()) {
         without_source(name, leaf);
-        continue;
-      }
-      const auto found = dense.find(source);
-      if (found == dense.end()) {
-        if (what_ == What::parameters)
-          throw Error("moe: cannot upcycle: the dense model has no leaf '" + source + "' for '" +
-                      name + "' of the mixture; use the same block in both");
+      } else if (found == dense.end()) {  // a kind of state that the dense optimiser lacks
         upload(leaf, std::vector<W>(leaf.size, W(0)));
-        continue;
+      } else if (name.find(".ffn.experts.") == std::string::npos) {
+        upload(leaf, download(found->second));
+      } else {
+        experts(name, leaf, found->second, download(found->second));
       }
-      const std::vector<W> values = download(found->second);
-      name.find(".ffn.experts.") == std::string::npos ? upload(leaf, values)
-                                                      : experts(name, leaf, found->second, values);
-      used += served[source]++ == 0;
     }
-    if (used != dense.size() && what_ == What::parameters)
-      throw Error("moe: cannot upcycle: " + std::to_string(dense.size() - used) +
-                  " leaves of the dense model have no place in the mixture; use the same block in "
-                  "both");
   }
 
  private:
@@ -154,7 +159,8 @@ class Upcycler {
   What what_;
 };
 
-inline void check_upcycle_options(const UpcycleOptions& o) {
+/// `rows`: distinct rows of a router.
+inline void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
   const auto check = [](bool good, const char* name, double value, const char* rule) {
     if (!good)
       throw Error("moe: cannot upcycle with UpcycleOptions." + std::string(name) + " = " +
@@ -164,6 +170,34 @@ inline void check_upcycle_options(const UpcycleOptions& o) {
   check(good(o.router_std), "router_std", o.router_std, "finite, 0 or more");
   check(good(o.noise), "noise", o.noise, "finite, 0 or more");
   check(o.drop >= 0 && o.drop <= 1, "drop", o.drop, "from 0 to 1");
+  if (o.router == RouterStart::orthogonal && rows > dim)
+    throw Error("moe: cannot start a router with " + std::to_string(rows) +
+                " orthogonal rows: the model has only " + std::to_string(dim) +
+                " dimensions; use RouterStart::normal");
+}
+
+/// The probe of the options, or one of random tokens, which then are in `random`.
+inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int most,
+                                std::vector<std::int32_t>& random) {
+  moe::Batch probe = options.probe;
+  if (!probe.tokens) {
+    probe.sequences = 4, probe.length = most;
+    const std::uint64_t numbers = stream(0, 0, Site::upcycle);
+    for (int i = 0; i < probe.sequences * probe.length; ++i)
+      random.push_back(
+          std::int32_t(philox(options.seed, numbers, std::uint64_t(i))[0] % std::uint32_t(vocab)));
+    probe.tokens = random.data();
+  }
+  if (probe.sequences < 1 || probe.length < 1 || probe.length > most)
+    throw Error("moe: cannot compare the models on a probe of " + std::to_string(probe.sequences) +
+                " sequences of " + std::to_string(probe.length) + " tokens: they take 1 to " +
+                std::to_string(most) + " tokens; give another probe");
+  for (std::ptrdiff_t i = 0; i < std::ptrdiff_t(probe.sequences) * probe.length; ++i)
+    if (probe.tokens[i] < 0 || probe.tokens[i] >= vocab)
+      throw Error("moe: cannot compare the models on a probe with token " +
+                  std::to_string(probe.tokens[i]) + ": it is outside the vocabulary of " +
+                  std::to_string(vocab) + "; give tokens of the model's own vocabulary");
+  return probe;
 }
 
 }  // namespace detail
@@ -171,7 +205,8 @@ inline void check_upcycle_options(const UpcycleOptions& o) {
 /// Makes a mixture from a dense model: embeddings, attention, norms and head are copied, experts
 /// made by the recipe, routers started. Which shapes fit is checked when this is compiled. The
 /// report compares both models on options.probe, sequence by sequence.
-/// Errors: moe::Error for options out of range and models whose blocks differ.
+/// Errors: moe::Error for options or a probe out of range and models whose blocks differ; neither
+/// model has changed then.
 /// Source: Komatsuzaki et al. 2023, arXiv:2212.05055; He et al. 2024, arXiv:2410.07524; Nakamura et
 /// al. 2025, arXiv:2502.19261.  Explained in docs/transfer.md.  Test: tests/transfer/upcycle.cpp.
 ///
@@ -187,34 +222,22 @@ UpcycleReport upcycle(Dense& dense, Moe& moe, const UpcycleOptions& options = {}
   static_assert(check_upcycle<from, to, R>());
   static_assert(std::is_same_v<typename Dense::Backend, typename Moe::Backend>,
                 "moe: upcycle needs both models on the same kind of backend");
-  using B = typename Dense::Backend;
-  detail::check_upcycle_options(options);
-  detail::Upcycler<from, to, R, B>(dense.backend(), moe.backend(), options)
-      .run(detail::parameters_by_name(dense), detail::parameters_by_name(moe));
+  using Upcycler = detail::Upcycler<from, to, R, typename Dense::Backend>;
+  constexpr int groups = R == Recipe::virtual_groups ? virtual_groups(from, to) : 1;
+  const auto old_leaves = detail::parameters_by_name(dense);
+  const auto new_leaves = detail::parameters_by_name(moe);
+  std::vector<std::int32_t> random;
+  detail::check_upcycle_options(options, to.moe.experts / groups, to.dim);
+  const int room = std::min(dense.options().max_tokens, moe.options().max_tokens);
+  const Batch probe = detail::checked_probe(options, to.vocab, std::min(to.context, room), random);
+  Upcycler::check(old_leaves, new_leaves);
+  Upcycler(dense.backend(), moe.backend(), options).run(old_leaves, new_leaves);
 
   UpcycleReport report;
-  if (options.compensate)
-    report.compensation =
-        compensation(to, R == Recipe::virtual_groups ? virtual_groups(from, to) : 1);
-  if (R == Recipe::shared) report.compensation = {};
+  if (options.compensate && R != Recipe::shared) report.compensation = compensation(to, groups);
   detail::explain<to, R>(options, report);
   report.load.assign(std::size_t(to.moe_layers()),
                      std::vector<double>(std::size_t(to.moe.experts)));
-  Batch probe = options.probe;
-  const int room = std::min(dense.options().max_tokens, moe.options().max_tokens);
-  std::vector<std::int32_t> random;
-  if (!probe.tokens) {
-    probe.sequences = 4, probe.length = std::min(to.context, room);
-    for (int i = 0; i < probe.sequences * probe.length; ++i)
-      random.push_back(
-          std::int32_t(philox(options.seed, stream(0, 0, Site::upcycle), std::uint64_t(i))[0] %
-                       std::uint32_t(to.vocab)));
-    probe.tokens = random.data();
-  }
-  if (probe.sequences < 1 || probe.length < 1 || probe.length > std::min(to.context, room))
-    throw Error("moe: cannot compare the models on a probe of " + std::to_string(probe.sequences) +
-                " sequences of " + std::to_string(probe.length) + " tokens: they take 1 to " +
-                std::to_string(std::min(to.context, room)) + " tokens; give another probe");
   for (int s = 0; s < probe.sequences; ++s)
     detail::compare(dense, moe, probe.tokens + std::ptrdiff_t(s) * probe.length, probe.length,
                     report);
