@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdio>
 #include <moe/moe.hpp>
 
 #include "data.hpp"
@@ -10,6 +11,8 @@
 namespace growth {
 
 using Backend = moe::Cpu<float>;
+
+inline constexpr const char* phases[] = {"dense", "moe", "dense_control", "moe_from_scratch"};
 
 /// The folder of one seed.
 struct Folder {
@@ -37,14 +40,23 @@ struct Folder {
                        "': it already holds an experiment; give --resume, --overwrite or another "
                        "--out");
     moe::make_folders(request.out);
+    if (!request.resume) forget_phases();
     moe::write_file(file, now);
+  }
+
+  /// Rows of an experiment that is replaced must not get into the history of this one.
+  void forget_phases() const {
+    for (int i = 0; i < request.seeds; ++i)
+      for (const char* phase : phases)
+        std::remove(
+            (Folder{request, seed + std::uint64_t(i)}.path(phase) + "/metrics.jsonl").c_str());
   }
 
   /// training_history.jsonl: the rows of all phases so far, each with its seed and phase.
   void write_history() const {
     std::string all;
     for (std::uint64_t s = request.settings.seed; s <= seed; ++s) {
-      for (const char* phase : {"dense", "moe", "dense_control", "moe_from_scratch"}) {
+      for (const char* phase : phases) {
         const std::string file = Folder{request, s}.path(phase) + "/metrics.jsonl";
         if (!moe::detail::exists(file)) continue;
         const std::string text = moe::read_file(file);

@@ -15,7 +15,7 @@ struct Plan {
   double dense_flops = 0, moe_flops = 0;  // of training, for a token
   int dense_steps = 0, moe_steps = 0, control_steps = 0, scratch_steps = 0;
   int batch_tokens = 0;
-  std::size_t bytes = 0;  // parameters, gradients and activations of the mixture, and AdamW's state
+  std::size_t bytes = 0;  // of both models, and AdamW's for the mixture
 };
 
 template <class Dense, class Moe>

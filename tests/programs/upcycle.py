@@ -88,6 +88,12 @@ for recipe, exact in (("shared", True), ("permute", False), ("virtual_groups", F
     edge = json.loads((root / "b/results.json").read_text())["seeds"][0]["boundary"]
     checks.check(edge["exact"] == exact and (edge["max_logit_difference"] == 0) == exact, recipe)
 
+# What replaces an experiment leaves none of its rows in the history.
+must(*run("a2"))
+must(*run("a2", "--no-controls", "--overwrite"))
+rows = [json.loads(line) for line in (root / "a2/training_history.jsonl").read_text().splitlines()]
+checks.check({r["phase"] for r in rows} == {"dense", "moe"}, "no rows of a replaced experiment")
+
 # Stopped at some moment, resumed: the same bits.
 def long(name, *options):
     return run(name, "--no-controls", *options, steps=(40, 30))
