@@ -58,6 +58,20 @@ TEST_CASE("router_health: even, collapsed and dead experts", "[routing]") {
   CHECK(router_health(nearly_dead).dead_experts == 2);  // 1 % of the fair share is 0.0025
 }
 
+TEST_CASE("health_verdict: names the worst that it sees", "[routing]") {
+  const RouterHealth even{7.6, 0.2, 0}, uneven{5.9, 0.8, 0}, dead{6.5, 0.9, 1};
+  const auto verdict = [](std::vector<RouterHealth> layers, int collapsed = 0) {
+    return health_verdict(layers, 8, collapsed);
+  };
+  CHECK(verdict({}) == "");
+  CHECK(verdict({even, even}) == "healthy (7.6 of 8 experts)");
+  CHECK(verdict({{6, 0.5, 0}}) == "healthy (6.0 of 8 experts)");
+  CHECK(verdict({even, uneven}) == "uneven (5.9 of 8 experts in layer 1)");
+  CHECK(verdict({dead, even}) == "1 dead (6.5 of 8 experts)");
+  CHECK(verdict({{2, 3, 6}, even}, 1) ==
+        "COLLAPSED in 1 of 2 layers (2.0 of 8 experts in layer 0)");
+}
+
 TEST_CASE("RouterSentinel: warns once, after so many collapsed steps in a row", "[routing]") {
   RouterSentinel sentinel(8, 2, 100);
   const RouterHealth good{6, 0.4, 0}, bad{2.9, 1.2, 3}, lopsided{5, 1.6, 0};

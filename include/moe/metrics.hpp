@@ -79,6 +79,35 @@ inline RouterHealth router_health(std::span<const double> load) {
   return health;
 }
 
+/// One line for a person: "healthy" when every layer uses three quarters of its experts, else what
+/// is wrong with the worst. `collapsed`: layers that RouterSentinel has given up on. "" for a dense
+/// model.  Test: tests/metrics.cpp.
+///
+///     health_verdict(row.health, 8, row.collapsed)  ->  "healthy (7.6 of 8 experts)"
+inline std::string health_verdict(std::span<const RouterHealth> layers, int experts,
+                                  int collapsed = 0) {
+  if (layers.empty()) return "";
+  std::size_t worst = 0;
+  int dead = 0;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i].effective_experts < layers[worst].effective_experts) worst = i;
+    dead += layers[i].dead_experts;
+  }
+  const double used = layers[worst].effective_experts;
+  char text[96];
+  if (collapsed > 0)
+    std::snprintf(text, sizeof text, "COLLAPSED in %d of %zu layers", collapsed, layers.size());
+  else if (dead > 0)
+    std::snprintf(text, sizeof text, "%d dead", dead);
+  else
+    std::snprintf(text, sizeof text, "%s", used < 0.75 * experts ? "uneven" : "healthy");
+  std::string verdict = text;
+  std::snprintf(text, sizeof text, " (%.1f of %d experts", used, experts);
+  verdict += text;
+  if (used < 0.75 * experts) verdict += " in layer " + std::to_string(worst);
+  return verdict + ")";
+}
+
 /// Watches the MoE layers of a run and speaks up once for each layer that collapses: fewer than
 /// top_k + 1 effective experts or a violation above 1.5 (share of one expert against the fair
 /// share) for `rows` steps in a row.   Test: tests/metrics.cpp.

@@ -190,6 +190,10 @@ class Transformer {
     return load;
   }
 
+  /// Entropy of the router's probabilities in the last pass, mean over its tokens; nats, at most
+  /// ln experts.
+  double router_entropy(int moe_layer) const { return router_stats(moe_layer)[1]; }
+
   B& backend() const { return be_; }
   const Options& options() const { return *options_; }
   Params& params() { return params_; }
@@ -361,15 +365,22 @@ class Transformer {
     if constexpr (C.moe_layers() > 0) {
       const auto& router = cache_.blocks.template of<true>(i).ffn.router;
       std::array<W, std::size_t(C.moe.experts)> mean_probs;
-      std::array<W, 2> mean_stats;
       be_.download(mean_probs.data(), router.mean_probs.data, sizeof(mean_probs));
-      be_.download(mean_stats.data(), router.mean_stats.data, sizeof(mean_stats));
       const auto load = expert_load(i);
+      const auto stats = router_stats(i);
       for (std::size_t e = 0; e < load.size(); ++e)
         loss.balance += double(load.size()) * load[e] * double(mean_probs[e]) / C.moe_layers();
-      loss.z += double(mean_stats[0]) / C.moe_layers();
-      loss.entropy += double(mean_stats[1]) / C.moe_layers();
+      loss.z += stats[0] / C.moe_layers();
+      loss.entropy += stats[1] / C.moe_layers();
     }
+  }
+  /// Means of logsumexp^2 and of the entropy of an MoE layer's router.
+  std::array<double, 2> router_stats(int i) const {
+    std::array<W, 2> stats{};
+    if constexpr (C.moe_layers() > 0)
+      be_.download(stats.data(), cache_.blocks.template of<true>(i).ffn.router.mean_stats.data,
+                   sizeof(stats));
+    return {double(stats[0]), double(stats[1])};
   }
 
   B& be_;

@@ -39,6 +39,22 @@ TEST_CASE("split: train is the first floor(0.9 n) bytes, validation the rest", "
   CHECK(moe::split("abcd", 0.25).train == "abc");
 }
 
+TEST_CASE("split_documents: the cut lies between two documents", "[identity]") {
+  const std::string text = "one|two|three|fourfive|six|";
+  for (const double fraction : {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8}) {
+    const moe::Split part = moe::split_documents(text, "|", fraction);
+    CHECK(part.train.ends_with('|'));
+    CHECK(std::string(part.train) + std::string(part.validation) == text);
+    CHECK(part.train.size() <= moe::split(text, fraction).train.size());
+  }
+  CHECK(moe::split_documents(text, "|", 0.3).train == "one|two|three|");
+  // Nothing to cut between: as split.
+  CHECK(moe::split_documents(text, "#", 0.3).train == moe::split(text, 0.3).train);
+  CHECK(moe::split_documents("abcdefgh|ij|", "|", 0.5).train == "abcdef");
+  // The plain cut falls into a separator.
+  CHECK(moe::split_documents("aa##bbbb##cc", "##", 0.25).train == "aa##");
+}
+
 TEST_CASE("split: a character is never cut", "[edge]") {
   std::string text;
   for (int i = 0; i < 10; ++i) text += "\xE2\x82\xAC";  // 30 bytes

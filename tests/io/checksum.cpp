@@ -44,3 +44,16 @@ TEST_CASE("xxh64: one flipped bit anywhere changes the sum", "[edge]") {
     text[i / 8] = 'x';
   }
 }
+
+TEST_CASE("crc32c: equals the published sums", "[external]") {
+  static_assert(moe::crc32c("123456789") == 0xe3069283);
+  CHECK(moe::crc32c("") == 0);
+  // RFC 3720, B.4: 32 bytes of zeros, of ones, rising, falling.
+  std::string rising, falling;
+  for (int i = 0; i < 32; ++i) rising.push_back(static_cast<char>(i));
+  falling.assign(rising.rbegin(), rising.rend());
+  CHECK(moe::crc32c(std::string(32, '\0')) == 0x8a9136aa);
+  CHECK(moe::crc32c(std::string(32, '\xFF')) == 0x62a8ab43);
+  CHECK(moe::crc32c(rising) == 0x46dd794e);
+  CHECK(moe::crc32c(falling) == 0x113fdb5c);
+}

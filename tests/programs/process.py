@@ -9,7 +9,8 @@ import tempfile
 # More threads than cores must not wait in loops that keep each other from working.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("MOE_NO_DOWNLOAD", "1")
-TIMES = {"seconds", "tokens_per_second"}
+TIMES = {"seconds", "tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent",
+         "gpu_memory_mb"}
 
 
 def program(name):

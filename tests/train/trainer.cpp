@@ -1,4 +1,5 @@
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <moe/backend/reference.hpp>
 
@@ -40,12 +41,17 @@ struct Trace {
   bool operator==(const Trace&) const = default;
 };
 
+bool of_the_moment(std::string_view name) {
+  return name == "seconds" || name == "tokens_per_second" || name == "cpu_percent" ||
+         name == "memory_mb" || name.starts_with("gpu_");
+}
+
 Trace trace_of(TinyRun& run, const std::string& folder) {
   Trace trace{run.state(), {}};
   for (const Json& row : rows_of(folder)) {
     Json kept = Json::object();
     for (const auto& [name, value] : row.members("row"))
-      if (name != "seconds" && name != "tokens_per_second") kept[name] = value;
+      if (!of_the_moment(name)) kept[name] = value;
     trace.rows.push_back(kept.dump());
   }
   return trace;
@@ -150,6 +156,7 @@ TEST_CASE("Trainer: rows of training and evaluation have what the metrics promis
     if (row.at("kind").as_string("kind") == "eval") {
       CHECK(std::abs(std::exp(row.at("val_loss").as_double("")) -
                      row.at("val_perplexity").as_double("")) < 1e-9);
+      CHECK((row.at("val_accuracy").as_double("") > 0 && row.at("val_accuracy").as_double("") < 1));
       continue;
     }
     ++train_rows;
@@ -167,6 +174,14 @@ TEST_CASE("Trainer: rows of training and evaluation have what the metrics promis
     CHECK(std::abs(sum - 1) < 1e-12);
     CHECK(row.at("effective_experts").items("")[0].as_double("") > 1);
     CHECK(row.at("dead_experts").items("").size() == 2);
+    CHECK(row.at("max_violation").items("")[1].as_double("") >= 0);
+    const auto& entropy = row.at("router_entropy").items("");
+    REQUIRE(entropy.size() == 2);
+    const double mean = (entropy[0].as_double("") + entropy[1].as_double("")) / 2;
+    CHECK(std::abs(mean - row.at("entropy").as_double("")) < 1e-12);
+    CHECK((mean > 0 && mean <= std::log(4.0)));
+    CHECK(row.at("memory_mb").as_double("") > 0);
+    CHECK(row.at("cpu_percent").as_double("") >= 0);
   }
   CHECK(train_rows == 12);
 
@@ -180,6 +195,55 @@ TEST_CASE("Trainer: rows of training and evaluation have what the metrics promis
   for (const EvaluationRow& row : evaluations) best = std::min(best, row.loss);
   CHECK(summary.at("best_val_loss").as_double("") == best);
   CHECK(summary.at("val_loss").as_double("") == evaluations[2].loss);
+}
+
+TEST_CASE("Trainer: validation windows may be shorter or longer than those of training",
+          "[evaluation]") {
+  const auto losses = [](int eval_length) {
+    TinyRun run;
+    TrainerOptions options = test::tiny_run_options("");
+    options.length = 8, options.eval_length = eval_length;
+    double loss = 0;
+    TinyTrainer trainer = trainer_of(
+        run, options, {.on_evaluation = [&](const EvaluationRow& row) { loss = row.loss; }});
+    trainer.run();
+    const int length = eval_length > 0 ? eval_length : 8;
+    const Loss expected =
+        evaluate(run.model, DisjointWindows(run.text.validation, 32 / length, length));
+    CHECK(loss == expected.cross_entropy);
+    CHECK(expected.tokens == int(run.text.validation.size()) - 1);
+    return std::pair(loss, run.state());
+  };
+  const auto same = losses(0), shorter = losses(4), longer = losses(16);
+  CHECK(losses(8) == same);
+  CHECK((shorter.first != same.first && longer.first != same.first));
+  CHECK((shorter.second == same.second && longer.second == same.second));
+  CHECK(has(test::message_of([&] { losses(17); }), "the context of the model is 16"));
+}
+
+TEST_CASE("Trainer: TensorBoard gets a curve for every number of metrics.jsonl", "[metrics]") {
+  const test::ScratchFolder scratch;
+  TinyRun run;
+  TrainerOptions options = test::tiny_run_options(scratch / "run", 5);
+  options.tensorboard = true;
+  trainer_of(run, options).run();
+  std::string events;
+  for (const auto& entry : std::filesystem::directory_iterator(scratch / "run"))
+    if (has(entry.path().filename().string(), "tfevents"))
+      events = read_file(entry.path().string());
+  const auto count = [&](const std::string& tag) {
+    int found = 0;
+    for (std::size_t at = 0; (at = events.find(tag, at)) != std::string::npos; ++at) ++found;
+    return found;
+  };
+  for (const std::string tag :
+       {"loss/train", "accuracy/train", "opt/lr", "opt/grad_norm", "perf/tokens_per_second",
+        "perf/cpu_percent", "perf/memory_mb", "aux/balance", "aux/z", "router/entropy/layer0",
+        "router/entropy/layer1", "router/effective_experts/layer1", "router/max_violation/layer0",
+        "router/dead_experts/layer1", "router/load/layer0", "router/load/layer1"})
+    CHECK(std::pair(tag, count(tag)) == std::pair(tag, 5));
+  for (const std::string tag : {"loss/val", "accuracy/val", "perplexity/val"})
+    CHECK(std::pair(tag, count(tag)) == std::pair(tag, 1));
 }
 
 TEST_CASE("evaluate: is the mean over every target of the split, by the model's own logits",

@@ -52,8 +52,23 @@ inline Split split(std::string_view text, double validation_fraction = 0.1) {
   return {text.substr(0, at), text.substr(at)};
 }
 
+/// As split, with the cut moved back to the last end of a document, so that none lies in both
+/// parts. A text without the separator, or with one document before the cut, is cut as by split.
+///
+///     const moe::Split part = moe::split_documents(text, "<|endoftext|>");
+inline Split split_documents(std::string_view text, std::string_view separator,
+                             double validation_fraction = 0.1) {
+  const Split plain = split(text, validation_fraction);
+  const std::size_t at = plain.train.rfind(separator);
+  if (separator.empty() || at == std::string_view::npos) return plain;
+  const std::size_t cut = at + separator.size();
+  return {text.substr(0, cut), text.substr(cut)};
+}
+
 /// The views of a temporary text would dangle.
 template <std::same_as<std::string> T>
 Split split(T&&, double = 0.1) = delete;
+template <std::same_as<std::string> T>
+Split split_documents(T&&, std::string_view, double = 0.1) = delete;
 
 }  // namespace moe

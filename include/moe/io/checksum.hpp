@@ -64,6 +64,17 @@ inline void sha256_block(std::array<std::uint32_t, 8>& state, const std::uint8_t
   for (std::size_t i = 0; i < 8; ++i) state[i] += add[i];
 }
 
+/// What one byte does to a CRC-32C (reflected polynomial).
+inline constexpr auto crc32c_table = [] {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    std::uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78 : 0);
+    table[byte] = crc;
+  }
+  return table;
+}();
+
 }  // namespace detail
 
 /// SHA-256 as 64 hexadecimal digits: says that a download is the expected one.
@@ -122,6 +133,16 @@ inline std::uint64_t xxh64(const void* bytes, std::size_t size, std::uint64_t se
   hash = (hash ^ hash >> 33) * p2;
   hash = (hash ^ hash >> 29) * p3;
   return hash ^ hash >> 32;
+}
+
+/// CRC-32C (Castagnoli), the checksum in the records of TensorBoard and TFRecord files.
+/// Source: RFC 3720, 12.1 and B.4.  Test: tests/io/checksum.cpp.
+constexpr std::uint32_t crc32c(std::string_view bytes) {
+  std::uint32_t crc = 0xFFFFFFFF;
+  for (const char byte : bytes) {
+    crc = detail::crc32c_table[(crc ^ static_cast<std::uint8_t>(byte)) & 0xFF] ^ crc >> 8;
+  }
+  return ~crc;
 }
 
 }  // namespace moe

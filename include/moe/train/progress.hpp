@@ -49,7 +49,7 @@ class Progress {
     if (o_.peak_gflops > 0)
       line += print("  %.0f %% of peak",
                     row.tokens_per_second * o_.flops_per_token / o_.peak_gflops * 1e-7);
-    line += "  " + clock(left) + " left" + experts(row);
+    line += "  " + clock(left) + " left" + experts(row) + "  " + describe(row.resources);
     if (bar_) {
       std::fprintf(o_.to, "\r\033[K%s", line.c_str());
       on_screen_ = true;
@@ -100,18 +100,9 @@ class Progress {
   }
 
   /// The worst layer's verdict; nothing for a dense model.
-  std::string experts(const StepRow& row) const {
+  static std::string experts(const StepRow& row) {
     if (row.health.empty()) return "";
-    const auto worst = std::min_element(row.health.begin(), row.health.end(),
-                                        [](const RouterHealth& a, const RouterHealth& b) {
-                                          return a.effective_experts < b.effective_experts;
-                                        });
-    int dead = 0;
-    for (const RouterHealth& health : row.health) dead += health.dead_experts;
-    const int all = int(row.load.front().size());
-    return print("  experts %.1f/%d", worst->effective_experts, all) +
-           (dead > 0 ? print(", %d dead", dead) : "") +
-           (row.collapsed > 0 ? print(", %d layers COLLAPSED", row.collapsed) : "");
+    return "  " + health_verdict(row.health, int(row.load.front().size()), row.collapsed);
   }
 
   void clear() {

@@ -1,7 +1,9 @@
 #pragma once
 #include <moe/io/json.hpp>
+#include <moe/io/tensorboard.hpp>
 #include <moe/metrics.hpp>
 #include <moe/optim/update.hpp>
+#include <moe/train/resources.hpp>
 #include <moe/transformer.hpp>
 #include <vector>
 
@@ -16,7 +18,9 @@ struct StepRow {
   double tokens_per_second = 0;                // of training alone, since the start of the session
   std::vector<std::vector<double>> load = {};  // [MoE layer][expert], shares of the assignments
   std::vector<RouterHealth> health = {};       // [MoE layer]
+  std::vector<double> router_entropy = {};     // [MoE layer], nats
   int collapsed = 0;                           // layers that have been collapsed for long
+  Resources resources = {};                    // when the last row was logged
 };
 
 /// One evaluation. Units: nats.
@@ -25,17 +29,20 @@ struct EvaluationRow {
   double seconds = 0;
   double train_loss = 0;  // mean of the steps since the last evaluation
   double loss = 0;
+  double accuracy = 0;  // share of the targets that got the highest logit
   bool best = false;
 };
 
-/// The rows of metrics.jsonl. Fields of time: seconds, tokens_per_second; all others are the same
-/// bits in a run that was stopped and resumed.   Test: tests/train/trainer.cpp.
+/// The rows of metrics.jsonl. seconds, tokens_per_second, cpu_percent, memory_mb and those of GPUs
+/// are of the moment; all others are the same bits in a run that was stopped and resumed.
+/// Test: tests/train/trainer.cpp.
 inline Json metrics_row(const StepRow& row) {
   Json json;
   json["kind"] = "train";
   json["step"] = row.step;
   json["tokens"] = row.tokens;
   json["loss"] = row.loss.cross_entropy;
+  json["accuracy"] = row.loss.accuracy;
   json["balance"] = row.loss.balance;
   json["z"] = row.loss.z;
   json["entropy"] = row.loss.entropy;
@@ -45,13 +52,24 @@ inline Json metrics_row(const StepRow& row) {
   json["skipped"] = row.skipped;
   json["tokens_per_second"] = row.tokens_per_second;
   json["seconds"] = row.seconds;
+  json["cpu_percent"] = row.resources.cpu_percent;
+  json["memory_mb"] = row.resources.memory_mb;
+  if (!row.resources.gpus.empty()) {  // -1: unknown
+    const GpuUse all = all_gpus(row.resources.gpus);
+    json["gpu_percent"] = all.utilisation_percent;
+    json["gpu_memory_mb"] = all.memory_used_mb;
+  }
   json["expert_load"] = Json::array();
   json["effective_experts"] = Json::array();
+  json["max_violation"] = Json::array();
   json["dead_experts"] = Json::array();
+  json["router_entropy"] = Json::array();
   for (std::size_t layer = 0; layer < row.load.size(); ++layer) {
     json["expert_load"].push_back(row.load[layer]);
     json["effective_experts"].push_back(row.health[layer].effective_experts);
+    json["max_violation"].push_back(row.health[layer].max_violation);
     json["dead_experts"].push_back(row.health[layer].dead_experts);
+    json["router_entropy"].push_back(row.router_entropy[layer]);
   }
   return json;
 }
@@ -62,10 +80,43 @@ inline Json metrics_row(const EvaluationRow& row) {
   json["tokens"] = row.tokens;
   json["train_loss"] = row.train_loss;
   json["val_loss"] = row.loss;
+  json["val_accuracy"] = row.accuracy;
   json["val_perplexity"] = std::exp(row.loss);
   json["best"] = row.best;
   json["seconds"] = row.seconds;
   return json;
+}
+
+/// The same numbers as curves of TensorBoard; the load of a layer is a histogram over its experts.
+inline void write(TensorBoardWriter& board, const StepRow& row) {
+  const auto put = [&](const std::string& tag, double value) {
+    board.scalar(tag, row.step, value);
+  };
+  put("loss/train", row.loss.cross_entropy);
+  put("accuracy/train", row.loss.accuracy);
+  put("opt/lr", row.report.lr);
+  put("opt/grad_norm", row.report.grad_norm);
+  put("perf/tokens_per_second", row.tokens_per_second);
+  put("perf/cpu_percent", row.resources.cpu_percent);
+  put("perf/memory_mb", row.resources.memory_mb);
+  if (!row.resources.gpus.empty())
+    put("perf/gpu_percent", all_gpus(row.resources.gpus).utilisation_percent);
+  if (row.load.empty()) return;
+  put("aux/balance", row.loss.balance);
+  put("aux/z", row.loss.z);
+  for (std::size_t i = 0; i < row.load.size(); ++i) {
+    const std::string layer = "/layer" + std::to_string(i);
+    put("router/entropy" + layer, row.router_entropy[i]);
+    put("router/effective_experts" + layer, row.health[i].effective_experts);
+    put("router/max_violation" + layer, row.health[i].max_violation);
+    put("router/dead_experts" + layer, row.health[i].dead_experts);
+    board.histogram("router/load" + layer, row.step, expert_histogram(row.load[i]));
+  }
+}
+inline void write(TensorBoardWriter& board, const EvaluationRow& row) {
+  board.scalar("loss/val", row.step, row.loss);
+  board.scalar("accuracy/val", row.step, row.accuracy);
+  board.scalar("perplexity/val", row.step, std::exp(row.loss));
 }
 
 }  // namespace moe

@@ -24,6 +24,7 @@ struct TrainerOptions {
   int sequences = 16;    // of one batch
   int length = 0;        // tokens of a sequence; 0: the model's context
   int accumulation = 1;  // batches for one update
+  int eval_length = 0;   // tokens of a validation window; 0: length
   Windows windows = Windows::random;
   ScheduleKind schedule = ScheduleKind::cosine;
   ScheduleOptions rates = {};
@@ -35,6 +36,7 @@ struct TrainerOptions {
   std::uint64_t seed = 0;    // of the batches
   std::string out = {};      // folder of metrics, summary and checkpoints; "": nothing is written
   bool overwrite = false;    // start anew in a folder that holds a run
+  bool tensorboard = false;  // also write event files to `out`, a row as often as to metrics.jsonl
 };
 
 enum class StopReason { finished, paused, stopped, no_gain };
@@ -70,11 +72,14 @@ class Trainer {
         callbacks_(std::move(callbacks)),
         about_(std::move(about)),
         windows_(windows_of(train)),
-        validation_(validation, options_.sequences, options_.length),
+        validation_(validation,
+                    std::max(1, options_.sequences * options_.length / options_.eval_length),
+                    options_.eval_length),
         sentinel_(config.moe.experts, config.moe.top_k) {
     row_.load.assign(std::size_t(config.moe_layers()),
                      std::vector<double>(std::size_t(config.moe.experts)));
     row_.health.resize(row_.load.size());
+    row_.router_entropy.resize(row_.load.size());
     about_["trainer"] = to_json(options_);
   }
 
@@ -147,6 +152,7 @@ class Trainer {
 
   TrainerOptions checked(TrainerOptions o) const {
     if (o.length == 0) o.length = config.context;
+    if (o.eval_length == 0) o.eval_length = o.length;
     const auto at_least = [](const char* name, int value, int least) {
       if (value >= least) return;
       throw Error(std::string("moe: cannot train with TrainerOptions.") + name + " = " +
@@ -157,16 +163,18 @@ class Trainer {
     at_least("sequences", o.sequences, 1);
     at_least("length", o.length, 1);
     at_least("accumulation", o.accumulation, 1);
+    at_least("eval_length", o.eval_length, 1);
     at_least("log_every", o.log_every, 1);
     at_least("eval_every", o.eval_every, 1);
     at_least("checkpoint_every", o.checkpoint_every, 0);
     at_least("patience", o.patience, 0);
-    if (o.length > config.context) {
-      throw Error("moe: cannot train on sequences of " + std::to_string(o.length) +
+    if (const int longest = std::max(o.length, o.eval_length); longest > config.context) {
+      throw Error("moe: cannot train on sequences of " + std::to_string(longest) +
                   " tokens: the context of the model is " + std::to_string(config.context) +
                   "; use a shorter length");
     }
-    if (const std::int64_t tokens = std::int64_t(o.sequences) * o.length;
+    if (const std::int64_t tokens =
+            std::max(std::int64_t(o.sequences) * o.length, std::int64_t(o.eval_length));
         tokens > model_.options().max_tokens) {
       throw Error("moe: cannot train on batches of " + std::to_string(tokens) +
                   " tokens: the model was built for " +
@@ -197,6 +205,7 @@ class Trainer {
       for (const char* name : {"last", "best"}) detail::remove_flat_folder(folder(name));
     }
     metrics_.emplace(folder("metrics.jsonl"), resumed_ ? cursor_.step : -1);
+    if (options_.tensorboard) board_.emplace(options_.out, resumed_ ? cursor_.step : -1);
   }
 
   void step() {
@@ -204,6 +213,7 @@ class Trainer {
     const double share = 1.0 / options_.accumulation;
     row_.loss = {};
     for (auto& layer : row_.load) std::fill(layer.begin(), layer.end(), 0.0);
+    std::fill(row_.router_entropy.begin(), row_.router_entropy.end(), 0.0);
     for (int i = 0; i < options_.accumulation; ++i) {
       const auto sample = [&](auto& windows) {
         return windows.sample(cursor_.step, i * options_.sequences);
@@ -241,6 +251,7 @@ class Trainer {
     for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
       const auto load = model_.expert_load(int(layer));
       for (std::size_t e = 0; e < load.size(); ++e) row_.load[layer][e] += share * load[e];
+      row_.router_entropy[layer] += share * model_.router_entropy(int(layer));
     }
   }
 
@@ -256,7 +267,11 @@ class Trainer {
       if (!warning.empty() && callbacks_.on_warning) callbacks_.on_warning(warning);
     }
     row_.collapsed = sentinel_.collapsed();
-    if (metrics_ && is_due(options_.log_every)) metrics_->write(metrics_row(row_));
+    if (is_due(options_.log_every)) {
+      row_.resources = monitor_.sample();
+      if (metrics_) metrics_->write(metrics_row(row_));
+      if (board_) write(*board_, row_);
+    }
     if (callbacks_.on_step) callbacks_.on_step(row_);
   }
 
@@ -264,7 +279,8 @@ class Trainer {
     EvaluationRow row{.step = cursor_.step, .tokens = cursor_.tokens, .seconds = cursor_.seconds};
     row.train_loss =
         cursor_.train_loss_sum / double(std::max<std::int64_t>(1, cursor_.train_loss_steps));
-    row.loss = moe::evaluate(model_, validation_).cross_entropy;
+    const Loss loss = moe::evaluate(model_, validation_);
+    row.loss = loss.cross_entropy, row.accuracy = loss.accuracy;
     row.best = std::isfinite(row.loss) && (cursor_.best_step < 0 || row.loss < cursor_.best_loss);
     cursor_.last_loss =
         std::isfinite(row.loss) ? row.loss : std::numeric_limits<double>::infinity();
@@ -278,6 +294,7 @@ class Trainer {
       cursor_.evaluations_without_gain = 0;
     }
     if (metrics_) metrics_->write(metrics_row(row));
+    if (board_) write(*board_, row);
     if (row.best) save("best");
     if (callbacks_.on_evaluation) callbacks_.on_evaluation(row);
   }
@@ -295,6 +312,8 @@ class Trainer {
   DisjointWindows validation_;
   RouterSentinel sentinel_;
   std::optional<MetricsWriter> metrics_;
+  std::optional<TensorBoardWriter> board_;
+  ResourceMonitor monitor_;
   Cursor cursor_;
   StepRow row_;
   double session_seconds_ = 0;

@@ -1,0 +1,253 @@
+#pragma once
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <moe/error.hpp>
+#include <moe/io/checksum.hpp>
+#include <moe/io/files.hpp>
+#include <moe/io/utf8.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moe {
+
+/// Counts in buckets: bucket i ends at limits[i], the first begins at `min`, the last ends at
+/// `max`; `num`, `sum` and `sum_squares` are those of the values counted.
+struct Histogram {
+  double min = 0, max = 0, num = 0, sum = 0, sum_squares = 0;
+  std::vector<double> limits = {}, counts = {};
+};
+
+/// The load of one MoE layer as a histogram: bucket [e, e + 1) counts expert e. It runs from the
+/// first to the last expert with tokens: TensorBoard's two readers show empty buckets at the ends
+/// in two ways, both wrong.
+/// Test: tests/io/tensorboard.cpp.
+inline Histogram expert_histogram(std::span<const double> load) {
+  MOE_EXPECTS(!load.empty(), std::string("a histogram needs at least one expert"));
+  std::size_t begin = 0, end = load.size();
+  while (begin < end && !(load[begin] > 0)) ++begin;
+  while (begin < end && !(load[end - 1] > 0)) --end;
+  if (begin == end) begin = 0, end = load.size();
+  Histogram histogram{.min = double(begin), .max = double(end)};
+  for (std::size_t e = begin; e < end; ++e) {
+    const double id = double(e), count = load[e];
+    histogram.num += count;
+    histogram.sum += count * id;
+    histogram.sum_squares += count * id * id;
+    histogram.limits.push_back(id + 1);
+    histogram.counts.push_back(count);
+  }
+  return histogram;
+}
+
+namespace detail {
+
+/// A protobuf message as its bytes. number() and real() leave out zeros, as proto3 does; text()
+/// and real32() never do, because they stand for fields that are there or not.
+/// Source: protobuf.dev, "Encoding".
+class ProtoMessage {
+ public:
+  ProtoMessage& number(std::uint32_t field, std::int64_t value) {
+    if (value != 0) varint(field << 3), varint(static_cast<std::uint64_t>(value));
+    return *this;
+  }
+  ProtoMessage& real(std::uint32_t field, double value) {
+    if (std::bit_cast<std::uint64_t>(value) != 0) varint(field << 3 | 1), raw(value);
+    return *this;
+  }
+  ProtoMessage& real32(std::uint32_t field, float value) {
+    varint(field << 3 | 5), raw(value);
+    return *this;
+  }
+  ProtoMessage& text(std::uint32_t field, std::string_view value) {
+    varint(field << 3 | 2), varint(value.size());
+    bytes_ += value;
+    return *this;
+  }
+  ProtoMessage& message(std::uint32_t field, const ProtoMessage& value) {
+    return text(field, value.bytes_);
+  }
+  ProtoMessage& reals(std::uint32_t field, std::span<const double> values) {
+    if (values.empty()) return *this;
+    return text(field, {reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+  }
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  void varint(std::uint64_t value) {
+    for (; value >= 0x80; value >>= 7) bytes_.push_back(static_cast<char>(value | 0x80));
+    bytes_.push_back(static_cast<char>(value));
+  }
+  template <class T>
+  void raw(T value) {
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  std::string bytes_;
+};
+
+/// The text with U+FFFD for every byte that is not UTF-8: one such byte in a protobuf string makes
+/// TensorBoard refuse the rest of the file.
+inline std::string valid_utf8(std::string_view text) {
+  std::string valid;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t begin = at;
+    if (next_code_point(text, at) >= 0) {
+      valid += text.substr(begin, at - begin);
+    } else {
+      append_code_point(valid, 0xFFFD);
+      ++at;
+    }
+  }
+  return valid;
+}
+
+inline ProtoMessage event_at(double wall_time, std::int64_t step) {
+  return ProtoMessage().real(1, wall_time).number(2, step);
+}
+
+/// An Event with a Summary of one Value.
+inline std::string summary_event(double wall_time, std::int64_t step, const ProtoMessage& value) {
+  return event_at(wall_time, step).message(5, ProtoMessage().message(1, value)).bytes();
+}
+
+inline std::string version_event(double wall_time) {
+  return event_at(wall_time, 0).text(3, "brain.Event:2").bytes();
+}
+
+/// Makes TensorBoard forget the points of earlier files from `step` on.
+inline std::string start_event(double wall_time, std::int64_t step) {
+  constexpr std::int64_t session_start = 1;
+  return event_at(wall_time, step).message(7, ProtoMessage().number(1, session_start)).bytes();
+}
+
+inline std::string scalar_event(double wall_time, std::int64_t step, std::string_view tag,
+                                double value) {
+  const ProtoMessage summary =
+      ProtoMessage().text(1, valid_utf8(tag)).real32(2, static_cast<float>(value));
+  return summary_event(wall_time, step, summary);
+}
+
+inline std::string histogram_event(double wall_time, std::int64_t step, std::string_view tag,
+                                   const Histogram& h) {
+  ProtoMessage histogram;
+  histogram.real(1, h.min).real(2, h.max).real(3, h.num).real(4, h.sum).real(5, h.sum_squares);
+  histogram.reals(6, h.limits).reals(7, h.counts);
+  return summary_event(wall_time, step,
+                       ProtoMessage().text(1, valid_utf8(tag)).message(5, histogram));
+}
+
+/// A string tensor of shape [1] with the metadata of the text plugin.
+inline std::string text_event(double wall_time, std::int64_t step, std::string_view tag,
+                              std::string_view markdown) {
+  constexpr std::int64_t type_string = 7, class_tensor = 2;
+  const ProtoMessage shape = ProtoMessage().message(2, ProtoMessage().number(1, 1));
+  const ProtoMessage tensor =
+      ProtoMessage().number(1, type_string).message(2, shape).text(8, valid_utf8(markdown));
+  const ProtoMessage metadata =
+      ProtoMessage().message(1, ProtoMessage().text(1, "text")).number(4, class_tensor);
+  return summary_event(
+      wall_time, step,
+      ProtoMessage().text(1, valid_utf8(tag)).message(8, tensor).message(9, metadata));
+}
+
+constexpr std::uint32_t masked_crc32c(std::string_view bytes) {
+  return std::rotr(crc32c(bytes), 15) + 0xa282ead8;
+}
+
+/// u64 length, u32 masked CRC-32C of the length, payload, u32 masked CRC-32C of the payload.
+/// Source: tensorboard/compat/tensorflow_stub/pywrap_tensorflow.py.
+inline std::string event_record(std::string_view payload) {
+  const auto bytes = [](auto word) {
+    return std::string(reinterpret_cast<const char*>(&word), sizeof word);
+  };
+  const std::string length = bytes(std::uint64_t{payload.size()});
+  std::string record = length + bytes(masked_crc32c(length));
+  record += payload;
+  return record + bytes(masked_crc32c(payload));
+}
+
+}  // namespace detail
+
+/// A file that TensorBoard shows while it grows: every point is one write() of a whole record.
+/// NaN and infinities are written as they are; bytes that are not UTF-8 become U+FFFD.
+/// Errors: moe::Error naming the file (full disk, permissions); the records before stay readable.
+/// Source: tensorboard/compat/proto/{event,summary}.proto.  Test: tests/io/tensorboard.cpp.
+///
+///     moe::TensorBoardWriter board("runs/demo");
+///     board.scalar("loss/train", step, loss);
+///     board.histogram("router/load/layer0", step, moe::expert_histogram(load));
+class TensorBoardWriter {
+ public:
+  /// Starts a new file in `folder`. Of older files there, TensorBoard keeps the points with
+  /// step <= resumed_at: those of the same run, or none (-1) of an earlier one.
+  explicit TensorBoardWriter(const std::string& folder, std::int64_t resumed_at = -1) {
+    make_folders(folder);
+    const auto seconds = static_cast<long long>(wall_time());
+    char host[256] = "localhost", name[400];
+    if (::gethostname(host, sizeof host - 1) != 0) std::snprintf(host, sizeof host, "localhost");
+    std::replace(host, host + sizeof host, '/', '_');
+    // Two writers of one second, or of two containers with equal process ids, take turns.
+    for (int id = 0; file_.get() < 0; ++id) {
+      std::snprintf(name, sizeof name, "/events.out.tfevents.%010lld.%s.%ld.%d", seconds, host,
+                    static_cast<long>(::getpid()), id);
+      path_ = folder + name;
+      const int flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC;
+      file_ = detail::Descriptor(::open(path_.c_str(), flags, 0666));
+      if (file_.get() < 0 && errno != EEXIST) detail::file_failed("create", path_, errno);
+    }
+    write(detail::version_event(wall_time()));
+    write(detail::start_event(wall_time(), resumed_at + 1));
+  }
+
+  const std::string& path() const { return path_; }
+
+  void scalar(std::string_view tag, std::int64_t step, double value) {
+    write(detail::scalar_event(wall_time(), step, tag, value));
+  }
+  void histogram(std::string_view tag, std::int64_t step, const Histogram& histogram) {
+    MOE_EXPECTS(!histogram.limits.empty() && histogram.limits.size() == histogram.counts.size(),
+                "a histogram needs one limit a count, not " +
+                    std::to_string(histogram.limits.size()) + " limits and " +
+                    std::to_string(histogram.counts.size()) + " counts");
+    write(detail::histogram_event(wall_time(), step, tag, histogram));
+  }
+  /// Shown as markdown on the text page.
+  void text(std::string_view tag, std::string_view markdown, std::int64_t step = 0) {
+    write(detail::text_event(wall_time(), step, tag, markdown));
+  }
+
+ private:
+  static double wall_time() {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+
+  void write(std::string_view event) {
+    const std::string record = detail::event_record(event);
+    for (std::size_t done = 0; done < record.size();) {
+      const ssize_t put = ::write(file_.get(), record.data() + done, record.size() - done);
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) {
+        const int code = put == 0 ? ENOSPC : errno;
+        // Readers stop at half a record, so that records behind it would be lost.
+        if (::ftruncate(file_.get(), size_) != 0) size_ += static_cast<off_t>(done);
+        detail::file_failed("write", path_, code);
+      }
+      done += static_cast<std::size_t>(put);
+    }
+    size_ += static_cast<off_t>(record.size());
+  }
+
+  std::string path_;
+  detail::Descriptor file_;
+  off_t size_ = 0;
+};
+
+}  // namespace moe

@@ -1,0 +1,223 @@
+#pragma once
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <moe/io/files.hpp>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+extern char** environ;
+
+namespace moe {
+
+/// One GPU of the machine, used by this process or by others.
+/// Units: MB = 1e6 bytes. A number that the driver does not tell is -1.
+struct GpuUse {
+  int index = 0;
+  std::string name = {};
+  double utilisation_percent = -1, memory_used_mb = -1, memory_total_mb = -1, temperature_c = -1;
+};
+
+namespace detail {
+
+inline constexpr const char* gpu_query =
+    "--query-gpu=index,name,utilization.gpu,memory.used,memory.total,temperature.gpu";
+
+inline std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\r')) text.remove_suffix(1);
+  return text;
+}
+
+/// The number, or -1 for "[N/A]", "[Unknown Error]", nan and what else is no amount.
+template <class Number>
+Number amount(std::string_view text) {
+  Number value = -1;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stop == end && value >= 0 && std::isfinite(double(value)) ? value
+                                                                                           : -1;
+}
+
+/// The GPUs that CUDA_VISIBLE_DEVICES (null: not set) leaves to this process; all of them where it
+/// names them by anything but their indices.
+inline std::vector<GpuUse> visible_gpus(std::vector<GpuUse> gpus, const char* visible) {
+  if (visible == nullptr) return gpus;
+  std::vector<int> indices;
+  std::string_view list = visible;
+  while (!list.empty() && list != "-1") {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    indices.push_back(amount<int>(trimmed(list.substr(0, comma))));
+    if (indices.back() < 0) return gpus;
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  std::erase_if(gpus, [&](const GpuUse& gpu) {
+    return std::find(indices.begin(), indices.end(), gpu.index) == indices.end();
+  });
+  return gpus;
+}
+
+/// Waits a second at most, and kills the process and its children after half of it.
+inline bool ended_well(pid_t child) {
+  for (int waits = 0; waits < 100; ++waits) {
+    int status = 0;
+    const pid_t ended = ::waitpid(child, &status, WNOHANG);
+    if (ended == child) return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (ended < 0 && errno != EINTR) return true;  // SIGCHLD is ignored, so nobody knows
+    if (waits == 50) ::kill(-child, SIGKILL);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+/// What a program writes to stdout; "" if it fails, takes longer, or `stop` becomes readable.
+inline std::string output_of(std::vector<std::string> arguments, std::chrono::milliseconds limit,
+                             int stop) {
+  int ends[2];
+  if (::pipe(ends) != 0) return "";
+  const Descriptor out(ends[0]);
+  Descriptor in(ends[1]);
+  for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  if (::posix_spawn_file_actions_init(&actions) != 0) return "";
+  if (::posix_spawnattr_init(&attributes) != 0) {
+    ::posix_spawn_file_actions_destroy(&actions);
+    return "";
+  }
+  ::posix_spawn_file_actions_adddup2(&actions, in.get(), 1);
+  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+  // Its own group, so that kill() reaches what a script started; and no signal blocked.
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setpgroup(&attributes, 0);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  pid_t child = 0;
+  const int failed = ::posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
+  if (failed != 0) return "";
+  in = Descriptor();
+
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + limit;
+  std::string text;
+  for (bool whole = false; !whole;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
+    pollfd wait[2] = {{out.get(), POLLIN, 0}, {stop, POLLIN, 0}};
+    const int ready = ::poll(wait, 2, std::max(0, int(left.count())));
+    if (ready < 0 && errno == EINTR) continue;
+    char part[4096];
+    const bool readable = ready > 0 && wait[1].revents == 0 && text.size() < 1'000'000;
+    const ssize_t got = readable ? ::read(out.get(), part, sizeof part) : -1;
+    if (got < 0) {
+      ::kill(-child, SIGKILL);
+      ended_well(child);
+      return "";
+    }
+    text.append(part, std::size_t(got));
+    whole = got == 0;
+  }
+  return ended_well(child) ? text : "";
+}
+
+/// The first executable file of this name on PATH, or "".
+inline std::string find_program(const std::string& name) {
+  const char* value = std::getenv("PATH");
+  std::string_view path = value == nullptr ? "" : value;
+  while (!path.empty()) {
+    const std::size_t colon = std::min(path.find(':'), path.size());
+    const std::string program = std::string(path.substr(0, colon)) + "/" + name;
+    struct stat status;
+    if (colon > 0 && ::stat(program.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
+        ::access(program.c_str(), X_OK) == 0) {
+      return program;
+    }
+    path.remove_prefix(std::min(colon + 1, path.size()));
+  }
+  return "";
+}
+
+/// The GPU farthest from the mean of the others, if that is more than 30 points, or -1.
+inline int uneven_gpu(const std::vector<GpuUse>& gpus, double& others) {
+  double sum = 0, known = 0, farthest = 30;
+  for (const GpuUse& gpu : gpus) {
+    if (gpu.utilisation_percent >= 0) sum += gpu.utilisation_percent, known += 1;
+  }
+  int found = -1;
+  for (std::size_t i = 0; i < gpus.size() && known > 1; ++i) {
+    const double own = gpus[i].utilisation_percent, mean = (sum - own) / (known - 1);
+    if (own < 0 || std::abs(own - mean) <= farthest) continue;
+    farthest = std::abs(own - mean);
+    others = mean;
+    found = int(i);
+  }
+  return found;
+}
+
+}  // namespace detail
+
+/// What nvidia-smi answers to detail::gpu_query with --format=csv,noheader,nounits: a GPU a line.
+/// Lines that are none ("No devices were found") are left out.  Test: tests/train/resources.cpp.
+inline std::vector<GpuUse> parse_gpu_use(std::string_view csv) {
+  std::vector<GpuUse> gpus;
+  while (!csv.empty()) {
+    const std::size_t size = std::min(csv.find('\n'), csv.size());
+    std::string_view line = csv.substr(0, size);
+    csv.remove_prefix(std::min(size + 1, csv.size()));
+    double numbers[4];
+    std::size_t comma = 0;
+    for (std::size_t i = 4; i-- > 0;) {  // from behind: what remains is the index and the name
+      comma = line.rfind(',');
+      if (comma == line.npos) break;
+      numbers[i] = detail::amount<double>(detail::trimmed(line.substr(comma + 1)));
+      line = line.substr(0, comma);
+    }
+    const std::size_t name = line.find(',');
+    if (comma == line.npos || name == line.npos) continue;
+    const int index = detail::amount<int>(detail::trimmed(line.substr(0, name)));
+    if (index < 0) continue;
+    const auto mb = [](double mib) { return mib < 0 ? -1 : mib * 1.048576; };
+    gpus.push_back({index, std::string(detail::trimmed(line.substr(name + 1))), numbers[0],
+                    mb(numbers[1]), mb(numbers[2]), numbers[3]});
+  }
+  return gpus;
+}
+
+/// All GPUs as one: utilisation is the mean, memory the sum, temperature the highest of those that
+/// are known; -1 where none is.
+inline GpuUse all_gpus(const std::vector<GpuUse>& gpus) {
+  GpuUse all{.index = 0};
+  double known = 0;
+  const auto add = [](double& sum, double x) {
+    if (x >= 0) sum = std::max(0.0, sum) + x;
+  };
+  for (const GpuUse& gpu : gpus) {
+    add(all.utilisation_percent, gpu.utilisation_percent);
+    known += gpu.utilisation_percent >= 0;
+    add(all.memory_used_mb, gpu.memory_used_mb);
+    add(all.memory_total_mb, gpu.memory_total_mb);
+    all.temperature_c = std::max(all.temperature_c, gpu.temperature_c);
+  }
+  if (known > 0) all.utilisation_percent /= known;
+  return all;
+}
+
+}  // namespace moe

@@ -1,0 +1,306 @@
+#include <sys/stat.h>
+
+#include <ctime>
+#include <functional>
+#include <moe/train/resources.hpp>
+
+#include "catch.hpp"
+#include "io/scratch.hpp"
+
+using namespace moe;
+using moe::test::has;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// A program in a scratch folder that stands for nvidia-smi.
+std::string script(const test::ScratchFolder& folder, const std::string& commands,
+                   const std::string& name = "nvidia-smi") {
+  const std::string path = folder / name;
+  write_file(path, "#!/bin/sh\n" + commands + "\n");
+  REQUIRE(::chmod(path.c_str(), 0700) == 0);
+  return path;
+}
+
+/// Waits until it is so, ten seconds at most.
+bool soon(const std::function<bool()>& is_so) {
+  for (const auto start = Clock::now(); since(start) < 10;) {
+    if (is_so()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+/// Sets an environment variable (null: removes it) until the end of the scope.
+class Environment {
+ public:
+  Environment(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before, was_set_ = true;
+    value == nullptr ? ::unsetenv(name) : ::setenv(name, value, 1);
+  }
+  ~Environment() { was_set_ ? ::setenv(name_, before_.c_str(), 1) : ::unsetenv(name_); }
+
+ private:
+  const char* name_;
+  std::string before_;
+  bool was_set_ = false;
+};
+
+GpuUse busy(int index, double percent) {
+  return {.index = index, .name = "H100", .utilisation_percent = percent};
+}
+
+bool is_mb(double mb, double mib) {
+  return std::abs(mb - mib * 1.048576) < 1e-6;
+}
+
+}  // namespace
+
+TEST_CASE("parse_gpu_use: a line of nvidia-smi for each GPU", "[external]") {
+  const std::vector<GpuUse> gpus = parse_gpu_use(
+      "0, NVIDIA H100 80GB HBM3, 93, 4100, 81559, 41\n"
+      "1, NVIDIA H100 80GB HBM3, 0, 0, 81559, 30\r\n");
+  REQUIRE(gpus.size() == 2);
+  CHECK(gpus[0].index == 0);
+  CHECK(gpus[0].name == "NVIDIA H100 80GB HBM3");
+  CHECK(gpus[0].utilisation_percent == 93);
+  CHECK(is_mb(gpus[0].memory_used_mb, 4100));
+  CHECK(is_mb(gpus[0].memory_total_mb, 81559));
+  CHECK(gpus[0].temperature_c == 41);
+  CHECK(gpus[1].index == 1);
+  CHECK(gpus[1].utilisation_percent == 0);
+  CHECK(gpus[1].memory_used_mb == 0);
+  CHECK(gpus[1].temperature_c == 30);
+}
+
+TEST_CASE("parse_gpu_use: what the driver does not tell is -1, odd spaces and names do no harm",
+          "[edge]") {
+  const std::vector<GpuUse> gpus = parse_gpu_use(
+      "  3 ,  Tesla T4, rev. 2 , [N/A],[Not Supported] , [Unknown Error],   ERR!\n"
+      "4, Orin, nan, -5, 1e999, 12 W");
+  REQUIRE(gpus.size() == 2);
+  CHECK(gpus[0].index == 3);
+  CHECK(gpus[0].name == "Tesla T4, rev. 2");
+  CHECK(gpus[1].name == "Orin");
+  for (const GpuUse& gpu : gpus) {
+    CHECK(gpu.utilisation_percent == -1);
+    CHECK(gpu.memory_used_mb == -1);
+    CHECK(gpu.memory_total_mb == -1);
+    CHECK(gpu.temperature_c == -1);
+  }
+}
+
+TEST_CASE("parse_gpu_use: lines that are no GPU are left out", "[edge]") {
+  CHECK(parse_gpu_use("").empty());
+  CHECK(parse_gpu_use("\n\n").empty());
+  CHECK(parse_gpu_use("No devices were found\n").empty());
+  CHECK(parse_gpu_use("NVIDIA-SMI has failed, because, it, could, not, communicate\n").empty());
+  CHECK(parse_gpu_use("0, H100, 1, 2, 3\n").empty());
+  CHECK(parse_gpu_use("-1, H100, 1, 2, 3, 4\n").empty());
+  CHECK(parse_gpu_use("garbage\n0, H100, 1, 2, 3, 4\ngarbage").size() == 1);
+}
+
+TEST_CASE("GPUs: those hidden by CUDA_VISIBLE_DEVICES do not count", "[edge]") {
+  const std::vector<GpuUse> four = {busy(0, 1), busy(1, 2), busy(2, 3), busy(3, 4)};
+  const auto indices = [&](const char* visible) {
+    std::string text;
+    for (const GpuUse& gpu : detail::visible_gpus(four, visible)) {
+      text += std::to_string(gpu.index);
+    }
+    return text;
+  };
+  CHECK(indices(nullptr) == "0123");
+  CHECK(indices("") == "");
+  CHECK(indices("-1") == "");
+  CHECK(indices("2") == "2");
+  CHECK(indices("3, 1") == "13");
+  CHECK(indices("1,7") == "1");
+  CHECK(indices("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6") == "0123");
+}
+
+TEST_CASE("all_gpus: what is unknown is not added", "[edge]") {
+  CHECK(all_gpus({}).utilisation_percent == -1);
+  CHECK(all_gpus({}).memory_used_mb == -1);
+  const GpuUse all = all_gpus(
+      {{0, "a", 90, 1000, 4000, 50}, {1, "a", -1, -1, 4000, 60}, {2, "a", 30, 500, 4000, -1}});
+  CHECK(all.utilisation_percent == 60);
+  CHECK(all.memory_used_mb == 1500);
+  CHECK(all.memory_total_mb == 12000);
+  CHECK(all.temperature_c == 60);
+}
+
+TEST_CASE("describe: one line for people", "[identity]") {
+  Resources use{187.4, 812.3, 900, {}};
+  CHECK(describe(use) == "cpu 187 %, 812 MB");
+  use.gpus = {{0, "H100", 93, 4100, 80000, 41}};
+  CHECK(describe(use) == "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB");
+  use.gpus.push_back({1, "H100", 89, 4300, 80000, 41});
+  CHECK(describe(use) == "cpu 187 %, 812 MB, 2 gpus 91 % 8.4/160.0 GB");
+  CHECK(describe({5, 0, 0, {}}) == "cpu 5 %");
+  CHECK(describe({5, 1, 1, {{}}}) == "cpu 5 %, 1 MB, gpu");
+  CHECK(describe({5, 1, 1, {{0, "a", -1, 2000, -1, -1}}}) == "cpu 5 %, 1 MB, gpu 2.0 GB");
+  CHECK(describe({5, 1, 1, {{0, "a", 0, -1, 9000, -1}}}) == "cpu 5 %, 1 MB, gpu 0 %");
+}
+
+TEST_CASE("describe: warns of the GPU that is farthest from the others", "[edge]") {
+  const auto line = [](std::vector<GpuUse> gpus) { return describe({100, 1, 1, std::move(gpus)}); };
+  CHECK(has(line({busy(0, 90), busy(1, 92), busy(5, 12), busy(6, 91)}),
+            ", uneven GPUs: GPU 5 12 %, the others 91 %"));
+  CHECK(has(line({busy(0, 0), busy(1, 0), busy(2, 40)}), "GPU 2 40 %, the others 0 %"));
+  CHECK(has(line({busy(0, 90), busy(1, 59)}), "uneven GPUs"));
+  CHECK_FALSE(has(line({busy(0, 90), busy(1, 60)}), "uneven"));
+  CHECK_FALSE(has(line({busy(0, 90), busy(1, -1)}), "uneven"));
+  CHECK(has(line({busy(0, -1), busy(1, 90), busy(2, 10)}), "uneven GPUs: GPU 1"));
+  CHECK_FALSE(has(line({busy(0, 5)}), "uneven"));
+}
+
+TEST_CASE("ResourceMonitor: sees the work of every thread", "[identity]") {
+  ResourceMonitor monitor("");
+  const auto start = Clock::now();
+  const std::clock_t cpu = std::clock();
+  const auto used = [&] { return double(std::clock() - cpu) / CLOCKS_PER_SEC; };
+  std::thread other([&] {
+    while (used() < 0.3) {
+    }
+  });
+  other.join();
+  const double expected = 100 * used() / since(start);  // little on a crowded machine
+  const double percent = monitor.sample().cpu_percent;
+  CHECK(percent > 0.7 * expected);
+  CHECK(percent < 1.3 * expected);
+  CHECK(monitor.sample().cpu_percent == percent);  // too soon for a new measurement
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK(monitor.sample().cpu_percent < 5);
+}
+
+TEST_CASE("ResourceMonitor: sees the memory of this process", "[identity]") {
+  ResourceMonitor monitor("");
+  const Resources before = monitor.sample();
+  CHECK(before.memory_mb > 1);
+  CHECK(before.memory_mb <= before.peak_memory_mb);
+  CHECK(before.gpus.empty());
+  {
+    const std::string block(64'000'000, 'x');
+    const Resources during = monitor.sample();
+    CHECK(during.memory_mb > before.memory_mb + 50);
+    CHECK(during.memory_mb < before.memory_mb + 1000);  // a sanitizer adds its own
+    CHECK(block.back() == 'x');
+  }
+  CHECK(monitor.sample().peak_memory_mb > before.memory_mb + 50);
+}
+
+TEST_CASE("ResourceMonitor: shows what nvidia-smi says", "[io]") {
+  const test::ScratchFolder folder;
+  const Environment visible("CUDA_VISIBLE_DEVICES", nullptr);
+  const std::string seen = folder / "arguments";
+  const std::string program =
+      script(folder, "echo \"$@\" >" + seen + "\necho '0, H100, 93, 4100, 81559, 41'\n" +
+                         "echo '1, H100, [N/A], 7, 81559, 42'\necho noise >&2");
+  ResourceMonitor monitor(program);
+  REQUIRE(soon([&] { return monitor.sample().gpus.size() == 2; }));
+  const std::vector<GpuUse> gpus = monitor.sample().gpus;
+  CHECK(gpus[0].utilisation_percent == 93);
+  CHECK(gpus[1].utilisation_percent == -1);
+  CHECK(gpus[1].temperature_c == 42);
+  CHECK(read_file(seen) ==
+        "--query-gpu=index,name,utilization.gpu,memory.used,memory.total,temperature.gpu "
+        "--format=csv,noheader,nounits\n");
+}
+
+TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
+  const test::ScratchFolder folder;
+  const std::string tools = std::getenv("PATH");
+  script(folder, "echo x >>" + (folder / "calls") + "\necho \"0, H100, $(wc -l <" +
+                     (folder / "calls") + "), 1, 2, 3\"");
+  REQUIRE(::mkdir((folder / "first").c_str(), 0700) == 0);
+  REQUIRE(::mkdir((folder / "first/nvidia-smi").c_str(), 0700) == 0);  // a folder is no program
+  const Environment visible("CUDA_VISIBLE_DEVICES", "0");
+  const Environment path("PATH",
+                         (":" + (folder / "first") + ":" + folder.path() + ":" + tools).c_str());
+  CHECK(detail::find_program("nvidia-smi") == folder / "nvidia-smi");
+  CHECK(detail::find_program("no-such-program").empty());
+  ResourceMonitor monitor;  // a pause of two seconds
+  const auto call = [&](double n) {
+    return soon([&] {
+      const Resources use = monitor.sample();
+      return !use.gpus.empty() && use.gpus[0].utilisation_percent == n;
+    });
+  };
+  CHECK(call(1));
+  const auto start = Clock::now();
+  CHECK(call(2));
+  CHECK(since(start) > 1);
+}
+
+TEST_CASE("ResourceMonitor: a hanging nvidia-smi holds up nobody and is killed", "[edge]") {
+  const test::ScratchFolder folder;
+  const std::string begun = folder / "begun", late = folder / "late";
+  const std::string program =
+      script(folder, "(sleep 2; echo >" + late + ") &\necho >" + begun + "\nsleep 60");
+  Clock::time_point end;
+  {
+    ResourceMonitor monitor(program);
+    REQUIRE(soon([&] { return detail::exists(begun); }));
+    const auto start = Clock::now();
+    for (int i = 0; i < 10; ++i) CHECK(monitor.sample().gpus.empty());
+    CHECK(since(start) < 1);
+    end = Clock::now();
+  }
+  CHECK(since(end) < 1.2);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2200));
+  CHECK_FALSE(detail::exists(late));  // what the script started is dead too
+}
+
+TEST_CASE("output_of: a program that takes too long, fails or is none gives nothing", "[edge]") {
+  const test::ScratchFolder folder;
+  int never[2];
+  REQUIRE(::pipe(never) == 0);
+  const detail::Descriptor stop(never[0]), open_end(never[1]);
+  const auto output = [&](const std::string& commands) {
+    return detail::output_of({script(folder, commands)}, std::chrono::milliseconds(700),
+                             stop.get());
+  };
+  CHECK(output("echo fine") == "fine\n");
+  CHECK(output("echo almost; exit 9") == "");
+  CHECK(output("echo almost; kill -9 $$") == "");
+  CHECK(output("cat") == "");  // no terminal or pipe to read from
+  CHECK(output("head -c 100000 /dev/zero").size() == 100000);
+  const auto start = Clock::now();
+  CHECK(output("echo begun; sleep 60") == "");
+  CHECK(output("exec 2>&-; echo closed; exec >&-; sleep 60") == "");
+  CHECK(output("while :; do echo endless; done") == "");
+  CHECK(since(start) < 8);
+  CHECK(detail::output_of({folder / "none"}, std::chrono::seconds(5), stop.get()) == "");
+  CHECK(output("echo fine") == "fine\n");
+}
+
+TEST_CASE("ResourceMonitor: a failing nvidia-smi is ignored", "[edge]") {
+  const test::ScratchFolder folder;
+  const std::string program =
+      script(folder, "echo x >>" + (folder / "calls") + "\necho '0, H100, 1, 2, 3, 4'\nexit 9");
+  const std::chrono::milliseconds pause(100);
+  ResourceMonitor failing(program, pause), missing(folder / "none", pause);
+  const std::string calls = "x\nx\nx\n";
+  CHECK(soon(
+      [&] { return detail::exists(folder / "calls") && read_file(folder / "calls") == calls; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  CHECK(read_file(folder / "calls") == calls);  // the third time was the last
+  CHECK(failing.sample().gpus.empty());
+  CHECK(missing.sample().gpus.empty());
+}
+
+TEST_CASE("ResourceMonitor: a GPU that is lost is no longer shown", "[edge]") {
+  const test::ScratchFolder folder;
+  const Environment visible("CUDA_VISIBLE_DEVICES", nullptr);
+  const std::string program =
+      script(folder, "test -e " + (folder / "lost") + " || echo '0, H100, 1, 2, 3, 4'");
+  ResourceMonitor monitor(program, std::chrono::milliseconds(50));
+  REQUIRE(soon([&] { return monitor.sample().gpus.size() == 1; }));
+  write_file(folder / "lost", "");
+  CHECK(soon([&] { return monitor.sample().gpus.empty(); }));
+}
