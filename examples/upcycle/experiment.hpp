@@ -1,7 +1,6 @@
 #pragma once
 #include <moe/moe.hpp>
 
-#include "data.hpp"
 #include "phase.hpp"
 #include "tables.hpp"
 
@@ -174,7 +173,11 @@ class Experiment {
 template <ModelConfig C>
 int run(const Request& request) {
   if (request.dry_run) return Experiment<C>(request, nullptr).run();
-  const Data data(request.data, request.vocabulary, C.vocab, request.out);
+  const Data data({.path = request.data,
+                   .vocabulary = request.vocabulary,
+                   .vocab = C.vocab,
+                   .documents = false,
+                   .cache = request.out});
   Folder{request, request.settings.seed}.open(data);
   try {
     return Experiment<C>(request, &data).run();

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <moe/moe.hpp>
 
-#include "data.hpp"
+#include "../lab/data.hpp"
 #include "program.hpp"
 
 // One training run of the experiment, in a folder of its own, so that it can be stopped and resumed
@@ -11,6 +11,7 @@
 namespace growth {
 
 using Backend = moe::Cpu<float>;
+using lab::Data;
 
 inline constexpr const char* phases[] = {"dense", "moe", "dense_control", "moe_from_scratch"};
 

@@ -1,13 +1,16 @@
 #pragma once
 #include <cmath>
-#include <cstdarg>
 #include <moe/moe.hpp>
 
+#include "../lab/print.hpp"
+#include "../lab/statistics.hpp"
 #include "phase.hpp"
 
 // What the program prints and saves.
 
 namespace growth {
+
+using lab::print;
 
 /// Sizes and the lengths of the phases. Work: token_flops of the library.
 struct Plan {
@@ -43,15 +46,6 @@ struct SeedResult {
   double fixed_dense = 0, fixed_grown = 0, fixed_final = 0;  // nats, on the frozen probe
   moe::UpcycleReport report = {};
 };
-
-[[gnu::format(printf, 1, 2)]] inline std::string print(const char* format, ...) {
-  char text[256];
-  std::va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  return text;
-}
 
 /// Line breaks as the two characters \n.
 inline std::string one_line(const std::string& text) {
@@ -110,25 +104,12 @@ inline std::string boundary(const SeedResult& r) {
                r.dense.loss, r.moe.first_loss, r.moe.loss);
 }
 
-struct Spread {
-  double mean = 0, deviation = 0;  // of the sample; 0 for one seed
-};
+/// One number of every seed.
 template <class F>
-Spread spread(const std::vector<SeedResult>& results, const F& value) {
-  Spread s;
-  const double n = double(results.size());
-  for (const SeedResult& r : results) s.mean += value(r) / n;
-  for (const SeedResult& r : results) s.deviation += std::pow(value(r) - s.mean, 2);
-  s.deviation = n > 1 ? std::sqrt(s.deviation / (n - 1)) : 0;
-  return s;
-}
-
-/// Whether a mean of paired differences stands out: two standard errors.
-inline const char* verdict(const Spread& s, std::size_t n) {
-  if (n < 2) return "one seed says little";
-  const double error = s.deviation / std::sqrt(double(n));
-  return std::abs(s.mean) > 2 * error ? "more than two standard errors"
-                                      : "not significant: below two standard errors";
+std::vector<double> all(const std::vector<SeedResult>& results, const F& value) {
+  std::vector<double> values;
+  for (const SeedResult& r : results) values.push_back(value(r));
+  return values;
 }
 
 inline std::string summary(const std::vector<SeedResult>& results, const Plan& plan,
@@ -138,9 +119,10 @@ inline std::string summary(const std::vector<SeedResult>& results, const Plan& p
       "deviation\n%-28s%9s%11s%9s%9s%18s%9s\n",
       results.size(), "", "updates", "tokens", "TFLOP", "seconds", "loss", "best");
   const auto row = [&](const char* name, int steps, double flops, Run SeedResult::*run) {
-    const Spread loss = spread(results, [&](const SeedResult& r) { return (r.*run).loss; });
-    const Spread best = spread(results, [&](const SeedResult& r) { return (r.*run).best; });
-    const Spread time = spread(results, [&](const SeedResult& r) { return (r.*run).seconds; });
+    const auto of = [&](double Run::*member) {
+      return lab::spread(all(results, [&](const SeedResult& r) { return r.*run.*member; }));
+    };
+    const lab::Spread loss = of(&Run::loss), best = of(&Run::best), time = of(&Run::seconds);
     const double tokens = double(steps) * plan.batch_tokens;
     text += print("%-28s%9d%11.0f%9.2f%9.0f%9.4f +-%6.4f%9.4f\n", name, steps, tokens,
                   tokens * flops * 1e-12, time.mean, loss.mean, loss.deviation, best.mean);
@@ -151,10 +133,12 @@ inline std::string summary(const std::vector<SeedResult>& results, const Plan& p
   row("dense goes on, equal work", plan.control_steps, plan.dense_flops, &SeedResult::control);
   row("mixture from scratch", plan.scratch_steps, plan.moe_flops, &SeedResult::scratch);
   const auto against = [&](const char* name, Run SeedResult::*other) {
-    const Spread d =
-        spread(results, [&](const SeedResult& r) { return r.moe.loss - (r.*other).loss; });
-    text += print("grown mixture minus %-22s%+.4f +- %.4f  %s\n", name, d.mean, d.deviation,
-                  verdict(d, results.size()));
+    const auto losses = [&](Run SeedResult::*run) {
+      return all(results, [&](const SeedResult& r) { return (r.*run).loss; });
+    };
+    const lab::Comparison c = lab::compare(losses(&SeedResult::moe), losses(other));
+    text += print("grown mixture minus %-22s%+.4f +- %.4f  %s\n", name, c.difference.mean,
+                  c.difference.deviation, c.verdict().c_str());
   };
   against("dense control", &SeedResult::control);
   against("mixture from scratch", &SeedResult::scratch);

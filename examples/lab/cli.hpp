@@ -1,0 +1,138 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <functional>
+#include <moe/error.hpp>
+#include <new>
+#include <optional>
+
+#include "run.hpp"
+
+// What the command lines of the laboratory share. Included by one file of a program.
+
+namespace lab {
+
+/// Options of every program that trains.
+struct Common {
+  std::string out = {}, data = {}, vocabulary = {}, command = {};
+  int threads = 0;
+  bool resume = false, overwrite = false, dry_run = false, progress = true, plots = true;
+};
+
+inline void add_common(CLI::App& app, Common& c, const std::string& out) {
+  c.out = out;
+  app.add_option("--out", c.out, "Folder of the results; default: " + out);
+  app.add_option("--data", c.data, "Text file; default: Tiny Shakespeare or TinyStories");
+  app.add_option("--vocabulary", c.vocabulary, "Folder with vocab.json and merges.txt of GPT-2");
+  app.add_option("--threads", c.threads, "Threads; 0: all cores")->check(CLI::Range(0, 4096));
+  app.add_flag("--resume", c.resume, "Go on with what is in --out");
+  app.add_flag("--overwrite", c.overwrite, "Replace what is in --out");
+  app.add_flag("--dry-run", c.dry_run, "Only print the plan");
+  app.add_flag("--progress,!--no-progress", c.progress, "A progress bar, or lines; default: yes");
+  app.add_flag("--plots,!--no-plots", c.plots, "Draw plots at the end; default: yes");
+}
+
+/// The settings that were given, over those of a preset.
+class Knobs {
+ public:
+  explicit Knobs(CLI::App& app) {
+    for_each_knob([&](const char* flag, auto member, const auto&... rest) {
+      CLI::Option* option =
+          app.add_option(flag, given_.*member, std::get<sizeof...(rest) - 1>(std::tie(rest...)));
+      if constexpr (sizeof...(rest) == 3) {
+        const auto [least, most, help] = std::tie(rest...);
+        option->check(CLI::Range(double(least), double(most)));
+      }
+      setters_.push_back([this, option, member](Settings& to) {
+        if (option->count() > 0) to.*member = given_.*member;
+      });
+    });
+  }
+  Knobs(const Knobs&) = delete;
+
+  void apply(Settings& to) const {
+    for (const auto& set : setters_) set(to);
+  }
+
+ private:
+  Settings given_;
+  std::vector<std::function<void(Settings&)>> setters_;
+};
+
+/// The command as it can be typed again.
+inline std::string command_line(int argc, char** argv) {
+  std::string line;
+  for (int i = 0; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool plain = !word.empty() && word.find_first_not_of(
+                                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                            "0123456789-_./=,:+") == std::string::npos;
+    std::string quoted = "'";
+    for (const char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+    line += (i > 0 ? " " : "") + (plain ? word : quoted + "'");
+  }
+  return line;
+}
+
+/// Numbers as in "0.005,0.01,0.02".
+inline std::vector<double> numbers(const std::string& text, const char* flag) {
+  std::vector<double> list;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    char* rest = nullptr;
+    const double x = std::strtod(word.c_str(), &rest);
+    if (word.empty() || *rest != '\0' || !(x > 0) || x > 1e3)
+      throw moe::Error("moe: cannot use '" + text + "' as " + flag + ": '" + word +
+                       "' is not a rate above 0; give numbers like 0.005,0.01,0.02");
+    list.push_back(x);
+    begin = end + 1;
+  }
+  return list;
+}
+
+namespace detail {
+inline volatile std::sig_atomic_t signals = 0;
+inline void on_signal(int number) {
+  signals = signals + 1;
+  if (signals > 1) std::signal(number, SIG_DFL);  // whoever asks a third time does not wait
+}
+}  // namespace detail
+
+bool interrupted() {
+  return detail::signals > 0;
+}
+
+/// Parses, runs, and turns what is thrown into a sentence and an exit code: 1 for errors, 2 for a
+/// wrong command line, 130 after a signal.
+inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
+                       const std::function<int()>& run) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "moe: %s; see %s --help\n", error.what(), app.get_name().c_str());
+    return 2;
+  }
+  if (common.resume && common.overwrite) {
+    std::fprintf(stderr,
+                 "moe: --resume goes on with a run and --overwrite deletes it: choose one\n");
+    return 2;
+  }
+  common.command = command_line(argc, argv);
+  std::signal(SIGINT, detail::on_signal);
+  std::signal(SIGTERM, detail::on_signal);
+  try {
+    return run();
+  } catch (const Stopped&) {
+    std::printf("stopped and saved; go on with the same command and --resume\n");
+    return 130;
+  } catch (const moe::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "moe: the memory is not enough: use a smaller batch or preset\n");
+  }
+  return 1;
+}
+
+}  // namespace lab

@@ -1,0 +1,5 @@
+#include "../train.hpp"
+
+lab::Model lab::small_moe() {
+  return make_model<small>("small");
+}

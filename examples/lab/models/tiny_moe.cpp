@@ -1,0 +1,5 @@
+#include "../train.hpp"
+
+lab::Model lab::tiny_moe() {
+  return make_model<tiny>("tiny");
+}

@@ -1,0 +1,131 @@
+#pragma once
+#include <moe/data/text.hpp>
+#include <moe/io/json_reader.hpp>
+
+#include "models.hpp"
+
+// results.json of one run, made from the rows of its metrics.jsonl: a resumed run has them all.
+
+namespace lab {
+
+/// What makes a run this run: to resume it, all of this must be the same.
+inline std::string identity(const Job& job, const moe::Json& config) {
+  moe::Json json;
+  json["settings"] = moe::to_json(job.settings);
+  json["model"] = config;
+  json["tokens"] = job.data.hash();
+  return json.dump(2) + "\n";
+}
+
+/// Whether the run is done; then `outcome` is what it came to.
+/// Errors: another run lies in its folder.
+inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) {
+  const std::string settings = job.folder + "/settings.json", file = job.folder + "/results.json";
+  if (!job.resume || !moe::detail::exists(settings)) return false;
+  if (moe::read_file(settings) != identity(job, config))
+    throw moe::Error("moe: cannot resume '" + job.folder +
+                     "': it was started with other settings or another text, see settings.json; "
+                     "give the same command, or another --out");
+  if (!moe::detail::exists(file)) return false;
+  const moe::Json json = moe::parse_json(moe::read_file(file), file);
+  moe::from_json(outcome, json.at("outcome", file), "outcome");
+  return true;
+}
+
+/// Prepares the folder; true when a checkpoint to go on from is there.
+inline bool open_run(const Job& job, const moe::Json& config) {
+  moe::make_folders(job.folder);
+  std::remove((job.folder + "/results.json").c_str());
+  moe::write_file(job.folder + "/settings.json", identity(job, config));
+  return job.resume && moe::detail::exists(job.folder + "/last/manifest.json");
+}
+
+/// The fields of the documents' config, by their names there, and then all of ours.
+inline moe::Json config_json(const ModelConfig& c, const Settings& s) {
+  moe::Json json;
+  json["d_model"] = c.dim;
+  json["n_layers"] = c.layers;
+  json["n_heads"] = c.heads;
+  json["d_ff"] = c.moe.experts > 0 ? c.expert_hidden() : c.dense_hidden();
+  json["num_experts"] = c.moe.experts;
+  json["expert_top_k"] = c.moe.experts > 0 ? c.moe.top_k : 0;
+  json["max_steps"] = s.steps;
+  json["batch_size"] = s.batch;
+  json["max_seq_len"] = s.length;
+  const moe::Json all = moe::to_json(s);
+  for (const auto& [name, value] : all.members("settings")) json[name] = value;
+  return json;
+}
+
+/// The rows as the documents' lists.
+inline void add_history(moe::Json& json, const std::string& folder) {
+  const std::string file = folder + "/metrics.jsonl", text = moe::read_file(file);
+  moe::Json train = moe::Json::array(), speed = moe::Json::array(), evaluations;
+  for (const char* name : {"steps", "tokens", "losses", "accuracies", "perplexities"})
+    evaluations[name] = moe::Json::array();
+  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    const moe::Json row = moe::parse_json(std::string_view(text).substr(begin, end - begin), file);
+    const auto at = [&](const char* name) { return row.at(name, file); };
+    moe::Json one;
+    if (at("kind").as_string(file) == "train") {
+      one["step"] = at("step");
+      one["loss"] = at("loss");
+      one["aux_loss"] = at("balance");
+      one["accuracy"] = at("accuracy");
+      one["perplexity"] = std::exp(at("loss").as_double(file));
+      one["tokens_per_sec"] = at("tokens_per_second");
+      moe::Json fast;
+      fast["step"] = at("step");
+      fast["tokens_per_sec"] = at("tokens_per_second");
+      train.push_back(std::move(one));
+      speed.push_back(std::move(fast));
+    } else {
+      evaluations["steps"].push_back(at("step"));
+      evaluations["tokens"].push_back(at("tokens"));
+      evaluations["losses"].push_back(at("val_loss"));
+      evaluations["accuracies"].push_back(at("val_accuracy"));
+      evaluations["perplexities"].push_back(at("val_perplexity"));
+    }
+  }
+  json["train_losses"] = std::move(train);
+  json["eval_metrics"] = std::move(evaluations);
+  json["performance_metrics"]["tokens_per_sec_history"] = std::move(speed);
+}
+
+/// Writes results.json; fills in the accuracy, which only the rows have.
+inline void write_results(const Job& job, const Model& model, int threads, Outcome& out) {
+  const Settings& s = job.settings;
+  moe::Json json;
+  json["name"] = job.name;
+  json["command"] = job.command;
+  json["machine"]["backend"] = "cpu, fp32";
+  json["machine"]["threads"] = threads;
+  json["data"] = job.data.describe();
+  json["seed"] = s.seed;
+  json["budget"]["rule"] = "updates";
+  json["budget"]["updates"] = out.updates;
+  json["budget"]["tokens"] = out.tokens;
+  json["budget"]["flops"] = out.flops;
+  json["model"] = model.name;
+  json["config"] = config_json(model.config, s);
+  json["params_total"] = model.parameters.total;
+  json["params_active"] = model.parameters.active;
+  json["params_embedding"] = model.parameters.embedding;
+  moe::Json& speed = json["performance_metrics"];
+  speed["total_tokens_processed"] = out.tokens;
+  speed["avg_tokens_per_sec"] = out.tokens_per_second();
+  speed["total_time_seconds"] = out.seconds;
+  speed["total_time_minutes"] = out.seconds / 60;
+  speed["peak_memory_mb"] = out.memory_mb;
+  add_history(json, job.folder);
+  const auto& accuracies = json["eval_metrics"]["accuracies"].items("results.json");
+  out.accuracy = accuracies.back().as_double("results.json");
+  json["final_metrics"]["val_loss"] = out.loss;
+  json["final_metrics"]["val_accuracy"] = out.accuracy;
+  json["final_metrics"]["val_perplexity"] = std::exp(out.loss);
+  json["outcome"] = moe::to_json(out);
+  moe::write_file(job.folder + "/results.json", json.dump(2) + "\n");
+}
+
+}  // namespace lab

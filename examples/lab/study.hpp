@@ -1,0 +1,115 @@
+#pragma once
+#include <moe/io/json_reader.hpp>
+
+#include "cli.hpp"
+#include "models.hpp"
+#include "plots.hpp"
+#include "statistics.hpp"
+
+// Several runs that are compared: each in OUT/runs/NAME, all of them in OUT/results.json. A study
+// that was stopped goes on with --resume: finished runs are read, the one in progress goes on.
+
+namespace lab {
+
+/// One run of a study.
+struct Run {
+  std::string name, group;
+  Model model;
+  Settings settings;
+
+  double lr() const { return settings.optimizer == "adamw" ? settings.adamw_lr : settings.muon_lr; }
+};
+
+/// Refuses to mix two experiments.
+inline void open_folder(const Common& c) {
+  const bool there =
+      moe::detail::exists(c.out + "/settings.json") || moe::detail::exists(c.out + "/study.json");
+  if (there && !c.resume && !c.overwrite)
+    throw moe::Error("moe: cannot start in '" + c.out +
+                     "': it already holds an experiment; give --resume, --overwrite or another "
+                     "--out");
+  moe::make_folders(c.out);
+}
+
+class Study {
+ public:
+  /// `about`: what the study is; it must be the same when the study goes on.
+  Study(const Common& common, const Data& data, const char* kind, moe::Json about)
+      : common_(common), data_(data) {
+    open_folder(common);
+    about["tokens"] = data.hash();
+    const std::string file = common.out + "/study.json", now = about.dump(2) + "\n";
+    if (common.resume && moe::detail::exists(file) && moe::read_file(file) != now)
+      throw moe::Error("moe: cannot resume '" + common.out +
+                       "': it was started with other options or another text, see study.json; "
+                       "give the same command, or another --out");
+    moe::write_file(file, now);
+    json_["study"] = kind;
+    json_["command"] = common.command;
+    json_["data"] = data.describe();
+    json_["settings"] = std::move(about);
+    json_["runs"] = moe::Json::array();
+  }
+
+  moe::Json& json() { return json_; }
+  std::string folder(const std::string& name) const { return common_.out + "/runs/" + name; }
+
+  /// Trains, or reads what a run came to that is done; then writes results.json anew.
+  Outcome run(const Run& run) {
+    const Settings& s = run.settings;
+    std::printf("\n== %s: %s, %s, lr %g, seed %llu, %d updates of %d x %d x %d tokens\n",
+                run.name.c_str(), run.model.name, s.optimizer.c_str(), run.lr(),
+                (unsigned long long)s.seed, s.steps, s.accumulation, s.batch, s.length);
+    std::fflush(stdout);
+    const Outcome out = run.model.train({.settings = s,
+                                         .data = data_,
+                                         .folder = folder(run.name),
+                                         .name = run.name,
+                                         .command = common_.command,
+                                         .threads = common_.threads,
+                                         .resume = common_.resume,
+                                         .progress = common_.progress});
+    std::printf("%s: validation %.4f nats, accuracy %.4f, %lld updates, %.2f M tokens, %.0f s\n",
+                run.name.c_str(), out.loss, out.accuracy, (long long)out.updates,
+                double(out.tokens) * 1e-6, out.seconds);
+    moe::Json one;
+    one["name"] = run.name;
+    one["folder"] = "runs/" + run.name;
+    one["group"] = run.group;
+    one["model"] = run.model.name;
+    one["params_total"] = run.model.parameters.total;
+    one["params_active"] = run.model.parameters.active;
+    one["optimizer"] = s.optimizer;
+    one["lr"] = run.lr();
+    one["seed"] = s.seed;
+    one["updates"] = out.updates;
+    one["tokens"] = out.tokens;
+    one["flops"] = out.flops;
+    one["final_val_loss"] = out.loss;
+    one["final_val_acc"] = out.accuracy;
+    one["best_val_loss"] = out.best;
+    one["avg_tokens_per_sec"] = out.tokens_per_second();
+    one["total_time"] = out.seconds;
+    one["memory_mb"] = out.memory_mb;
+    json_["runs"].push_back(std::move(one));
+    save();
+    return out;
+  }
+
+  void save() const { moe::write_file(common_.out + "/results.json", json_.dump(2) + "\n"); }
+
+  /// Saves, draws, and says how to have the same again.
+  void end() {
+    save();
+    std::printf("\nresults in %s; the same again: %s\n", common_.out.c_str(),
+                common_.command.c_str());
+    if (common_.plots) draw_plots(common_.out);
+  }
+
+ private:
+  const Common& common_;
+  const Data& data_;
+  moe::Json json_;
+};
+
+}  // namespace lab

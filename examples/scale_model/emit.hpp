@@ -1,0 +1,77 @@
+#pragma once
+#include <moe/io/files.hpp>
+
+#include "report.hpp"
+
+// A plan as a header that a program includes.
+
+namespace scale {
+
+inline constexpr const char* emitted_mark = "#pragma once\n// Written by scale_model";
+
+/// The header: namespace emitted with `model`, `steps`, `sequences`, `accumulation`, `muon_lr`,
+/// `adamw_lr`. `command` is repeated in a comment, without what would end or continue it.
+inline std::string header(const Plan& p, const Request& r, std::string command) {
+  for (char& c : command)
+    if (c < ' ' || c > '~' || c == '\\') c = '?';
+  const moe::ModelConfig& c = p.config;
+  using detail::duration, detail::grouped, detail::line;
+  std::string out = emitted_mark;
+  out += ": a model and the numbers to train it with.\n//   " + command + "\n";
+  out += line("// Expects %s tokens in %s on %d x %s for $%.4g, and a loss of",
+              grouped(p.tokens).c_str(), duration(p.hours).c_str(), p.gpus, p.device.name.c_str(),
+              p.cost);
+  out +=
+      line("// %.2f to %.2f nats a token on web text. What is assumed for that: docs/scaling.md.",
+           p.loss.low, p.loss.high);
+  out += line("// %s parameters, %s of them active; %.3f GB for training.",
+              grouped(p.parameters.total).c_str(), grouped(p.parameters.active).c_str(),
+              p.memory.total() * 1e-9);
+  out += "#include <moe/config.hpp>\n\nnamespace emitted {\n\n";
+  out += line("inline constexpr moe::ModelConfig model{.vocab = %d,", c.vocab);
+  const std::string indent(40, ' ');
+  const auto field = [&](const char* name, const std::string& value, const char* end = ",") {
+    out += indent + "." + name + " = " + value + end + "\n";
+  };
+  field("dim", std::to_string(c.dim));
+  field("layers", std::to_string(c.layers));
+  field("heads", std::to_string(c.heads));
+  field("hidden", std::to_string(c.hidden));
+  field("context", std::to_string(c.context));
+  field("scale_embedding", "true");
+  field("norm", "moe::Norm::rms");
+  field("position", "moe::Position::rope_interleaved");
+  field("activation", "moe::Activation::silu", c.moe.experts > 0 ? "," : "};");
+  if (c.moe.experts > 0) {
+    field("moe",
+          "{.experts = " + std::to_string(c.moe.experts) +
+              ", .top_k = " + std::to_string(c.moe.top_k) + "}",
+          "};");
+  }
+  out +=
+      "\n// An update is `accumulation` batches of `sequences` sequences of model.context "
+      "tokens.\n";
+  out += line("inline constexpr int steps = %d, sequences = %d, accumulation = %d;", p.steps,
+              p.sequences, p.accumulation);
+  out += "inline constexpr double muon_lr = " + moe::Json(r.muon_lr).dump() +
+         ", adamw_lr = " + moe::Json(r.adamw_lr).dump() + ";\n";
+  return out + "\n}  // namespace emitted\n";
+}
+
+/// Writes the header, all or nothing. A file that this program did not write is left alone unless
+/// `force`.
+inline void write_header(const std::string& path, const std::string& text, bool force) {
+  if (!force && moe::detail::exists(path)) {
+    const moe::FileReader there(path);
+    std::string start(std::string_view(emitted_mark).size(), '\0');
+    start.resize(there.read_some(0, start.data(), start.size()));
+    if (start != emitted_mark) {
+      throw moe::Error("moe: cannot write '" + path +
+                       "': it exists and was not written by scale_model; choose another path or "
+                       "add --force");
+    }
+  }
+  moe::write_file(path, text);
+}
+
+}  // namespace scale

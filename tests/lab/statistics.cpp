@@ -1,0 +1,99 @@
+#include "../../examples/lab/statistics.hpp"
+
+#include "catch.hpp"
+
+namespace {
+bool near(double a, double b) {
+  return std::abs(a - b) < 1e-12;
+}
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+}  // namespace
+
+TEST_CASE("spread: mean and deviation of a sample, as by hand", "[statistics]") {
+  const lab::Spread s = lab::spread({2, 4, 4, 4, 5, 5, 7, 9});  // squares of differences: 32
+  CHECK(s.count == 8);
+  CHECK(near(s.mean, 5));
+  CHECK(near(s.deviation, std::sqrt(32.0 / 7)));
+  const lab::Spread pair = lab::spread({1.5, -0.5});
+  CHECK(near(pair.mean, 0.5));
+  CHECK(near(pair.deviation, std::sqrt(2.0)));
+  // Small differences of large values are not lost.
+  CHECK(std::abs(lab::spread({1e6 + 0.1, 1e6 - 0.1}).deviation - std::sqrt(0.02)) < 1e-6);
+}
+
+TEST_CASE("spread: one value has deviation 0, none has mean 0", "[statistics]") {
+  const lab::Spread one = lab::spread({3.25});
+  CHECK((one.count == 1 && one.mean == 3.25 && one.deviation == 0));
+  const lab::Spread none = lab::spread({});
+  CHECK((none.count == 0 && none.mean == 0 && none.deviation == 0));
+}
+
+TEST_CASE("student_t: two-sided 5 % points", "[statistics]") {
+  // P(|t| < x) has a closed form for 1 and 2 degrees of freedom: it must be 0.95.
+  const double pi = std::acos(-1.0);
+  CHECK(std::abs(2 / pi * std::atan(lab::student_t(1)) - 0.95) < 1e-5);
+  const double two = lab::student_t(2);
+  CHECK(std::abs(two / std::sqrt(2 + two * two) - 0.95) < 1e-5);
+  CHECK(lab::student_t(9) == 2.262);
+  CHECK(lab::student_t(30) == 2.042);
+  CHECK(lab::student_t(31) == 1.96);
+  CHECK(lab::student_t(100000) == 1.96);
+  CHECK(std::isinf(lab::student_t(0)));
+  // A table that falls ever more slowly: a wrong digit would show as a bend.
+  for (std::size_t n = 2; n <= 29; ++n) {
+    INFO(n);
+    CHECK(lab::student_t(n) < lab::student_t(n - 1));
+    CHECK(lab::student_t(n - 1) - lab::student_t(n) >
+          lab::student_t(n) - lab::student_t(n + 1) - 0.0015);
+  }
+}
+
+TEST_CASE("compare: three seeds that agree are significant", "[statistics]") {
+  // Differences 1.0, 1.1, 1.2: mean 1.1, deviation 0.1, t = 1.1 / (0.1 / sqrt 3) = 19.05 > 4.303.
+  const lab::Comparison c = lab::compare({2.0, 3.1, 4.2}, {1.0, 2.0, 3.0});
+  CHECK(near(c.difference.mean, 1.1));
+  CHECK(std::abs(c.difference.deviation - 0.1) < 1e-9);
+  CHECK(c.difference.count == 3);
+  CHECK(c.significant);
+  CHECK(c.verdict() == "significant (paired t-test, 5 %)");
+  const lab::Comparison turned = lab::compare({1.0, 2.0, 3.0}, {2.0, 3.1, 4.2});
+  CHECK(near(turned.difference.mean, -1.1));
+  CHECK(turned.significant);
+}
+
+TEST_CASE("compare: the border is Student's point of n - 1 degrees of freedom", "[statistics]") {
+  // Differences x - 1, x, x + 1: deviation 1, so that t = x sqrt 3 against 4.303 (normal: 1.96).
+  const auto significant = [](double x) {
+    return lab::compare({x - 1, x, x + 1}, {0, 0, 0}).significant;
+  };
+  const double border = 4.303 / std::sqrt(3.0);
+  CHECK(significant(border + 0.001));
+  CHECK(!significant(border - 0.001));
+  CHECK(!significant(-border + 0.001));
+  CHECK(significant(-border - 0.001));
+  // With two seeds, 12.706: differences x - 1 and x + 1 have deviation sqrt 2, error 1.
+  CHECK(lab::compare({12.707 - 1, 12.707 + 1}, {0, 0}).significant);
+  CHECK(!lab::compare({12.705 - 1, 12.705 + 1}, {0, 0}).significant);
+}
+
+TEST_CASE("compare: it is paired, so seeds that differ much do not hide a difference",
+          "[statistics]") {
+  CHECK(lab::compare({10.0, 20.1, 30.0, 40.1}, {9.0, 19.0, 29.0, 39.0}).significant);
+  // The same values in another order of seeds.
+  CHECK(!lab::compare({10.0, 20.1, 30.0, 40.1}, {39.0, 29.0, 19.0, 9.0}).significant);
+}
+
+TEST_CASE("compare: no difference is not significant, one seed says nothing", "[statistics]") {
+  const lab::Comparison none = lab::compare({1, 2, 3}, {1, 2, 3});
+  CHECK(none.difference.mean == 0);
+  CHECK(!none.significant);
+  CHECK(none.verdict() == "not significant (paired t-test, 5 %)");
+  const lab::Comparison one = lab::compare({5}, {1});
+  CHECK(near(one.difference.mean, 4));
+  CHECK(!one.significant);
+  CHECK(has(one.verdict(), "one seed says nothing"));
+  CHECK(!lab::compare({}, {}).significant);
+  CHECK(lab::compare({1, 2, 3}, {1, 2}).difference.count == 2);
+}
