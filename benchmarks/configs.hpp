@@ -1,6 +1,7 @@
 #pragma once
 #include <moe/config.hpp>
 
+#include "../examples/lab/configs.hpp"
 #include "../examples/shakespeare/presets.hpp"
 #include "../examples/upcycle/presets.hpp"
 
@@ -21,21 +22,7 @@ inline constexpr Case shakespeare{"shakespeare", ::shakespeare::full_config, 16,
 
 /// The mixture of exp5 (blueberry-llm): 79.1 M parameters, 36.6 M active, half the work in the
 /// head.
-inline constexpr Case simple{"simple",
-                             {.vocab = 49152,
-                              .dim = 384,
-                              .layers = 6,
-                              .heads = 8,
-                              .hidden = 1536,
-                              .context = 512,
-                              .scale_embedding = true,
-                              .norm = moe::Norm::rms,
-                              .position = moe::Position::rope_interleaved,
-                              .activation = moe::Activation::silu,
-                              .moe = {.experts = 8, .top_k = 2}},
-                             4,
-                             512,
-                             true};
+inline constexpr Case simple{"simple", lab::paper, 4, 512, true};
 
 /// The grown mixture of model-growth, preset `paper` of examples/upcycle: 371.6 M parameters, 138.9
 /// M active.

@@ -28,6 +28,7 @@ class Program {
  public:
   Program(const Request& r, const Preset& p, const lab::Knobs& knobs)
       : r_(r), p_(p), model_(p.model()), settings_(p.settings) {
+    settings_.accumulation = 1, settings_.log_every = 1;  // some runs have few updates
     knobs.apply(settings_);
     const std::string rates = r.rates.empty() ? p.rates : r.rates;
     rates_ = lab::numbers(rates, "--rates");

@@ -1,5 +1,6 @@
 #pragma once
 #include "../lab/models.hpp"
+#include "../lab/presets.hpp"
 
 namespace ablation {
 
@@ -21,16 +22,9 @@ struct Preset {
   int evaluations;
 };
 
-inline const lab::Settings base{.warmup = -1, .beta2 = 0.99, .eval_every = 1, .log_every = 1};
-
-inline lab::Settings with(lab::Settings s, const char* model, double adamw_lr, double balance) {
-  s.model = model, s.adamw_lr = adamw_lr, s.balance_weight = balance;
-  return s;
-}
-
 /// The document's strategies, on the small mixture of simple_moe.
 inline const Preset full{"full",
-                         with(base, "small", 3e-3, 0.04),
+                         lab::small_settings,
                          lab::small_moe,
                          {{"large_batch", 64, 256}, {"long_seq", 8, 1024}, {"balanced", 24, 512}},
                          "0.005,0.01,0.02",
@@ -39,7 +33,7 @@ inline const Preset full{"full",
                          10};
 /// A quarter of every batch and of every length, on the tiny mixture: about a minute.
 inline const Preset quick{
-    "quick",           with(base, "tiny", 3e-3, 0.02),
+    "quick",           lab::tiny_settings,
     lab::tiny_moe,     {{"large_batch", 16, 64}, {"long_seq", 2, 256}, {"balanced", 6, 128}},
     "0.005,0.01,0.02", 64,
     32 * 3072,         8};

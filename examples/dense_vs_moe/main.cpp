@@ -149,7 +149,7 @@ class Program {
 int run(const Request& r, const lab::Knobs& knobs) {
   const Twins& t = find(r);
   check_counts(t);
-  lab::Settings settings = *t.settings;
+  lab::Settings settings = t.settings();
   knobs.apply(settings);
   Program program(r, t, settings);
   std::printf("%s", program.describe().c_str());

@@ -1,12 +1,15 @@
 // The simple transformer with a mixture of experts, trained with Muon and AdamW; and which of the
 // two optimisers is better when each has its best learning rate. simple_moe --help tells the
 // options.
+#include "../lab/presets.hpp"
 #include "../lab/study.hpp"
-#include "presets.hpp"
 #include "structure.hpp"
 
 namespace simple_moe {
 namespace {
+
+/// The sizes that the documents' model has when every part that is active is counted.
+constexpr std::size_t paper_total = 79'059'840, paper_active = 36'592'512;
 
 struct Request {
   lab::Common common;
@@ -26,15 +29,15 @@ struct Preset {
 };
 #ifdef MOE_LAB_MODEL
 const Preset presets[] = {
-    {"tiny", [] { return tiny; }, lab::tiny, nullptr, "shakespeare"},
-    {"small", [] { return small; }, lab::small, nullptr, "shakespeare"},
-    {"paper", [] { return paper; }, lab::paper, nullptr, "stories"},
+    {"tiny", [] { return lab::tiny_settings; }, lab::tiny, nullptr, "shakespeare"},
+    {"small", [] { return lab::small_settings; }, lab::small, nullptr, "shakespeare"},
+    {"paper", [] { return lab::paper_settings; }, lab::paper, nullptr, "stories"},
     {"custom", lab::custom_settings, lab::custom_moe().config, lab::custom_moe, "shakespeare"}};
 #else
 const Preset presets[] = {
-    {"tiny", [] { return tiny; }, lab::tiny, lab::tiny_moe, "shakespeare"},
-    {"small", [] { return small; }, lab::small, lab::small_moe, "shakespeare"},
-    {"paper", [] { return paper; }, lab::paper, lab::paper_moe, "stories"}};
+    {"tiny", [] { return lab::tiny_settings; }, lab::tiny, lab::tiny_moe, "shakespeare"},
+    {"small", [] { return lab::small_settings; }, lab::small, lab::small_moe, "shakespeare"},
+    {"paper", [] { return lab::paper_settings; }, lab::paper, lab::paper_moe, "stories"}};
 #endif
 
 void check_counts(const lab::Model& model) {

@@ -68,7 +68,8 @@ def count_rows(folder):
 
 
 def stop(command, folder, count, how=signal.SIGINT, seconds=100):
-    """Starts a program and sends a signal once `count` rows more are there; its exit code."""
+    """Starts a program and sends a signal once `count` rows more are there; its exit code.
+    The rows that are there already must be kept by the program."""
     before = count_rows(folder)
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)

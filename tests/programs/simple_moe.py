@@ -22,7 +22,7 @@ check = checks.check
 folder = tempfile.TemporaryDirectory()
 root = pathlib.Path(folder.name)
 text = write_text(root / "text.txt")
-SIZES = ["--preset", "tiny", "--data", text, "--batch", 2, "--length", 16]
+SIZES = ["--preset", "tiny", "--data", text, "--batch", 2, "--length", 16, "--threads", 1]
 QUIET = ["--no-progress", "--no-plots"]
 SHORT = [*SIZES, *QUIET, "--steps", 6, "--eval-every", 3, "--log-every", 2]
 
@@ -45,7 +45,7 @@ check(not (root / "plan").exists(), "a dry run writes nothing")
 # The same command twice, other threads, another seed.
 base = trace(fresh())
 check(trace(fresh()) == base, "the same command gives the same bytes and rows")
-for threads in (1, 2, 3):
+for threads in (0, 2, 3):
     check(trace(fresh("--threads", threads)) == base, f"the same bytes with {threads} threads")
 other = trace(fresh("--seed", 43))
 check(other[0] != base[0] and other[1] != base[1], "another seed gives another run")
@@ -89,7 +89,8 @@ check(trace(fresh("--optimizer", "adamw", "--muon-lr", 0.5))[1] == adamw[1],
       "Muon's rate does not change AdamW alone")
 
 # Progress, milestones, health.
-LONG = [*SIZES, "--steps", 40, "--eval-every", 10, "--log-every", 1]
+LONG = override(SIZES, ["--batch", 4, "--length", 32, "--steps", 40, "--eval-every", 10,
+                        "--eval-tokens", 500, "--log-every", 1])
 result = must(*run("whole", "--no-plots", base=LONG))
 lines = result.stderr.splitlines()
 found = re.findall(r"^milestone (\d+) %: (\d+) updates, .* ([\d.]+) tokens/s, loss [\d.]+, ",
@@ -127,7 +128,7 @@ for row in train:
     check(not missing, f"fields of a training row: {missing}")
     if missing:
         break
-    check(row["tokens"] == row["step"] * 32, "tokens of the updates")
+    check(row["tokens"] == row["step"] * 128, "tokens of the updates")
     check(all(len(row[name]) == 2 for name in PER_LAYER), "per-layer fields of two layers")
     check(all(len(load) == 4 and abs(sum(load) - 1) < 1e-6 and min(load) >= 0
               for load in row["expert_load"]), "the shares of four experts are 1 in all")
@@ -166,11 +167,11 @@ check(str(text) in results["data"], "results.json names the text")
 check(results["machine"]["threads"] >= 1 and "cpu" in results["machine"]["backend"], "machine")
 check(results["seed"] == 42, "seed")
 budget = results["budget"]
-check((budget["updates"], budget["tokens"]) == (40, 1280) and budget["flops"] > 0, "budget")
+check((budget["updates"], budget["tokens"]) == (40, 5120) and budget["flops"] > 0, "budget")
 config = results["config"]
 for field, value in (("d_model", 64), ("n_layers", 2), ("n_heads", 4), ("d_ff", 256),
                      ("num_experts", 4), ("expert_top_k", 2), ("max_steps", 40),
-                     ("batch_size", 2), ("max_seq_len", 16), ("muon_lr", 0.02),
+                     ("batch_size", 4), ("max_seq_len", 32), ("muon_lr", 0.02),
                      ("adamw_lr", 3e-3), ("eval_every", 10), ("seed", 42)):
     check(config[field] == value, f"config.{field}: {config[field]}")
 total = 257 * 64 + 2 * (4 * 64 * 64 + 2 * 64 + 4 * 64 + 4 * 2 * 64 * 256) + 64
@@ -190,10 +191,10 @@ for ours, theirs in (("steps", "step"), ("tokens", "tokens"), ("losses", "val_lo
                      ("accuracies", "val_accuracy"), ("perplexities", "val_perplexity")):
     check(results["eval_metrics"][ours] == [r[theirs] for r in evals], f"eval_metrics.{ours}")
 speed = results["performance_metrics"]
-check(speed["total_tokens_processed"] == 1280, "tokens in all")
+check(speed["total_tokens_processed"] == 5120, "tokens in all")
 check(speed["total_time_seconds"] == train[-1]["seconds"], "seconds in all")
 check(math.isclose(speed["total_time_minutes"] * 60, speed["total_time_seconds"]), "minutes")
-check(math.isclose(speed["avg_tokens_per_sec"] * speed["total_time_seconds"], 1280), "speed")
+check(math.isclose(speed["avg_tokens_per_sec"] * speed["total_time_seconds"], 5120), "speed")
 check(speed["tokens_per_sec_history"] == [{"step": r["step"], "tokens_per_sec":
                                            r["tokens_per_second"]} for r in train], "history")
 check(0 < speed["peak_memory_mb"] < 1000, "memory")
@@ -276,8 +277,8 @@ seed = draw.randrange(1000)
 draw.seed(seed)
 stopped = 0
 for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-    (root / "cut").mkdir(exist_ok=True)
-    options = ["--overwrite"]
+    shutil.rmtree(root / "cut", ignore_errors=True)
+    options = []
     for _ in range(3):
         code = stop(run("cut", *options, *QUIET, base=LONG), root / "cut", draw.randrange(2, 16),
                     how)
@@ -350,7 +351,7 @@ GRIDS = ["--muon-rates", "0.02,0.01", "--adamw-rates", "0.001,0.003", "--seeds",
 out = must(*run("study", *GRIDS, *QUIET)).stdout
 study = read(root / "study/results.json")
 runs = check_study(checks, root / "study", "optimizers")
-check(study["seeds"] == [42, 43], "seeds of the study")
+check(study.get("seeds") == [42, 43], "seeds of the study")
 check(len(runs) == 6, f"four rates with one seed, the best two with another: {sorted(runs)}")
 check(out.count("== ") == 6, f"nothing is trained twice: {out.count('== ')} runs were started")
 check(len({(r["updates"], r["tokens"]) for r in runs.values()}) == 1, "equal updates for all")
@@ -387,7 +388,7 @@ check(without_times(read(root / "study/results.json")) == without_times(study),
       "a finished study tells the same")
 check(count_rows(root / "study") == before, "and trains nothing")
 refused(checks, run("study", *GRIDS, *QUIET), 1, "already holds")
-refused(checks, run("study", *GRIDS, *QUIET, "--resume", "--seeds", 3), 1, "cannot resume")
+refused(checks, run("study", *GRIDS[:-1], 3, *QUIET, "--resume"), 1, "cannot resume")
 
 # A study that replaces another one and is stopped goes on as if the old one had not been.
 NEW = [*GRIDS, *QUIET, "--steps", 8, "--log-every", 1]
