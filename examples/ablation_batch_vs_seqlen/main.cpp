@@ -30,6 +30,15 @@ class Program {
       : r_(r), p_(p), model_(p.model()), settings_(p.settings) {
     settings_.accumulation = 1, settings_.log_every = 1;  // some runs have few updates
     knobs.apply(settings_);
+    knobs.refuse({"--batch", "--length", "--steps", "--eval-every", "--eval-length"},
+                 "the strategies and the budget decide it; use --tokens, --updates or "
+                 "--common-length");
+    knobs.refuse({settings_.optimizer == "adamw" ? "--adamw-lr" : "--muon-lr"}, "use --rates");
+    if (r.budget == "tokens" ? r.updates > 0 : r.tokens > 0)
+      throw moe::Error("moe: cannot use --" +
+                       std::string(r.budget == "tokens" ? "updates" : "tokens") +
+                       " with --budget " + r.budget + ": all runs have equal " + r.budget +
+                       "; give --" + r.budget);
     const std::string rates = r.rates.empty() ? p.rates : r.rates;
     rates_ = lab::numbers(rates, "--rates");
     for (const Strategy& s : p.strategies) common_ = std::lcm(common_, tokens_of(s));
@@ -67,8 +76,7 @@ class Program {
     study.json()["budget"]["rule"] = r_.budget;
     study.json()["budget"][r_.budget] = r_.budget == "tokens" ? tokens_ : std::int64_t(updates_);
     study.json()["eval_length"] = settings_.eval_length;
-    study.json()["seeds"] = moe::Json::array();
-    for (int i = 0; i < r_.seeds; ++i) study.json()["seeds"].push_back(r_.seed + std::uint64_t(i));
+    study.set_seeds(r_.seed, r_.seeds);
     study.json()["ablation_configs"] = moe::Json::array();
     study.json()["results"] = moe::Json::array();
     std::vector<Result> results;
@@ -218,7 +226,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 30));
   app.add_option("--common-length", r.eval_length, "Tokens of the validation windows of all runs")
       ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--seed", r.seed, "First seed");
+  app.add_option("--seed", r.seed, "First seed")->check(CLI::NonNegativeNumber);
   app.add_option("--seeds", r.seeds, "How many; default 1")->check(CLI::Range(1, 1000));
   const lab::Knobs knobs(app);
   lab::add_common(app, r.common, "results/ablation_batch_vs_seqlen");

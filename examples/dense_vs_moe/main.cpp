@@ -62,10 +62,10 @@ class Program {
     about["rates"] = r_.rates;
     about["seeds"] = r_.seeds;
     about["seed"] = r_.seed;
+    if (!r_.rates.empty()) rates_ = lab::numbers(r_.rates, "--rates");
     lab::Study study(r_.common, data, "dense_vs_moe", std::move(about));
-    moe::Json seeds = moe::Json::array();
-    for (int i = 0; i < r_.seeds; ++i) seeds.push_back(r_.seed + std::uint64_t(i));
-    study.json()["seeds"] = std::move(seeds);
+    study.set_seeds(r_.seed, r_.seeds);
+    study.json()["budget"]["rule"] = "updates";
     study.json()["budget"]["updates"] = s_.steps;
     study.json()["budget"]["tokens"] =
         std::int64_t(s_.steps) * s_.batch * s_.length * s_.accumulation;
@@ -124,11 +124,11 @@ class Program {
   void choose_rates(lab::Study& study) {
     const double given = s_.optimizer == "adamw" ? s_.adamw_lr : s_.muon_lr;
     std::fill(std::begin(rate_), std::end(rate_), given);
-    if (r_.rates.empty()) return;
+    if (rates_.empty()) return;
     const Group* groups[] = {&dense_, &moe_, &iso_};
     for (int g = 0; g < 3; ++g) {
       double best = INFINITY;
-      for (const double rate : lab::numbers(r_.rates, "--rates")) {
+      for (const double rate : rates_) {
         Group tried{"rates_" + groups[g]->name, groups[g]->model};
         const double loss = run_one(study, tried, print("%s_lr%g", tried.name.c_str(), rate), rate,
                                     s_.steps, r_.seed)
@@ -144,6 +144,7 @@ class Program {
   lab::Settings s_;
   Group dense_, moe_, iso_, flops_, time_;
   double rate_[3] = {};
+  std::vector<double> rates_;  // to choose from
 };
 
 int run(const Request& r, const lab::Knobs& knobs) {
@@ -178,7 +179,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"all", "alternate"}));
   app.add_option("--rates", r.rates,
                  "Learning rates, as in 0.01,0.02: each model gets its best one");
-  app.add_option("--seed", r.seed, "First seed");
+  app.add_option("--seed", r.seed, "First seed")->check(CLI::NonNegativeNumber);
   app.add_option("--seeds", r.seeds, "How many; default 3")->check(CLI::Range(1, 1000));
   const lab::Knobs knobs(app);
   lab::add_common(app, r.common, "results/dense_vs_moe");

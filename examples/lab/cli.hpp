@@ -14,7 +14,7 @@ namespace lab {
 
 /// Options of every program that trains.
 struct Common {
-  std::string out = {}, data = {}, vocabulary = {}, command = {};
+  std::string out = {}, data = {}, vocabulary = {}, command = {}, program = {};
   int threads = 0;
   bool resume = false, overwrite = false, dry_run = false, progress = true, plots = true;
 };
@@ -42,7 +42,10 @@ class Knobs {
       if constexpr (sizeof...(rest) == 3) {
         const auto [least, most, help] = std::tie(rest...);
         option->check(CLI::Range(double(least), double(most)));
+      } else {
+        option->check(CLI::IsMember(std::get<0>(std::tie(rest...))));
       }
+      options_.push_back(option);
       setters_.push_back([this, option, member](Settings& to) {
         if (option->count() > 0) to.*member = given_.*member;
       });
@@ -54,8 +57,17 @@ class Knobs {
     for (const auto& set : setters_) set(to);
   }
 
+  /// For options that would have no effect.
+  void refuse(const std::vector<std::string>& flags, const std::string& why) const {
+    for (const CLI::Option* option : options_)
+      for (const std::string& flag : flags)
+        if (option->count() > 0 && option->get_name() == flag)
+          throw moe::Error("moe: cannot use " + flag + " here: " + why);
+  }
+
  private:
   Settings given_;
+  std::vector<CLI::Option*> options_;
   std::vector<std::function<void(Settings&)>> setters_;
 };
 
@@ -85,7 +97,7 @@ inline std::vector<double> numbers(const std::string& text, const char* flag) {
     if (word.empty() || *rest != '\0' || !(x > 0) || x > 1e3)
       throw moe::Error("moe: cannot use '" + text + "' as " + flag + ": '" + word +
                        "' is not a rate above 0; give numbers like 0.005,0.01,0.02");
-    list.push_back(x);
+    if (std::find(list.begin(), list.end(), x) == list.end()) list.push_back(x);
     begin = end + 1;
   }
   return list;
@@ -120,6 +132,7 @@ inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
     return 2;
   }
   common.command = command_line(argc, argv);
+  common.program = app.get_name();
   std::signal(SIGINT, detail::on_signal);
   std::signal(SIGTERM, detail::on_signal);
   try {

@@ -98,6 +98,7 @@ inline void write_results(const Job& job, const Model& model, int threads, Outco
   const Settings& s = job.settings;
   moe::Json json;
   json["name"] = job.name;
+  json["program"] = job.program;
   json["command"] = job.command;
   json["machine"]["backend"] = "cpu, fp32";
   json["machine"]["threads"] = threads;
@@ -120,7 +121,8 @@ inline void write_results(const Job& job, const Model& model, int threads, Outco
   speed["peak_memory_mb"] = out.memory_mb;
   add_history(json, job.folder);
   const auto& accuracies = json["eval_metrics"]["accuracies"].items("results.json");
-  out.accuracy = accuracies.back().as_double("results.json");
+  if (!accuracies.empty() && !out.diverged)
+    out.accuracy = accuracies.back().as_double("results.json");
   json["final_metrics"]["val_loss"] = out.loss;
   json["final_metrics"]["val_accuracy"] = out.accuracy;
   json["final_metrics"]["val_perplexity"] = std::exp(out.loss);

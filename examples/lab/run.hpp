@@ -15,7 +15,7 @@ namespace lab {
 struct Job {
   Settings settings;
   const Data& data;
-  std::string folder, name, command;
+  std::string folder, name, program, command;
   int threads = 0;
   bool resume = false, progress = true;
 };
@@ -24,6 +24,7 @@ struct Job {
 struct Outcome {
   double loss = 0, accuracy = 0, best = 0, train_loss = 0, seconds = 0, flops = 0, memory_mb = 0;
   std::int64_t updates = 0, tokens = 0;
+  bool diverged = false;  // then the losses are infinite
 
   double tokens_per_second() const { return double(tokens) / std::max(seconds, 1e-9); }
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <moe/io/json_reader.hpp>
 
 #include "cli.hpp"
@@ -20,14 +21,26 @@ struct Run {
   double lr() const { return settings.optimizer == "adamw" ? settings.adamw_lr : settings.muon_lr; }
 };
 
-/// Refuses to mix two experiments.
-inline void open_folder(const Common& c) {
-  const bool there =
-      moe::detail::exists(c.out + "/settings.json") || moe::detail::exists(c.out + "/study.json");
-  if (there && !c.resume && !c.overwrite)
+/// Prepares --out for a run or a study. --overwrite removes what lies there, and only what these
+/// programs write. Errors: an experiment that is neither to be resumed nor replaced, or of the
+/// other kind.
+inline void open_folder(const Common& c, bool study) {
+  namespace fs = std::filesystem;
+  const auto has = [&](const char* name) { return moe::detail::exists(c.out + "/" + name); };
+  const bool run_there = has("settings.json"), study_there = has("study.json") && has("runs");
+  if ((run_there || study_there) && c.overwrite) {
+    std::error_code ignored;
+    for (const char* name : {"settings.json", "study.json", "results.json", "metrics.jsonl", "runs",
+                             "best", "last", "plots"})
+      fs::remove_all(c.out + "/" + name, ignored);
+    for (const auto& entry : fs::directory_iterator(c.out, ignored))
+      if (entry.path().filename().string().starts_with("events.out.tfevents."))
+        fs::remove(entry.path(), ignored);
+  } else if (c.resume ? (study ? run_there : study_there) : (run_there || study_there)) {
     throw moe::Error("moe: cannot start in '" + c.out +
-                     "': it already holds an experiment; give --resume, --overwrite or another "
-                     "--out");
+                     "': it already holds an experiment; give --resume for the same one, "
+                     "--overwrite or another --out");
+  }
   moe::make_folders(c.out);
 }
 
@@ -36,15 +49,17 @@ class Study {
   /// `about`: what the study is; it must be the same when the study goes on.
   Study(const Common& common, const Data& data, const char* kind, moe::Json about)
       : common_(common), data_(data) {
-    open_folder(common);
+    open_folder(common, true);
     about["tokens"] = data.hash();
     const std::string file = common.out + "/study.json", now = about.dump(2) + "\n";
-    if (common.resume && moe::detail::exists(file) && moe::read_file(file) != now)
+    if (common.resume && moe::detail::exists(common.out + "/runs") && moe::detail::exists(file) &&
+        moe::read_file(file) != now)
       throw moe::Error("moe: cannot resume '" + common.out +
                        "': it was started with other options or another text, see study.json; "
                        "give the same command, or another --out");
     moe::write_file(file, now);
     json_["study"] = kind;
+    json_["program"] = common.program;
     json_["command"] = common.command;
     json_["data"] = data.describe();
     json_["settings"] = std::move(about);
@@ -52,6 +67,10 @@ class Study {
   }
 
   moe::Json& json() { return json_; }
+  void set_seeds(std::uint64_t first, int count) {
+    moe::Json& seeds = json_["seeds"] = moe::Json::array();
+    for (int i = 0; i < count; ++i) seeds.push_back(first + std::uint64_t(i));
+  }
   std::string folder(const std::string& name) const { return common_.out + "/runs/" + name; }
 
   /// Trains, or reads what a run came to that is done; then writes results.json anew.
@@ -65,6 +84,7 @@ class Study {
                                          .data = data_,
                                          .folder = folder(run.name),
                                          .name = run.name,
+                                         .program = common_.program,
                                          .command = common_.command,
                                          .threads = common_.threads,
                                          .resume = common_.resume,
@@ -91,6 +111,7 @@ class Study {
     one["avg_tokens_per_sec"] = out.tokens_per_second();
     one["total_time"] = out.seconds;
     one["memory_mb"] = out.memory_mb;
+    one["diverged"] = out.diverged;
     json_["runs"].push_back(std::move(one));
     save();
     return out;

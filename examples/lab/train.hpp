@@ -10,8 +10,19 @@ namespace lab {
 
 using Backend = moe::Cpu<float>;
 
+/// Of the largest pass, in training or evaluation.
+/// Errors: more than one batch can have.
+inline std::int64_t batch_tokens(const Settings& s) {
+  const std::int64_t tokens =
+      std::max(std::int64_t(s.batch) * s.length, std::int64_t(s.eval_length));
+  if (tokens > 1 << 28)
+    throw moe::Error("moe: cannot train on batches of " + std::to_string(tokens) +
+                     " tokens: at most 268435456 fit; use a smaller --batch and --accumulation");
+  return tokens;
+}
+
 inline moe::Options model_options(const Settings& s) {
-  return {.max_tokens = std::max(s.batch * s.length, s.eval_length),
+  return {.max_tokens = int(batch_tokens(s)),
           .norm_eps = 1.1920928955078125e-07,  // of nn.RMSNorm in fp32
           .dropout = {.embedding = s.dropout,
                       .attention = s.dropout,
@@ -73,7 +84,7 @@ class Milestones {
 
   /// The line of a milestone, or "".
   std::string at(const moe::StepRow& row) const {
-    for (const int percent : {10, 25, 50, 75, 100}) {
+    for (const int percent : {100, 75, 50, 25, 10}) {
       if (row.step != (steps_ * percent + 99) / 100) continue;
       char text[160];
       std::snprintf(text, sizeof text,
@@ -123,19 +134,25 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
        .should_stop = interrupted},
       about);
   if (open_run(job, moe::to_json(Transformer::config))) trainer.resume();
-  if (trainer.run() == moe::StopReason::stopped) throw Stopped{};
+  Outcome out;
+  try {
+    if (trainer.run() == moe::StopReason::stopped) throw Stopped{};
+  } catch (const moe::Diverged& error) {
+    progress.message(error.what());
+    out.diverged = true;
+  }
   const moe::Cursor& c = trainer.cursor();
   const auto memory = Transformer::memory(model_options(s).max_tokens);
-  Outcome out{.loss = c.last_loss,
-              .best = c.best_loss,
-              .train_loss = c.last_train_loss,
-              .seconds = c.seconds,
-              .flops = flops * double(c.tokens),
-              .memory_mb = double(memory.params + memory.grads + memory.cache + memory.scratch +
-                                  Optimizer::bytes_needed()) *
-                           1e-6,
-              .updates = c.step,
-              .tokens = c.tokens};
+  out.loss = out.diverged ? INFINITY : c.last_loss;
+  out.best = out.diverged ? INFINITY : c.best_loss;
+  out.train_loss = c.last_train_loss;
+  out.seconds = c.seconds;
+  out.flops = flops * double(c.tokens);
+  out.memory_mb = double(memory.params + memory.grads + memory.cache + memory.scratch +
+                         Optimizer::bytes_needed()) *
+                  1e-6;
+  out.updates = c.step;
+  out.tokens = c.tokens;
   write_results(job, make_model<Transformer::config>(name), backend.threads(), out);
   return out;
 }
@@ -154,6 +171,7 @@ Outcome train(const Job& job, const char* name) {
 template <ModelConfig C>
 std::string plan(const Settings& s, int threads) {
   using Transformer = moe::Transformer<C, Backend>;
+  batch_tokens(s);
   Backend backend(threads);
   const auto plan = s.optimizer == "adamw"
                         ? moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length)

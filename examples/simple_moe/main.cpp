@@ -15,7 +15,7 @@ struct Request {
   lab::Common common;
   lab::Settings settings;
   std::string preset = "small", muon_rates = {}, adamw_rates = {};
-  int seeds = 1;
+  std::optional<int> seeds;
 };
 
 /// What a preset starts from. In a program that was built for a model of the user's own, only that
@@ -59,23 +59,24 @@ std::string describe(const lab::Model& model) {
 }
 
 int train(const Request& r, const lab::Model& model, const lab::Data& data) {
-  lab::open_folder(r.common);
+  lab::open_folder(r.common, false);
   const lab::Outcome out = model.train({.settings = r.settings,
                                         .data = data,
                                         .folder = r.common.out,
                                         .name = std::string("simple_moe ") + model.name,
+                                        .program = r.common.program,
                                         .command = r.common.command,
                                         .threads = r.common.threads,
                                         .resume = r.common.resume,
                                         .progress = r.common.progress});
   std::printf(
-      "validation %.4f nats (best %.4f), accuracy %.4f, perplexity %.3f after %lld updates, %.2f M "
+      "validation %.4f nats (best %.4f), accuracy %.4f, perplexity %.4g after %lld updates, %.2f M "
       "tokens, %.0f s of training (%.0f tokens/s)\nresults in %s; the same again: %s\n",
       out.loss, out.best, out.accuracy, std::exp(out.loss), (long long)out.updates,
       double(out.tokens) * 1e-6, out.seconds, out.tokens_per_second(), r.common.out.c_str(),
       r.common.command.c_str());
   if (r.common.plots) lab::draw_plots(r.common.out);
-  return 0;
+  return out.diverged ? 1 : 0;
 }
 
 /// All runs of one optimiser: every rate with the first seed, the best rate with all seeds.
@@ -92,14 +93,20 @@ struct Side {
 };
 
 int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
+  const int seeds = r.seeds.value_or(1);
   moe::Json about;
   about["settings"] = moe::to_json(r.settings);
   about["muon_rates"] = r.muon_rates;
   about["adamw_rates"] = r.adamw_rates;
-  about["seeds"] = r.seeds;
-  lab::Study study(r.common, data, "optimizers", std::move(about));
+  about["seeds"] = seeds;
   Side sides[] = {{"muon", lab::numbers(r.muon_rates, "--muon-rates")},
                   {"adamw", lab::numbers(r.adamw_rates, "--adamw-rates")}};
+  lab::Study study(r.common, data, "optimizers", std::move(about));
+  study.set_seeds(r.settings.seed, seeds);
+  study.json()["budget"]["rule"] = "updates";
+  study.json()["budget"]["updates"] = r.settings.steps;
+  study.json()["budget"]["tokens"] = std::int64_t(r.settings.steps) * r.settings.batch *
+                                     r.settings.length * r.settings.accumulation;
   const auto run = [&](const Side& side, double rate, int i) {
     lab::Settings s = r.settings;
     s.optimizer = side.optimizer;
@@ -117,7 +124,7 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
     side.rate = side.rates[std::size_t(least - side.first.begin())];
     side.best = {*least};
   }
-  for (int i = 1; i < r.seeds; ++i)
+  for (int i = 1; i < seeds; ++i)
     for (Side& side : sides) side.best.push_back(run(side, side.rate, i));
 
   std::printf("\nvalidation loss in nats after %d updates, seed %llu\n", r.settings.steps,
@@ -128,7 +135,7 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
       std::printf("  lr %g: %.4f", side.rates[i], side.first[i]);
     std::printf("\n");
   }
-  std::printf("best rate of each, %d seeds: mean and standard deviation\n", r.seeds);
+  std::printf("best rate of each, %d seeds: mean and standard deviation\n", seeds);
   for (const Side& side : sides) {
     const lab::Spread s = lab::spread(side.best);
     std::printf(
@@ -197,6 +204,12 @@ int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
     throw moe::Error(
         "moe: cannot compare the optimisers: only one grid of rates was given; give both "
         "--muon-rates and --adamw-rates");
+  if (r.muon_rates.empty() && r.seeds)
+    throw moe::Error(
+        "moe: cannot use --seeds for one run: it is for the comparison of optimisers; give "
+        "--muon-rates and --adamw-rates, or --seed");
+  if (!r.muon_rates.empty())
+    knobs.refuse({"--optimizer", "--muon-lr"}, "the comparison takes both from its grids");
   return r.muon_rates.empty() ? train(r, *model, data) : compare(r, *model, data);
 }
 
@@ -209,7 +222,8 @@ int main(int argc, char** argv) {
                "simple_moe");
   app.add_option("--preset", r.preset, "tiny, small (default), paper, or custom")
       ->check(CLI::IsMember({"tiny", "small", "paper", "custom"}));
-  app.add_option("--seed", r.settings.seed, "Of initial values, batches, dropout and noise");
+  app.add_option("--seed", r.settings.seed, "Of initial values, batches, dropout and noise")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--muon-rates", r.muon_rates,
                  "Compare the optimisers: learning rates of Muon, as in 0.01,0.02");
   app.add_option("--adamw-rates", r.adamw_rates, "... and of AdamW");

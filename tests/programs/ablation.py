@@ -6,8 +6,8 @@ import re
 import signal
 import tempfile
 
-from lab import (check_study, count_rows, model, override, read, refused, stop, without_times,
-                 write_text)
+from lab import (check_study, count_rows, model, override, read, refused, stop, try_speed,
+                 without_times, write_text)
 from process import Checks, must, program, rows, start
 
 ablation = program("ablation_batch_vs_seqlen")
@@ -18,9 +18,9 @@ root = pathlib.Path(folder.name)
 text = write_text(root / "text.txt")
 STRATEGIES = {"large_batch": (16, 64), "long_seq": (2, 256), "balanced": (6, 128)}
 RATES = ("0.005", "0.01")
-BASE = ["--quick", "--data", text, "--rates", ",".join(RATES), "--tokens", 6000, "--eval-tokens",
-        300, "--threads", 1, "--no-progress", "--no-plots"]
-TOKENS = 6144  # 2 of the smallest number that is whole updates of all strategies
+BASE = ["--quick", "--data", text, "--rates", ",".join(RATES), "--tokens", 3000, "--eval-tokens",
+        200, "--threads", 1, "--no-progress", "--no-plots"]
+TOKENS = 3072  # the smallest number that is whole updates of all strategies
 
 
 def run(name, *options):
@@ -47,6 +47,25 @@ for tokens, expected in ((1, 3072), (3071, 3072), (4607, 3072), (4609, 6144), (3
     plan = must(*run("plan", "--tokens", tokens, "--dry-run")).stdout
     check(f"equal tokens: {expected} " in plan, f"{tokens} tokens in whole updates of all")
 check(not (root / "plan").exists(), "a dry run writes nothing")
+
+# What cannot be asked.
+for options, code, part in ((["--rates", "0.1,,1"], 1, "--rates"), (["--rates", "2000"], 1, "2000"),
+                            (["--tokens", 0], 2, "tokens"), (["--budget", "time"], 2, "budget"),
+                            (["--budget", "updates", "--updates", 0], 2, "updates"),
+                            (["--seeds", 0], 2, "seeds"), (["--common-length", 300], 1, "context"),
+                            (["--optimizer", "sgd"], 1, "sgd"),
+                            (["--data", root / "none"], 1, "none")):
+    refused(checks, run("bad", *options), code, part)
+    check(not (root / "bad/study.json").exists(), f"'{part}' does not stand in the way")
+    if (root / "bad/study.json").exists():
+        (root / "bad/study.json").unlink()
+# Options that the strategies set are not swallowed: they act, or are refused.
+for options in (["--batch", 4], ["--length", 32], ["--steps", 3], ["--muon-lr", 0.5],
+                ["--eval-every", 1], ["--eval-length", 32], ["--updates", 5]):
+    result = must(*run("plan", "--dry-run")).stdout
+    other = start(*run("plan", "--dry-run", *options))
+    check(other.returncode != 0 or other.stdout != result, f"{options} is swallowed")
+try_speed(checks, run("first", "--rates", "0.01"))
 
 # A whole study.
 out = must(*run("a")).stdout
@@ -192,24 +211,10 @@ must(*run("a", "--resume"))
 check(without_times(read(root / "a/results.json")) == whole and count_rows(root / "a") == before,
       "a finished study tells the same")
 
-# What cannot be asked.
+# A folder is of one study, a rate of one run.
 refused(checks, run("a"), 1, "already holds")
 refused(checks, run("a", "--resume", "--tokens", 12000), 1, "cannot resume")
 refused(checks, run("a", "--resume", "--rates", "0.005,0.01,0.02"), 1, "cannot resume")
-for options, code, part in ((["--rates", "0.1,,1"], 1, "--rates"), (["--rates", "2000"], 1, "2000"),
-                            (["--tokens", 0], 2, "tokens"), (["--budget", "time"], 2, "budget"),
-                            (["--budget", "updates", "--updates", 0], 2, "updates"),
-                            (["--seeds", 0], 2, "seeds"), (["--common-length", 300], 1, "context"),
-                            (["--optimizer", "sgd"], 1, "sgd"),
-                            (["--data", root / "none"], 1, "none")):
-    refused(checks, run("bad", *options), code, part)
-    check(not (root / "bad/study.json").exists(), f"'{part}' does not stand in the way")
-    if (root / "bad/study.json").exists():
-        (root / "bad/study.json").unlink()
-# Options that the strategies set are not swallowed: they act, or are refused.
-for options in (["--batch", 4], ["--length", 32], ["--steps", 3], ["--muon-lr", 0.5],
-                ["--eval-every", 1], ["--eval-length", 32]):
-    result = must(*run("plan", "--dry-run")).stdout
-    other = start(*run("plan", "--dry-run", *options))
-    check(other.returncode != 0 or other.stdout != result, f"{options} is swallowed")
+if start(*run("twice", "--rates", "0.01,0.01")).returncode == 0:
+    check_study(checks, root / "twice", "ablation")
 checks.end()

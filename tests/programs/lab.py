@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 
-from process import Checks, start
+from process import Checks, must, start
 
 WORDS = "once there was a little bird who sang in the old tree near her house all day".split()
 TIMES = {"tokens_per_sec", "avg_tokens_per_sec", "tokens_per_sec_history", "total_time",
@@ -63,8 +63,12 @@ def without_times(value):
 
 
 def count_rows(folder):
-    """Rows of metrics in a folder and below it."""
-    return sum(f.read_bytes().count(b"\n") for f in pathlib.Path(folder).rglob("metrics.jsonl"))
+    """Rows of metrics of a run, or of all runs of a study."""
+    runs = pathlib.Path(folder, "runs")
+    files = [pathlib.Path(folder, "metrics.jsonl")]
+    if runs.is_dir():
+        files += [run / "metrics.jsonl" for run in runs.iterdir()]
+    return sum(f.read_bytes().count(b"\n") for f in files if f.is_file())
 
 
 def stop(command, folder, count, how=signal.SIGINT, seconds=100):
@@ -80,6 +84,19 @@ def stop(command, folder, count, how=signal.SIGINT, seconds=100):
     if process.poll() is None:
         process.send_signal(how)
     return process.wait(seconds)
+
+
+def try_speed(checks, command, seconds=8):
+    """Runs a program once. Under sanitizers it may take so long that a test of hundreds of runs
+    ends here, as skipped unless something has failed."""
+    start_time = time.monotonic()
+    must(*command)
+    took = time.monotonic() - start_time
+    if took > seconds:
+        print(f"SKIPPED: the first run took {took:.0f} s, hundreds would take too long")
+        if checks.failed:
+            checks.end()
+        sys.exit(77)
 
 
 def refused(checks, command, code, part):

@@ -33,6 +33,11 @@ struct AdamWOptions {
   int skip_limit = 8;          // so many skipped updates in a row stop the run
 };
 
+/// Thrown when so many updates in a row were skipped that the run is lost.
+struct Diverged : Error {
+  using Error::Error;
+};
+
 /// What one call of step did.
 struct StepReport {
   double grad_norm;    // before clipping; not finite if that is why the update was skipped
@@ -73,7 +78,7 @@ class Update {
 
   /// One update from the gradients in the model, which are zero afterwards. With a loss or gradient
   /// that is not finite nothing changes but the counters of skips.
-  /// Errors: moe::Error after skip_limit skips in a row. Never allocates otherwise.
+  /// Errors: moe::Diverged after skip_limit skips in a row. Never allocates otherwise.
   StepReport step(double lr_factor = 1) {
     MOE_EXPECTS(std::isfinite(lr_factor), "the learning rate factor of step is not finite");
     const double norm = norm_.measure(model_->grads());
@@ -200,15 +205,15 @@ class Update {
     model_->zero_grads();
     if (consecutive_skips_ < options_.skip_limit) return;
     const std::string leaf = norm_.first_non_finite();
-    throw Error("moe: stopped training after update " + std::to_string(updates_) + ": " +
-                std::to_string(consecutive_skips_) + " updates in a row were skipped because " +
-                (loss_finite    ? ""
-                 : leaf.empty() ? "the loss"
-                                : "the loss and ") +
-                (leaf.empty() ? "" : "the gradient of '" + leaf + "'") +
-                " was not finite (the last finite gradient norm was " +
-                std::to_string(last_finite_norm_) +
-                "); go back to the last checkpoint and try a lower lr or clip");
+    throw Diverged("moe: stopped training after update " + std::to_string(updates_) + ": " +
+                   std::to_string(consecutive_skips_) + " updates in a row were skipped because " +
+                   (loss_finite    ? ""
+                    : leaf.empty() ? "the loss"
+                                   : "the loss and ") +
+                   (leaf.empty() ? "" : "the gradient of '" + leaf + "'") +
+                   " was not finite (the last finite gradient norm was " +
+                   std::to_string(last_finite_norm_) +
+                   "); go back to the last checkpoint and try a lower lr or clip");
   }
 
   Model* model_;
