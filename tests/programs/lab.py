@@ -68,7 +68,13 @@ def count_rows(folder):
     files = [pathlib.Path(folder, "metrics.jsonl")]
     if runs.is_dir():
         files += [run / "metrics.jsonl" for run in runs.iterdir()]
-    return sum(f.read_bytes().count(b"\n") for f in files if f.is_file())
+    count = 0
+    for file in files:
+        try:
+            count += file.read_bytes().count(b"\n")
+        except FileNotFoundError:  # not there yet, or being replaced
+            pass
+    return count
 
 
 def stop(command, folder, count, how=signal.SIGINT, seconds=100):
