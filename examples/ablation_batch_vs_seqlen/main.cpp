@@ -183,7 +183,13 @@ class Program {
                   winner->rate, s.name, best->rate, c.difference.mean, c.difference.deviation,
                   c.verdict().c_str());
     }
+    const bool edge =
+        rates_.size() > 1 && (winner->rate == rates_.front() || winner->rate == rates_.back());
+    if (edge)
+      std::printf("  lr %g is at the edge of the rates: a better one may lie outside (--rates)\n",
+                  winner->rate);
     moe::Json& summary = study.json()["summary"];
+    summary["at_the_edge_of_the_rates"] = edge;
     summary["best"] = winner->strategy->name;
     summary["best_lr"] = winner->rate;
     summary["best_val_loss"] = lab::spread(winner->losses).mean;

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 FLAGS = ["-std=c++20", "-march=native", "-Wall", "-Wextra", "-Wpedantic",
-         "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror"]
+         "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror", '-DMOE_PLOT_SCRIPT=""']
 
 
 def main(root, *flags):
@@ -20,7 +20,9 @@ def main(root, *flags):
         return 77
     include = root / "include"
     headers = sorted(include.rglob("*.hpp"))
-    programs = sorted((root / "examples").rglob("*.cpp"))
+    # The models of the laboratory differ in one line; one of them stands for all.
+    programs = sorted(p for p in (root / "examples").rglob("*.cpp")
+                      if p.parent.name != "models" or p.stem == "tiny_moe")
     with tempfile.TemporaryDirectory() as folder:
         every_header = pathlib.Path(folder, "every_header.cpp")
         every_header.write_text("".join(f"#include <{header.relative_to(include).as_posix()}>\n"
