@@ -27,7 +27,8 @@ struct Run {
 inline void open_folder(const Common& c, bool study) {
   namespace fs = std::filesystem;
   const auto has = [&](const char* name) { return moe::detail::exists(c.out + "/" + name); };
-  const bool run_there = has("settings.json"), study_there = has("study.json") && has("runs");
+  const bool run_there = has("settings.json") && has("metrics.jsonl");
+  const bool study_there = has("study.json") && has("runs");
   if ((run_there || study_there) && c.overwrite) {
     std::error_code ignored;
     for (const char* name : {"settings.json", "study.json", "results.json", "metrics.jsonl", "runs",
