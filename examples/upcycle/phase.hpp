@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdio>
+#include <filesystem>
 #include <moe/moe.hpp>
 
 #include "../lab/data.hpp"
@@ -45,12 +46,12 @@ struct Folder {
     moe::write_file(file, now);
   }
 
-  /// Rows of an experiment that is replaced must not get into the history of this one.
+  /// What is left of an experiment that is replaced must not get into this one: neither rows into
+  /// its history, nor checkpoints into a phase that is resumed before it began.
   void forget_phases() const {
     for (int i = 0; i < request.seeds; ++i)
       for (const char* phase : phases)
-        std::remove(
-            (Folder{request, seed + std::uint64_t(i)}.path(phase) + "/metrics.jsonl").c_str());
+        std::filesystem::remove_all(Folder{request, seed + std::uint64_t(i)}.path(phase));
   }
 
   /// training_history.jsonl: the rows of all phases so far, each with its seed and phase.

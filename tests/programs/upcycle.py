@@ -111,6 +111,21 @@ for wait in (0.4, 1.2, 2.0):
     checks.check(trace(root / "c/seed1/moe") == trace(root / "whole/seed1/moe"),
                  f"rows after {wait} s")
 
+# What replaces an experiment and is stopped in phase 1 takes nothing from the one that it replaced.
+must(*long("e"))
+must(*long("f", "--lr2", "1e-3"))
+process = subprocess.Popen([str(a) for a in long("e", "--overwrite", "--lr2", "1e-3")],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+begun = root / "e/seed1/dense/metrics.jsonl"
+while process.poll() is None and (not begun.is_file() or "0.001" not in (
+        root / "e/settings.json").read_text()):
+    time.sleep(0.01)
+process.send_signal(signal.SIGINT)
+process.wait(60)
+must(*long("e", "--resume", "--lr2", "1e-3"))
+checks.check(tensors("e") == tensors("f") != tensors("whole"), "nothing of a replaced experiment")
+checks.check(trace(root / "e/seed1/moe") == trace(root / "f/seed1/moe"), "nor of its rows")
+
 # Bad input.
 for arguments, code, part in ((run("a"), 1, "already holds"),
                               (run("a", "--resume", "--lr2", "1e-2", seeds=2), 1, "other settings"),

@@ -70,10 +70,10 @@ TEST_CASE("Progress: plain lines where there is no terminal", "[progress]") {
   std::fclose(file);
   CHECK(has(text, "step 1/10  loss 4.250  0.5k tokens/s  50 % of peak"));
   CHECK_FALSE(has(text, "step 2/10"));
-  CHECK(has(text, "experts 1.9/2\n"));
+  CHECK(has(text, "healthy (1.9 of 2 experts)  cpu 0 %"));
   CHECK(has(text, "validation 2.0000 nats (perplexity 7.389)  best so far"));
   CHECK(has(text, "step 10/10"));
-  CHECK(has(text, "1 layers COLLAPSED"));
+  CHECK(has(text, "COLLAPSED in 1 of 1 layers (1.9 of 2 experts)"));
   CHECK_FALSE(has(text, "\r"));
 }
 
