@@ -21,6 +21,12 @@ inline lab::Settings small() {
   s.steps = 200, s.accumulation = 1, s.eval_every = 40;
   return s;
 }
+/// Half as many layers with experts: half the sum of their balance losses.
+inline lab::Settings small_alternate() {
+  lab::Settings s = small();
+  s.balance_weight /= 2;
+  return s;
+}
 inline lab::Settings tiny() {
   return lab::tiny_settings;
 }
@@ -38,7 +44,7 @@ struct Twins {
 inline const Twins twins[] = {
     {"tiny", "all", tiny, lab::tiny_dense, lab::tiny_moe, lab::tiny_iso_active, "shakespeare"},
     {"small", "all", small, lab::small_dense, lab::small_moe, lab::small_iso_active, "shakespeare"},
-    {"small", "alternate", small, lab::small_dense, lab::small_alternate,
+    {"small", "alternate", small_alternate, lab::small_dense, lab::small_alternate,
      lab::small_alternate_iso_active, "shakespeare"},
     {"paper", "alternate", paper, lab::paper_dense, lab::paper_alternate,
      lab::paper_alternate_iso_active, "stories"}};
