@@ -21,7 +21,7 @@ struct Request {
 struct Result {
   const Strategy* strategy;
   double rate;
-  std::vector<double> losses = {}, own = {}, accuracies = {}, speeds = {};
+  std::vector<double> losses = {}, speeds = {};
 };
 
 class Program {
@@ -110,7 +110,6 @@ class Program {
                       name = seed == r_.seed ? config : config + "_seed" + std::to_string(seed);
     const lab::Outcome out = study.run({name, strategy.name, model_, s});
     result.losses.push_back(out.loss);
-    result.accuracies.push_back(out.accuracy);
     result.speeds.push_back(out.tokens_per_second());
     add_documents_fields(study, name, config, strategy, result.rate, out);
   }

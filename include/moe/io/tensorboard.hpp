@@ -162,7 +162,7 @@ constexpr std::uint32_t masked_crc32c(std::string_view bytes) {
 }
 
 /// u64 length, u32 masked CRC-32C of the length, payload, u32 masked CRC-32C of the payload.
-/// Source: tensorboard/compat/tensorflow_stub/pywrap_tensorflow.py.
+/// Source: the record writer of tensorflow/tensorboard; its golden bytes are a test.
 inline std::string event_record(std::string_view payload) {
   const auto bytes = [](auto word) {
     return std::string(reinterpret_cast<const char*>(&word), sizeof word);
