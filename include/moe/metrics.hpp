@@ -3,6 +3,7 @@
 #include <cmath>
 #include <moe/io/files.hpp>
 #include <moe/io/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,43 +19,64 @@ namespace moe {
 class MetricsWriter {
  public:
   /// Starts a new file, or with `keep_to` >= 0 goes on behind the rows with "step" <= keep_to.
+  /// Lines that are no such rows are not worth stopping for: they go to a file beside it.
   explicit MetricsWriter(std::string path, std::int64_t keep_to = -1) : path_(std::move(path)) {
-    if (keep_to >= 0 && detail::exists(path_)) {
-      write_file(path_, kept_rows(keep_to));
-    } else {
-      write_file(path_, "");
-    }
-    file_ = detail::Descriptor(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    const bool goes_on = keep_to >= 0 && detail::exists(path_);
+    write_file(path_, goes_on ? kept_rows(keep_to) : "");
+    file_ = detail::open_file(path_, O_WRONLY | O_APPEND);
     if (file_.get() < 0) detail::file_failed("write", path_, errno);
   }
 
+  /// How many lines could not be read, and where they are now.
+  int set_aside() const { return set_aside_; }
+  std::string set_aside_path() const { return path_ + ".unreadable"; }
+
   void write(const Json& row) {
     const std::string line = row.dump() + "\n";
+    struct stat before;
+    if (::fstat(file_.get(), &before) != 0) detail::file_failed("write", path_, errno);
     for (std::size_t done = 0; done < line.size();) {
       const ssize_t put = ::write(file_.get(), line.data() + done, line.size() - done);
       if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) detail::file_failed("write", path_, put == 0 ? ENOSPC : errno);
+      if (put <= 0) {
+        const int code = put == 0 ? ENOSPC : errno;
+        // Half a row would spoil the one that is written behind it later.
+        static_cast<void>(!::ftruncate(file_.get(), before.st_size));
+        detail::file_failed("write", path_, code);
+      }
       done += static_cast<std::size_t>(put);
     }
   }
 
  private:
-  std::string kept_rows(std::int64_t keep_to) const {
+  std::string kept_rows(std::int64_t keep_to) {
     const std::string text = read_file(path_);
-    std::string kept;
+    std::string kept, unreadable;
     for (std::size_t begin = 0; begin < text.size();) {
-      const std::size_t end = text.find('\n', begin);
-      if (end == std::string::npos) break;  // a row that a crash cut off
-      const std::string line = text.substr(begin, end + 1 - begin);
-      const Json row = parse_json(std::string_view(line).substr(0, line.size() - 1), path_);
-      if (row.at("step", path_).as_int("step") <= keep_to) kept += line;
+      const std::size_t end = std::min(text.find('\n', begin), text.size());
+      const std::string line = text.substr(begin, end - begin);
+      const std::optional<std::int64_t> step = step_of(line);
+      if (!step) unreadable += line + "\n", ++set_aside_;
+      if (step && *step <= keep_to) kept += line + "\n";
       begin = end + 1;
     }
+    if (set_aside_ > 0) {
+      const std::string aside = set_aside_path();
+      write_file(aside, (detail::exists(aside) ? read_file(aside) : "") + unreadable);
+    }
     return kept;
+  }
+  static std::optional<std::int64_t> step_of(const std::string& line) {
+    try {
+      return parse_json(line).at("step").as_int("step");
+    } catch (const Error&) {
+      return std::nullopt;
+    }
   }
 
   std::string path_;
   detail::Descriptor file_;
+  int set_aside_ = 0;
 };
 
 /// How evenly one MoE layer uses its experts, from their shares f of the assignments (sum 1).

@@ -1,9 +1,7 @@
 #include <signal.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
-#include <chrono>
-#include <moe/io/folder_transaction.hpp>
+#include <moe/io/owned_files.hpp>
 
 #include "catch.hpp"
 #include "io/scratch.hpp"
@@ -106,148 +104,47 @@ TEST_CASE("files: make_folders makes all levels and refuses a file in the way", 
   CHECK(has(message, "Not a directory"));
 }
 
-TEST_CASE("FolderTransaction: commit creates a folder, then replaces it as a whole", "[io]") {
+TEST_CASE("files: none gets the number of a closed standard stream", "[io]") {
   const ScratchFolder folder;
-  const std::string name = folder / "runs/last/";
-  {
-    moe::FolderTransaction save(name, "manifest");
-    save.write("manifest", "1");
-    save.write("weights", "one");
-    CHECK(!moe::detail::exists(folder / "runs/last"));
-    save.commit();
+  moe::write_file(folder / "there", "x");
+  for (int closed = 0; closed < 3; ++closed) {
+    const int kept = ::dup(closed);
+    REQUIRE(kept > 2);
+    ::close(closed);
+    const auto reader = moe::detail::open_file(folder / "there", O_RDONLY);
+    const moe::FileWriter writer(folder / "new");
+    const int numbers[] = {reader.get(), writer.descriptor()};
+    ::dup2(kept, closed);
+    ::close(kept);
+    CHECK(numbers[0] > 2);
+    CHECK(numbers[1] > 2);
+    CHECK((::fcntl(numbers[1], F_GETFD) & FD_CLOEXEC) != 0);
   }
-  CHECK(moe::read_file(folder / "runs/last/weights") == "one");
-  {
-    moe::FolderTransaction save(name, "manifest");
-    save.write("manifest", "2");
-    moe::write_file(save.path("other"), "two");
-    CHECK(moe::read_file(folder / "runs/last/manifest") == "1");
-    save.commit();
-  }
-  CHECK(moe::detail::names_in(folder / "runs/last") ==
-        std::vector<std::string>{"manifest", "other"});
-  CHECK(moe::read_file(folder / "runs/last/manifest") == "2");
-  CHECK(moe::detail::names_in(folder / "runs") == std::vector<std::string>{"last"});
 }
 
-TEST_CASE("FolderTransaction: without commit, or when a write fails, nothing changes", "[error]") {
+TEST_CASE("files: what is replaced is the file behind a link, and its permissions stay", "[io]") {
   const ScratchFolder folder;
-  const auto save = [&](std::size_t bytes) {
-    moe::FolderTransaction transaction(folder / "last", "manifest");
-    transaction.write("manifest", "1");
-    transaction.write("weights", std::string(bytes, 'x'));
-    transaction.commit();
-  };
-  save(10);
-  { moe::FolderTransaction dropped(folder / "last", "manifest"); }
-  {
-    const FileSizeLimit full(1000);
-    const std::string message = message_of([&] { save(5000); });
-    CHECK(is_sentence(message));
-    CHECK(has(message, "last.tmp/weights"));
-    CHECK(has(message, "File too large"));
-  }
-  CHECK(moe::read_file(folder / "last/weights") == std::string(10, 'x'));
-  CHECK(moe::detail::names_in(folder.path()) == std::vector<std::string>{"last"});
+  moe::make_folders(folder / "real");
+  moe::write_file(folder / "real/a", "old");
+  REQUIRE(::chmod((folder / "real/a").c_str(), 0640) == 0);
+  REQUIRE(::symlink("real/a", (folder / "link").c_str()) == 0);
+  moe::write_file(folder / "link", "new");
+  struct stat status;
+  REQUIRE(::lstat((folder / "link").c_str(), &status) == 0);
+  CHECK(S_ISLNK(status.st_mode));
+  REQUIRE(::stat((folder / "real/a").c_str(), &status) == 0);
+  CHECK((status.st_mode & 07777) == 0640);
+  CHECK(moe::read_file(folder / "real/a") == "new");
+  REQUIRE(::symlink("real/b", (folder / "ahead").c_str()) == 0);  // of a file that is to come
+  moe::write_file(folder / "ahead", "first");
+  CHECK(moe::read_file(folder / "real/b") == "first");
 }
 
-TEST_CASE("FolderTransaction: what a killed program left is cleaned up or brought back", "[io]") {
+TEST_CASE("files: a file of the user's with the name of a working file is not touched", "[io]") {
   const ScratchFolder folder;
-  const std::string name = folder / "last";
-  const auto make = [&](const std::string& path, const std::string& content) {
-    moe::make_folders(path);
-    moe::write_file(path + "/manifest", content);
-  };
-  SECTION("killed while writing") {
-    make(name, "old");
-    make(name + ".tmp", "half");
-    moe::recover_folder(name);
-    CHECK(moe::read_file(name + "/manifest") == "old");
-    CHECK(moe::detail::exists(name + ".tmp"));  // perhaps of a program that is writing now
-  }
-  SECTION("killed between two renames") {
-    make(name + ".tmp-old", "old");
-    make(name + ".tmp", "new");
-    moe::recover_folder(name);
-    CHECK(moe::read_file(name + "/manifest") == "old");
-  }
-  SECTION("killed before the old folder was removed") {
-    make(name, "old");
-    make(name + ".tmp-old", "older");
-    moe::recover_folder(name);
-    CHECK(moe::read_file(name + "/manifest") == "old");
-  }
-  SECTION("nothing there") {
-    moe::recover_folder(name);
-  }
-  moe::FolderTransaction save(name, "manifest");
-  save.write("manifest", "next");
-  save.commit();
-  CHECK(moe::read_file(name + "/manifest") == "next");
-  CHECK(moe::detail::names_in(folder.path()) == std::vector<std::string>{"last"});
-}
-
-TEST_CASE("FolderTransaction: killed at any moment, it leaves a whole folder", "[io]") {
-  const ScratchFolder folder;
-  const std::string name = folder / "last";
-  const auto save = [&](int version) {
-    moe::FolderTransaction transaction(name, "manifest");
-    transaction.write("manifest", std::to_string(version));
-    transaction.write("weights", std::to_string(version) + std::string(20000, 'x'));
-    transaction.commit();
-  };
-  save(1);
-  const auto begin = std::chrono::steady_clock::now();
-  for (int version = 2; version < 6; ++version) save(version);
-  const std::chrono::duration<double, std::micro> one_save =
-      (std::chrono::steady_clock::now() - begin) / 4;
-  int last = 5;
-  for (int round = 0; round < 20; ++round) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      for (int version = last;; ++version) save(version);
-    }
-    ::usleep(static_cast<useconds_t>(one_save.count() * (0.5 + 0.15 * round)));
-    ::kill(child, SIGKILL);
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    moe::recover_folder(name);
-    const std::string version = moe::read_file(name + "/manifest");
-    CHECK(moe::read_file(name + "/weights") == version + std::string(20000, 'x'));
-    CHECK(std::stoi(version) >= last);
-    last = std::stoi(version);
-  }
-  CHECK(last > 5);
-}
-
-TEST_CASE("FolderTransaction: the exchange of folders works where the kernel offers it", "[io]") {
-  const ScratchFolder folder;
-  moe::make_folders(folder / "a");
-  moe::make_folders(folder / "b");
-  moe::write_file(folder / "a/x", "1");
-  if (!moe::detail::exchange_folders(folder / "a", folder / "b")) return;
-  CHECK(moe::detail::names_in(folder / "a").empty());
-  CHECK(moe::read_file(folder / "b/x") == "1");
-  CHECK(!moe::detail::exchange_folders(folder / "a", folder / "none"));
-}
-
-TEST_CASE("FolderTransaction: folders and files of the user are never replaced", "[error]") {
-  const ScratchFolder folder;
-  const auto save = [&](const std::string& name) {
-    return message_of([&] { moe::FolderTransaction transaction(folder / name, "manifest"); });
-  };
-  moe::make_folders(folder / "empty");
-  CHECK(save("empty").empty());
-  moe::make_folders(folder / "photos");
-  moe::write_file(folder / "photos/a.png", "x");
-  CHECK(is_sentence(save("photos")));
-  CHECK(has(save("photos"), "it has files but no 'manifest'"));
-  moe::make_folders(folder / "deep/below");
-  moe::write_file(folder / "deep/manifest", "x");
-  CHECK(has(save("deep"), "it holds the folder 'below'"));
-  moe::write_file(folder / "file", "x");
-  CHECK(has(save("file"), "Not a directory"));
-  CHECK(has(save("file/below"), "Not a directory"));
-  CHECK(moe::read_file(folder / "file") == "x");
-  CHECK(moe::read_file(folder / "photos/a.png") == "x");
+  const std::string theirs = folder / ("a." + std::to_string(::getpid()) + ".tmp");
+  moe::write_file(theirs, "theirs");
+  moe::write_file(folder / "a", "ours");
+  CHECK(moe::read_file(theirs) == "theirs");
+  CHECK(moe::detail::names_in(folder.path()).size() == 2);
 }

@@ -4,10 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <memory>
 #include <moe/error.hpp>
 #include <string>
 #include <string_view>
@@ -63,6 +67,17 @@ class Descriptor {
   int fd_;
 };
 
+/// Opens as ::open does, never as 0, 1 or 2: in a program that was started with one of these closed
+/// a file would take its number, and what is printed would land in that file.
+inline Descriptor open_at(int folder, const std::string& path, int flags, mode_t mode = 0) {
+  Descriptor file(::openat(folder, path.c_str(), flags | O_CLOEXEC, mode));
+  if (file.get() < 0 || file.get() > 2) return file;
+  return Descriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 3));
+}
+inline Descriptor open_file(const std::string& path, int flags, mode_t mode = 0) {
+  return open_at(AT_FDCWD, path, flags, mode);
+}
+
 inline bool exists(const std::string& path) {
   struct stat status;
   return ::lstat(path.c_str(), &status) == 0;
@@ -73,8 +88,40 @@ inline std::string parent_folder(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
+inline std::string without_last_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+/// The path itself, or where the link at that place leads in the end: what is replaced is the thing
+/// behind a link, not the link. A link that leads nowhere is followed one step.
+inline std::string behind_links(const std::string& path) {
+  struct stat status;
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) return path;
+  if (const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
+      real != nullptr)
+    return real.get();
+  char target[4096];
+  const ssize_t size = ::readlink(path.c_str(), target, sizeof target);
+  if (size <= 0) return path;
+  const std::string to(target, static_cast<std::size_t>(size));
+  return to.front() == '/' ? to : parent_folder(path) + "/" + to;
+}
+
+/// A name part that no other program and no earlier call has: process, count, time.
+inline std::string unique_suffix() {
+  static std::atomic<unsigned> count{0};
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  char text[64];
+  std::snprintf(text, sizeof text, "%ld-%u-%lx%05lx", static_cast<long>(::getpid()),
+                count.fetch_add(1), static_cast<unsigned long>(now.tv_sec),
+                static_cast<unsigned long>(now.tv_nsec) & 0xFFFFFUL);
+  return text;
+}
+
 inline void sync_folder(const std::string& path) {
-  const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor folder = open_file(path, O_RDONLY | O_DIRECTORY);
   if (folder.get() < 0) file_failed("open folder", path, errno);
   // Some network file systems have no fsync for folders and say so with EINVAL.
   if (::fsync(folder.get()) != 0 && errno != EINVAL) file_failed("sync folder", path, errno);
@@ -86,9 +133,13 @@ inline void sync_folder(const std::string& path) {
 /// Errors: missing, unreadable, a folder, a pipe, shorter than it was.  Test: tests/io/files.cpp.
 class FileReader {
  public:
-  explicit FileReader(std::string path) : path_(std::move(path)) {
-    // Without O_NONBLOCK a pipe without a writer would hang here.
-    file_ = detail::Descriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  // Without O_NONBLOCK a pipe without a writer would hang here.
+  explicit FileReader(std::string path)
+      : FileReader(detail::open_file(path, O_RDONLY | O_NONBLOCK), path) {}
+
+  /// Of a file that is open already; `path` is for messages. Throws if it could not be opened.
+  FileReader(detail::Descriptor file, std::string path)
+      : path_(std::move(path)), file_(std::move(file)) {
     struct stat status;
     if (file_.get() < 0 || ::fstat(file_.get(), &status) != 0) {
       detail::file_failed("read", path_, errno);
@@ -134,21 +185,24 @@ class FileReader {
 };
 
 /// The whole file as bytes.  Errors: as FileReader.
-inline std::string read_file(const std::string& path) {
-  const FileReader file(path);
+inline std::string read_file(const FileReader& file) {
   std::string bytes(file.size(), '\0');
   bytes.resize(file.read_some(0, bytes.data(), bytes.size()));
   return bytes;
+}
+inline std::string read_file(const std::string& path) {
+  return read_file(FileReader(path));
 }
 
 /// Writes a file from its beginning; what it holds is on the disk only after finish().
 /// Errors: every failed or short write (full disk, quota, size limit) names the path and why.
 class FileWriter {
  public:
-  explicit FileWriter(std::string path) : path_(std::move(path)) {
-    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
-    file_ = detail::Descriptor(::open(path_.c_str(), flags, 0666));
-    if (file_.get() < 0) detail::file_failed("create", path_, errno);
+  explicit FileWriter(std::string path) : FileWriter(path, path, O_TRUNC) {}
+
+  /// A file that must not be there yet, under another name in messages.
+  static FileWriter create(const std::string& place, std::string shown) {
+    return FileWriter(place, std::move(shown), O_EXCL);
   }
 
   const std::string& path() const { return path_; }
@@ -172,7 +226,15 @@ class FileWriter {
     if (::close(file_.release()) != 0) detail::file_failed("write", path_, errno);
   }
 
+  /// For system calls on the open file.
+  int descriptor() const { return file_.get(); }
+
  private:
+  FileWriter(const std::string& place, std::string shown, int flags)
+      : path_(std::move(shown)), file_(detail::open_file(place, O_WRONLY | O_CREAT | flags, 0666)) {
+    if (file_.get() < 0) detail::file_failed("create", path_, errno);
+  }
+
   std::string path_;
   detail::Descriptor file_;
 };
@@ -191,25 +253,34 @@ inline void make_folders(const std::string& path) {
 }
 
 /// Replaces a file by what fill(FileWriter&) writes: afterwards `path` holds all of it, or, after
-/// an error or a power cut, what it held before. A device or pipe is written to directly.
+/// an error or a power cut, what it held before. It is written beside its place under a name that
+/// nobody has, and renamed. A link stays a link, permissions stay what they were; a device or pipe
+/// is written to directly.
 template <class Fill>
 void replace_file(const std::string& path, Fill&& fill) {
   struct stat status;
   const bool there = ::stat(path.c_str(), &status) == 0;
   if (there && S_ISDIR(status.st_mode)) detail::file_failed("write", path, EISDIR);
-  const bool device = there && !S_ISREG(status.st_mode);
-  const std::string target = device ? path : path + "." + std::to_string(::getpid()) + ".tmp";
+  if (there && !S_ISREG(status.st_mode)) {
+    FileWriter file(path);
+    fill(file);
+    return file.finish();
+  }
+  const std::string place = detail::behind_links(path);
+  const std::string target =
+      detail::parent_folder(place) + "/.moe-" + detail::unique_suffix() + ".tmp";
+  auto file = FileWriter::create(target, path);
   try {
-    FileWriter file(target);
+    if (there && ::fchmod(file.descriptor(), status.st_mode & 07777) != 0 && errno != EPERM)
+      detail::file_failed("write", path, errno);
     fill(file);
     file.finish();
-    if (device) return;
-    if (::rename(target.c_str(), path.c_str()) != 0) detail::file_failed("write", path, errno);
+    if (::rename(target.c_str(), place.c_str()) != 0) detail::file_failed("write", path, errno);
   } catch (...) {
-    if (!device) ::unlink(target.c_str());
+    ::unlink(target.c_str());
     throw;
   }
-  detail::sync_folder(detail::parent_folder(path));
+  detail::sync_folder(detail::parent_folder(place));
 }
 
 /// Replaces a file by `bytes`, all or nothing.

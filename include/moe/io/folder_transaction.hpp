@@ -1,8 +1,6 @@
 #pragma once
-#include <dirent.h>
-
-#include <memory>
-#include <moe/io/files.hpp>
+#include <moe/io/folder_lock.hpp>
+#include <moe/io/owned_files.hpp>
 
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -12,83 +10,78 @@ namespace moe {
 
 namespace detail {
 
-/// Names in a folder, sorted, without "." and "..".
-inline std::vector<std::string> names_in(const std::string& path) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
-  if (folder == nullptr) file_failed("open folder", path, errno);
-  std::vector<std::string> names;
-  while (const dirent* entry = ::readdir(folder.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-/// Deletes a folder and the files in it. Never descends: a folder inside makes it fail.
-inline void remove_flat_folder(const std::string& path) {
-  if (!exists(path)) return;
-  for (const std::string& name : names_in(path)) {
-    const std::string file = path + "/" + name;
-    if (::unlink(file.c_str()) != 0) file_failed("remove", file, errno);
-  }
-  if (::rmdir(path.c_str()) != 0) file_failed("remove folder", path, errno);
-}
+/// For tests: false makes every file system one that cannot exchange folders.
+inline bool exchange_allowed = true;
 
 /// Swaps two folders in one step; false where the system or file system cannot.
 inline bool exchange_folders(const std::string& a, const std::string& b) {
 #if defined(__linux__) && defined(SYS_renameat2)
   constexpr unsigned rename_exchange = 2;
-  return ::syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), rename_exchange) == 0;
+  return exchange_allowed &&
+         ::syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), rename_exchange) == 0;
 #else
   return static_cast<void>(a), static_cast<void>(b), false;
 #endif
 }
 
-inline std::string without_last_slashes(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path;
-}
+/// The folder that holds `path`, and the name that all our working names beside it begin with.
+struct Beside {
+  std::string parent, stem;
+
+  explicit Beside(const std::string& path) : parent(parent_folder(path)) {
+    constexpr std::size_t longest = 180;  // a name has at most 255 bytes
+    const std::string name = path.substr(path.find_last_of('/') + 1);
+    stem = "." + (name.size() <= longest ? name : hex(xxh64(name.data(), name.size()))) + ".moe-";
+  }
+  std::string path(const std::string& end) const { return parent + "/" + stem + end; }
+  /// Where a folder lies between the two renames that replace it where exchanging is impossible.
+  std::string old() const { return path("old"); }
+};
+
+/// In a working folder from its beginning until all of its files are there.
+inline constexpr const char* working_mark = ".moe-working";
 
 }  // namespace detail
 
-/// Brings back NAME when a program died between the two renames of a commit: NAME.tmp-old becomes
-/// NAME. Call it before reading NAME; it touches nothing else and is safe beside a writer.
-inline void recover_folder(const std::string& path) {
-  const std::string name = detail::without_last_slashes(path), old = name + ".tmp-old";
-  if (detail::exists(name) || !detail::exists(old)) return;
-  if (::rename(old.c_str(), name.c_str()) != 0 && errno != ENOENT) {
-    detail::file_failed("recover", name, errno);
-  }
-}
-
-/// Replaces a folder of files as a whole: NAME holds all of the new files after commit(), and
-/// what it held before if anything fails or the power is cut earlier. Works in NAME.tmp/.
-/// An existing NAME is replaced only if it is empty or holds the file `marker`, and no folder.
-/// Errors: every failed step throws moe::Error; NAME is intact.  Test: tests/io/files.cpp.
+/// Replaces a folder of files as a whole. After commit() NAME holds the new files; until then, and
+/// after any failure, kill or power cut, what it held before. Written beside NAME under a name that
+/// nobody has. Several processes may save to one NAME: the last commit stays.
+/// An existing NAME is replaced only if it is empty or its file `list` says that we saved it. Files
+/// and folders that others put into it are kept; a file of ours that was changed, or one of theirs
+/// in the place of a new one, is an error that names it. What killed programs left is tidied up.
+/// Errors: every failed step throws moe::Error; NAME is intact.  Test: tests/io/folder.cpp,
+/// tests/programs/folder_storm.py.  Guarantees by file system: docs/design.md.
 ///
 ///     moe::FolderTransaction save("checkpoints/last", "manifest.json");
-///     save.write("manifest.json", json.dump(2));
+///     save.write("weights", bytes);
+///     save.write_list("moe weights");
 ///     save.commit();
 class FolderTransaction {
  public:
-  FolderTransaction(const std::string& path, const std::string& marker)
-      : name_(detail::without_last_slashes(path)) {
-    make_folders(detail::parent_folder(name_));
-    recover_folder(name_);
-    require_replaceable(marker);
-    detail::remove_flat_folder(old());
-    detail::remove_flat_folder(temporary());
-    if (::mkdir(temporary().c_str(), 0777) != 0) {
-      detail::file_failed("create folder", temporary(), errno);
-    }
+  FolderTransaction(const std::string& path, std::string list)
+      : shown_(detail::without_last_slashes(path)),
+        name_(detail::behind_links(shown_)),
+        list_(std::move(list)),
+        beside_(name_),
+        working_(beside_.path(detail::unique_suffix())) {
+    const std::string last = name_.substr(name_.find_last_of('/') + 1);
+    if (last.empty() || last == "." || last == "..")
+      refuse("a save puts another folder into its place; give the name of a folder");
+    make_folders(beside_.parent);
+    const detail::Descriptor lock = lock_parent();
+    tidy_up();
+    require_replaceable();
+    if (::mkdir(working_.c_str(), 0777) != 0) detail::file_failed("create folder", working_, errno);
+    alive_ = detail::open_file(working_, O_RDONLY | O_DIRECTORY);
+    detail::try_lock(alive_);
+    FileWriter(path_of(detail::working_mark)).finish();
   }
   FolderTransaction(const FolderTransaction&) = delete;
   FolderTransaction& operator=(const FolderTransaction&) = delete;
   ~FolderTransaction() {
     if (committed_) return;
     try {
-      detail::remove_flat_folder(temporary());
+      remove_all_files(working_);
     } catch (const Error& error) {
       std::fprintf(stderr, "%s\n", error.what());
     }
@@ -98,63 +91,158 @@ class FolderTransaction {
   std::string path(const std::string& file) const {
     MOE_EXPECTS(!file.empty() && file.find('/') == std::string::npos,
                 "a file of a FolderTransaction needs a plain name, not '" + file + "'");
-    return temporary() + "/" + file;
+    return path_of(file);
   }
+  /// The folder itself, for writers that choose their names.
+  const std::string& folder() const { return working_; }
 
   void write(const std::string& file, std::string_view bytes) {
-    FileWriter writer(path(file));
+    auto writer = FileWriter::create(path(file), shown_ + "/" + file);
     writer.write(bytes);
     writer.finish();
   }
 
+  /// Writes the list of all files so far. `format` begins with "moe ". A caller who keeps a list of
+  /// his own, as the manifest of a checkpoint is one, writes that instead.
+  void write_list(const std::string& format) {
+    Json list;
+    list["format"] = format;
+    list["files"] = Json::object();
+    for (const std::string& file : written())
+      list["files"][file] = detail::file_entry(path_of(file));
+    write(list_, list.dump(2) + "\n");
+  }
+
   void commit() {
     MOE_EXPECTS(!committed_, "FolderTransaction::commit called twice for '" + name_ + "'");
-    detail::sync_folder(temporary());
-    if (detail::exists(name_)) {
-      replace();
-    } else if (::rename(temporary().c_str(), name_.c_str()) != 0) {
-      detail::file_failed("replace folder", name_, errno);
-    }
+    MOE_EXPECTS(detail::exists(path_of(list_)),
+                "'" + list_ + "' was not written to '" + name_ + "'");
+    const detail::Descriptor lock = lock_parent();
+    tidy_up();
+    require_replaceable();
+    ::unlink(path_of(detail::working_mark).c_str());
+    detail::sync_folder(working_);
+    const std::string displaced = swap();
     committed_ = true;
-    detail::sync_folder(detail::parent_folder(name_));
-    detail::remove_flat_folder(old());
-    detail::remove_flat_folder(temporary());  // after an exchange this is the former NAME
+    alive_ = detail::Descriptor();
+    detail::sync_folder(beside_.parent);
+    if (!displaced.empty()) empty_out(displaced);
   }
 
  private:
-  std::string temporary() const { return name_ + ".tmp"; }
-  std::string old() const { return name_ + ".tmp-old"; }
+  std::string path_of(const std::string& file) const { return working_ + "/" + file; }
 
-  void replace() {
-    if (detail::exchange_folders(temporary(), name_)) return;
-    if (::rename(name_.c_str(), old().c_str()) != 0) {
-      detail::file_failed("replace folder", name_, errno);
-    }
-    if (::rename(temporary().c_str(), name_.c_str()) != 0) {
-      const int code = errno;
-      recover_folder(name_);
-      detail::file_failed("replace folder", name_, code);
-    }
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw Error("moe: cannot replace folder '" + shown_ + "': " + why);
   }
 
-  void require_replaceable(const std::string& marker) const {
+  std::vector<std::string> written() const {
+    auto names = detail::names_in(working_);
+    std::erase(names, detail::working_mark);
+    return names;
+  }
+
+  /// One at a time looks at what lies there and renames. Where there are no locks nobody waits.
+  detail::Descriptor lock_parent() const {
+    constexpr double seconds = 60;
+    detail::Descriptor folder = detail::open_file(beside_.parent, O_RDONLY | O_DIRECTORY);
+    if (folder.get() < 0) detail::file_failed("open folder", beside_.parent, errno);
+    if (detail::wait_for_lock(folder, seconds) == detail::Lock::held_by_another)
+      refuse("another program has had '" + beside_.parent +
+             "' locked for a minute; try again when it has ended");
+    return folder;
+  }
+
+  /// Refuses a place where something of the user's would be lost.
+  void require_replaceable() const {
     struct stat status;
     if (::lstat(name_.c_str(), &status) != 0) return;
-    if (!S_ISDIR(status.st_mode)) detail::file_failed("replace folder", name_, ENOTDIR);
+    if (!S_ISDIR(status.st_mode)) detail::file_failed("replace folder", shown_, ENOTDIR);
     const auto names = detail::names_in(name_);
-    if (!names.empty() && !std::binary_search(names.begin(), names.end(), marker)) {
-      throw Error("moe: cannot replace folder '" + name_ + "': it has files but no '" + marker +
-                  "', so it is not what this program saved; choose another name");
+    if (names.empty()) return;
+    const auto found = detail::owned_files(name_, list_);
+    if (!found)
+      refuse("it holds '" + names.front() + "' and no '" + list_ +
+             "' that says that this library saved it; choose another name");
+    if (!found->changed.empty())
+      refuse("'" + found->changed.front() +
+             "' was changed after it was saved and would be lost; move it away or choose another "
+             "name");
+    if (!detail::exists(working_)) return;
+    for (const std::string& file : written())
+      if (std::binary_search(found->strangers.begin(), found->strangers.end(), file))
+        refuse("its '" + file +
+               "' was not saved by this library and would be lost; move it away or choose "
+               "another name");
+  }
+
+  /// Puts the new folder into place; gives the path that the one before it has now.
+  std::string swap() const {
+    if (::rename(working_.c_str(), name_.c_str()) == 0) return "";  // absent or empty
+    if (errno != ENOTEMPTY && errno != EEXIST) detail::file_failed("replace folder", shown_, errno);
+    if (detail::exchange_folders(working_, name_)) return working_;
+    if (::rename(name_.c_str(), beside_.old().c_str()) != 0)
+      detail::file_failed("replace folder", shown_, errno);
+    if (::rename(working_.c_str(), name_.c_str()) != 0) {
+      const int code = errno;
+      ::rename(beside_.old().c_str(), name_.c_str());
+      detail::file_failed("replace folder", shown_, code);
     }
-    for (const std::string& file : names) {
-      if (::lstat((name_ + "/" + file).c_str(), &status) == 0 && S_ISDIR(status.st_mode)) {
-        throw Error("moe: cannot replace folder '" + name_ + "': it holds the folder '" + file +
-                    "', which this program did not save; choose another name");
+    return beside_.old();
+  }
+
+  /// Removes what is ours from a folder that NAME replaced; what others put there goes to NAME.
+  void empty_out(const std::string& displaced) const {
+    if (const auto found = detail::owned_files(displaced, list_)) {
+      for (const std::string& stranger : found->strangers) {
+        const std::string from = displaced + "/" + stranger, to = name_ + "/" + stranger;
+        if (detail::exists(to) || ::rename(from.c_str(), to.c_str()) != 0)
+          std::fprintf(stderr, "moe: '%s' could not be moved to '%s' and stays where it is\n",
+                       from.c_str(), to.c_str());
+      }
+    }
+    detail::remove_owned(displaced, list_);
+  }
+
+  /// Ends what killed programs began: a folder between two renames goes back, working folders of
+  /// the dead are removed. What is not known by its content as ours stays.
+  void tidy_up() const {
+    const std::string old = beside_.old();
+    if (!detail::exists(name_)) {
+      const auto found = detail::owned_files(old, list_);
+      if (found && found->whole && ::rename(old.c_str(), name_.c_str()) != 0)
+        detail::file_failed("recover", shown_, errno);
+    }
+    for (const std::string& name : detail::names_in(beside_.parent)) {
+      const std::string path = beside_.parent + "/" + name;
+      if (!name.starts_with(beside_.stem) || path == working_) continue;
+      const detail::Descriptor folder =
+          detail::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      if (folder.get() < 0) continue;
+      // Its owner lives, or that cannot be known; a folder between two renames has none.
+      if (path != old && detail::try_lock(folder) != detail::Lock::taken) continue;
+      if (detail::exists(path + "/" + detail::working_mark)) {
+        remove_all_files(path);
+      } else if (detail::owned_files(path, list_)) {
+        if (detail::exists(name_)) empty_out(path);  // else with the next save
+      } else {
+        ::rmdir(path.c_str());  // if it is empty
       }
     }
   }
 
-  std::string name_;
+  /// Removes a working folder, in which every file is ours; its mark last.
+  static void remove_all_files(const std::string& path) {
+    for (const std::string& name : detail::names_in(path))
+      if (name != detail::working_mark) ::unlink((path + "/" + name).c_str());
+    ::unlink((path + "/" + detail::working_mark).c_str());
+    if (::rmdir(path.c_str()) != 0) detail::file_failed("remove folder", path, errno);
+  }
+
+  std::string shown_, name_, list_;
+  detail::Beside beside_;
+  std::string working_;
+  detail::Descriptor alive_;  // locked while this program lives
   bool committed_ = false;
 };
 

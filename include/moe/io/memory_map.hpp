@@ -18,7 +18,7 @@ class MemoryMap {
   MemoryMap() = default;
   explicit MemoryMap(const std::string& path) {
     const FileReader checked(path);  // refuses folders, pipes and devices
-    const detail::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const detail::Descriptor file = detail::open_file(path, O_RDONLY);
     struct stat status;
     if (file.get() < 0 || ::fstat(file.get(), &status) != 0) {
       detail::file_failed("map", path, errno);

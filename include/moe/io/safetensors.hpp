@@ -30,7 +30,8 @@ class Safetensors {
     }
   };
 
-  explicit Safetensors(const std::string& path) : file_(path) {
+  explicit Safetensors(const std::string& path) : Safetensors(FileReader(path)) {}
+  explicit Safetensors(FileReader file) : file_(std::move(file)) {
     const std::string header = read_header();
     tensors_.reserve(check(header));
     walk(

@@ -198,8 +198,7 @@ class TensorBoardWriter {
       std::snprintf(name, sizeof name, "/events.out.tfevents.%010lld.%s.%ld.%d", seconds, host,
                     static_cast<long>(::getpid()), id);
       path_ = folder + name;
-      const int flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC;
-      file_ = detail::Descriptor(::open(path_.c_str(), flags, 0666));
+      file_ = detail::open_file(path_, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, 0666);
       if (file_.get() < 0 && errno != EEXIST) detail::file_failed("create", path_, errno);
     }
     write(detail::version_event(wall_time()));

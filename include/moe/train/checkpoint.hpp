@@ -65,17 +65,17 @@ class TensorFile {
   }
 
   /// Reads and verifies everything; nothing of the backend changes.
-  void read(const std::string& folder, const Json& manifest) {
+  void read(const FolderReader& reader, const Json& manifest) {
+    const std::string& folder = reader.path();
     const std::string list = manifest_field(folder, "files"), what = list + "." + file_;
     const Json& entry = manifest.at("files", manifest_field(folder)).at(file_, list);
-    const std::string path = folder + "/" + file_;
-    const std::uint64_t size = FileReader(path).size();
+    const std::uint64_t size = reader.file(file_).size();
     const std::uint64_t known = entry.at("bytes", what).as_uint(what + ".bytes");
     if (size != known) {
       damaged(folder, file_ + " has " + std::to_string(size) + " bytes where its manifest says " +
                           std::to_string(known));
     }
-    const Safetensors file(path);
+    const Safetensors file(reader.file(file_));
     for (Tensor& t : tensors_) {
       const Json* hash = entry.at("tensors", what).find(t.name);
       if (!hash || !file.contains(t.name)) {
@@ -95,7 +95,7 @@ class TensorFile {
                   std::to_string(tensors_.size()) +
                   " are expected; it is of another optimiser, use the one it was saved by");
     }
-    const std::string bytes = read_file(path);
+    const std::string bytes = read_file(reader.file(file_));
     if (hex(xxh64(bytes.data(), bytes.size())) !=
         entry.at("xxh64", what).as_string(what + ".xxh64"))
       damaged(folder, file_ + " does not match its checksum");
@@ -177,10 +177,11 @@ void save(Model& model, const std::string& folder, const Json& about = {}) {
 /// Errors: missing, truncated or altered files; another model, the differing fields named.
 template <class Model>
 Json load(Model& model, const std::string& folder) {
-  Json manifest = read_manifest(folder);
+  const FolderReader reader(folder, detail::manifest_file);
+  Json manifest = detail::read_manifest(reader);
   require_same_model(folder, manifest, describe_model(model));
   auto parameters = detail::model_file(model);
-  parameters.read(folder, manifest);
+  parameters.read(reader, manifest);
   parameters.apply();
   return manifest;
 }
@@ -209,7 +210,8 @@ void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const st
 ///     const moe::Cursor cursor = moe::load_checkpoint(model, optimizer, "runs/demo/last");
 template <class Model, class Optimizer>
 Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& folder) {
-  const Json manifest = read_manifest(folder);
+  const FolderReader reader(folder, detail::manifest_file);
+  const Json manifest = detail::read_manifest(reader);
   require_same_model(folder, manifest, describe_model(model));
   if (!manifest.find("cursor")) {
     throw Error("moe: cannot resume from '" + folder +
@@ -226,8 +228,8 @@ Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& fo
   }
   auto parameters = detail::model_file(model);
   auto state = detail::optimizer_file(model.backend(), optimizer);
-  parameters.read(folder, manifest);
-  state.read(folder, manifest);
+  parameters.read(reader, manifest);
+  state.read(reader, manifest);
   parameters.apply();
   state.apply();
   model.set_passes(cursor.passes);

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/io/checksum.hpp>
 #include <moe/io/dtype.hpp>
-#include <moe/io/folder_transaction.hpp>
+#include <moe/io/folder_reader.hpp>
 #include <moe/io/json.hpp>
 #include <moe/train/config_json.hpp>
 #include <string>
@@ -64,32 +64,40 @@ inline bool is_sealed(const std::string& text) {
 
 }  // namespace detail
 
-/// The manifest of a checkpoint folder, brought back first if a save was cut off by a crash.
-/// Errors: missing, altered in any byte, of another format.  Test: tests/train/checkpoint.cpp.
+namespace detail {
+
+inline Json read_manifest(const FolderReader& reader) {
+  const std::string& folder = reader.path();
+  const std::string path = folder + "/" + manifest_file;
+  if (!reader.has(manifest_file)) {
+    throw Error("moe: cannot load checkpoint '" + folder + "': there is no file '" + path +
+                "'; check the path");
+  }
+  const std::string text = read_file(reader.file(manifest_file));
+  if (!is_sealed(text))
+    damaged(folder, std::string(manifest_file) + " does not match its own checksum");
+  Json manifest = parse_json(text, path, manifest_values);
+  const auto field = [&](const char* name) { return manifest_field(folder, name); };
+  const std::int64_t version = manifest.at("format_version", path).as_int(field("format_version"));
+  if (manifest.at("format", path).as_string(field("format")) != manifest_format ||
+      version != manifest_version) {
+    throw Error("moe: cannot load checkpoint '" + folder + "': it has format version " +
+                std::to_string(version) + " and this program reads version " +
+                std::to_string(manifest_version) + "; use the program that wrote it");
+  }
+  return manifest;
+}
+
+}  // namespace detail
+
+/// The manifest of a checkpoint folder: of the one in place, or while it is being replaced of the
+/// one before.  Errors: missing, altered in any byte, of another format.
+/// Test: tests/train/checkpoint.cpp.
 ///
 ///     const moe::Json manifest = moe::read_manifest("runs/demo/best");
 ///     manifest.at("cursor").at("step").as_int("manifest.cursor.step");
 inline Json read_manifest(const std::string& folder) {
-  recover_folder(folder);
-  const std::string path = folder + "/" + detail::manifest_file;
-  if (!detail::exists(path)) {
-    throw Error("moe: cannot load checkpoint '" + folder + "': there is no file '" + path +
-                "'; check the path");
-  }
-  const std::string text = read_file(path);
-  if (!detail::is_sealed(text))
-    detail::damaged(folder,
-                    std::string(detail::manifest_file) + " does not match its own checksum");
-  Json manifest = parse_json(text, path, detail::manifest_values);
-  const auto field = [&](const char* name) { return detail::manifest_field(folder, name); };
-  const std::int64_t version = manifest.at("format_version", path).as_int(field("format_version"));
-  if (manifest.at("format", path).as_string(field("format")) != detail::manifest_format ||
-      version != detail::manifest_version) {
-    throw Error("moe: cannot load checkpoint '" + folder + "': it has format version " +
-                std::to_string(version) + " and this program reads version " +
-                std::to_string(detail::manifest_version) + "; use the program that wrote it");
-  }
-  return manifest;
+  return detail::read_manifest(FolderReader(folder, detail::manifest_file));
 }
 
 /// Refuses a checkpoint of another model: names every field that differs, with both values.

@@ -9,6 +9,7 @@
 #include <moe/train/checkpoint.hpp>
 #include <moe/train/evaluate.hpp>
 #include <moe/train/rows.hpp>
+#include <moe/train/run_folder.hpp>
 #include <optional>
 #include <variant>
 
@@ -91,9 +92,12 @@ class Trainer {
   /// from the saved ones: with any of them the run is no longer the one that was stopped.
   std::vector<Difference> resume() {
     MOE_EXPECTS(!options_.out.empty(), "Trainer::resume needs TrainerOptions.out");
-    cursor_ = load_checkpoint(model_, optimizer_, folder("last"));
+    claim_folder();
+    std::string newest = newest_checkpoint(options_.out);
+    if (newest.empty()) newest = folder("last");  // whose absence is explained by the load
+    cursor_ = load_checkpoint(model_, optimizer_, newest);
     resumed_ = true;
-    const Json manifest = read_manifest(folder("last"));
+    const Json manifest = read_manifest(newest);
     auto found = differences(manifest.at("options"), to_json(model_.options()));
     if (const Json* run = manifest.find("run"); run && run->find("trainer"))
       for (auto& d : differences(*run->find("trainer"), about_["trainer"])) found.push_back(d);
@@ -118,7 +122,8 @@ class Trainer {
       if (callbacks_.should_stop && callbacks_.should_stop() && !is_last())
         reason = StopReason::stopped;
       const int every = options_.checkpoint_every;
-      if (reason != StopReason::finished || (every > 0 ? is_due(every) : evaluated)) save("last");
+      const bool ends = reason != StopReason::finished || is_last();
+      if (ends || (every > 0 ? is_due(every) : evaluated)) save("last", ends);
       if (reason != StopReason::finished) break;
     }
     return reason;
@@ -193,19 +198,70 @@ class Trainer {
   bool is_last() const { return cursor_.step >= options_.steps; }
   bool is_due(int every) const { return cursor_.step % every == 0 || is_last(); }
 
-  void open_folder() {
-    if (options_.out.empty() || metrics_) return;
+  /// From here to the end of the trainer the folder is ours.
+  void claim_folder() {
+    if (lock_) return;
     make_folders(options_.out);
-    if (!resumed_ && detail::exists(folder("metrics.jsonl"))) {
+    lock_.emplace(options_.out, "run");
+  }
+
+  /// Everything that could stand in the way of a save is looked at before the first step.
+  void open_folder() {
+    if (options_.out.empty() || opened_) return;
+    claim_folder();
+    if (!resumed_ && holds_run(options_.out)) {
+      detail::require_ours(folder("metrics.jsonl"), detail::has_rows);
       if (!options_.overwrite) {
         throw Error("moe: cannot start a run in '" + options_.out +
                     "': it already holds one; resume that run, overwrite it, or choose another "
                     "folder");
       }
-      for (const char* name : {"last", "best"}) detail::remove_flat_folder(folder(name));
+      Removal removal;
+      removal.add_run(options_.out);
+      removal.go();
     }
-    metrics_.emplace(folder("metrics.jsonl"), resumed_ ? cursor_.step : -1);
-    if (options_.tensorboard) board_.emplace(options_.out, resumed_ ? cursor_.step : -1);
+    for (const char* name : {"last", "best"})
+      unless_needed(!resumed_, [&] { FolderTransaction(folder(name), detail::manifest_file); });
+    const std::int64_t keep_to = resumed_ ? cursor_.step : -1;
+    unless_needed(!resumed_, [&] {
+      metrics_.emplace(folder("metrics.jsonl"), keep_to);
+      if (metrics_->set_aside() > 0)
+        warn(std::to_string(metrics_->set_aside()) + " rows of '" + folder("metrics.jsonl") +
+             "' could not be read and were moved to '" + metrics_->set_aside_path() + "'");
+    });
+    if (options_.tensorboard)
+      unless_needed(!resumed_, [&] { board_.emplace(options_.out, keep_to); });
+    opened_ = true;
+  }
+
+  void warn(const std::string& text) const {
+    if (callbacks_.on_warning) {
+      callbacks_.on_warning(text);
+    } else {
+      std::fprintf(stderr, "warning: %s\n", text.c_str());
+    }
+  }
+
+  /// Work that a run can do without: when it fails the run says so and goes on, unless it is needed
+  /// after all. Whether it was done.
+  template <class F>
+  bool unless_needed(bool needed, const F& work) const {
+    try {
+      work();
+      return true;
+    } catch (const Error& error) {
+      if (needed) throw;
+      warn(std::string(error.what()) + "; the run goes on");
+      return false;
+    }
+  }
+
+  /// Rows for people and plots; after a failure nothing more is written to that place.
+  template <class Row>
+  void record(const Row& row) {
+    if (metrics_ && !unless_needed(false, [&] { metrics_->write(metrics_row(row)); }))
+      metrics_.reset();
+    if (board_ && !unless_needed(false, [&] { write(*board_, row); })) board_.reset();
   }
 
   void step() {
@@ -269,8 +325,7 @@ class Trainer {
     row_.collapsed = sentinel_.collapsed();
     if (is_due(options_.log_every)) {
       row_.resources = monitor_.sample();
-      if (metrics_) metrics_->write(metrics_row(row_));
-      if (board_) write(*board_, row_);
+      record(row_);
     }
     if (callbacks_.on_step) callbacks_.on_step(row_);
   }
@@ -293,14 +348,26 @@ class Trainer {
       cursor_.best_loss = row.loss;
       cursor_.evaluations_without_gain = 0;
     }
-    if (metrics_) metrics_->write(metrics_row(row));
-    if (board_) write(*board_, row);
-    if (row.best) save("best");
+    record(row);
+    if (row.best) save("best", false);
     if (callbacks_.on_evaluation) callbacks_.on_evaluation(row);
   }
 
-  void save(const std::string& name) {
-    if (!options_.out.empty()) save_checkpoint(model_, optimizer_, cursor_, folder(name), about_);
+  /// A save that fails does not end the run: it is made beside its place, NAME-rescue, where
+  /// resume() finds it. `needed`: nothing will be saved after it, so failing twice is an error.
+  void save(const std::string& name, bool needed) {
+    if (options_.out.empty()) return;
+    const std::string rescue = folder(name + "-rescue");
+    const auto save_to = [&](const std::string& place) {
+      save_checkpoint(model_, optimizer_, cursor_, place, about_);
+    };
+    if (unless_needed(false, [&] { save_to(folder(name)); })) {
+      if (detail::exists(rescue))
+        unless_needed(false, [&] { detail::remove_owned(rescue, detail::manifest_file); });
+      return;
+    }
+    if (unless_needed(needed, [&] { save_to(rescue); }))
+      warn("the checkpoint was saved as '" + rescue + "' instead");
   }
 
   Model& model_;
@@ -318,7 +385,8 @@ class Trainer {
   StepRow row_;
   double session_seconds_ = 0;
   std::int64_t session_tokens_ = 0;
-  bool resumed_ = false;
+  std::optional<FolderLock> lock_;
+  bool resumed_ = false, opened_ = false;
 };
 
 }  // namespace moe

@@ -162,7 +162,6 @@ inline void require_same_config(const std::string& folder, const HuggingFaceConf
 ///
 ///     const moe::HuggingFaceConfig config = moe::read_hugging_face_config("smollm");
 inline HuggingFaceConfig read_hugging_face_config(const std::string& folder) {
-  recover_folder(folder);
   const detail::HuggingFaceFields fields(folder + "/config.json");
   HuggingFaceConfig config;
   const std::string type = fields.text("model_type", "");

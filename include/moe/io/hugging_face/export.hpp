@@ -139,7 +139,7 @@ void export_hugging_face(Model& model, const std::string& folder,
   const auto shard = detail::shards_of(tensors, width, how.shard_bytes);
   const std::size_t files = shard.back() + 1;
 
-  FolderTransaction save(folder, "config.json");
+  FolderTransaction save(folder, "moe_export.json");
   if (!how.tokenizer_folder.empty()) detail::copy_tokenizer(how.tokenizer_folder, save);
   if (how.write_tokenizer) how.write_tokenizer(detail::parent_folder(save.path("config.json")));
   save.write("config.json", about.dump(2) + "\n");
@@ -169,6 +169,7 @@ void export_hugging_face(Model& model, const std::string& folder,
     index["weight_map"] = std::move(map);
     save.write("model.safetensors.index.json", index.dump(2) + "\n");
   }
+  save.write_list("moe export");
   save.commit();
 }
 

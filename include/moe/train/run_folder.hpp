@@ -1,0 +1,141 @@
+#pragma once
+#include <functional>
+#include <moe/io/folder_reader.hpp>
+#include <moe/train/manifest.hpp>
+
+namespace moe {
+
+namespace detail {
+
+/// Tells by its content whether a file is what a run writes under that name.
+using LooksOurs = std::function<bool(const std::string& path)>;
+
+/// A file of rows as MetricsWriter writes them; an empty one holds nothing that could be lost.
+inline bool has_rows(const std::string& path) {
+  const std::string text = read_file(path);
+  if (text.empty()) return true;
+  try {
+    const Json row = parse_json(std::string_view(text).substr(0, text.find('\n')), path);
+    return row.is_object() && row.find("step") != nullptr;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// A file of TensorBoard's events, which begins with their version.
+inline bool has_events(const std::string& path) {
+  char start[64] = {};
+  const std::size_t size = FileReader(path).read_some(0, start, sizeof start);
+  return std::string_view(start, size).find("brain.Event:") != std::string_view::npos;
+}
+
+/// A JSON object with all of these members.
+inline LooksOurs has_members(std::vector<std::string> names) {
+  return [names](const std::string& path) {
+    try {
+      const Json json = parse_json(read_file(path), path);
+      return json.is_object() && std::all_of(names.begin(), names.end(), [&](const auto& name) {
+               return json.find(name) != nullptr;
+             });
+    } catch (const Error&) {
+      return false;
+    }
+  };
+}
+
+/// Refuses a file that is in the place of one of ours and is not known by its content.
+inline void require_ours(const std::string& path, const LooksOurs& ours) {
+  if (!exists(path)) return;
+  bool known = false;
+  try {
+    known = ours(path);
+  } catch (const Error&) {
+    // A folder, a pipe, or not to be read.
+  }
+  if (known) return;
+  throw Error("moe: cannot write '" + path +
+              "': something is there that no run of this library wrote; move it away or choose "
+              "another folder");
+}
+
+}  // namespace detail
+
+/// What is to be removed: first everything is looked at, and refused if it is not ours; only then
+/// the first file goes.
+///
+///     moe::Removal removal;
+///     removal.add_run("runs/a");
+///     removal.go();
+class Removal {
+ public:
+  /// A file that may be there.
+  void add_file(const std::string& path, const detail::LooksOurs& ours) {
+    detail::require_ours(path, ours);
+    if (detail::exists(path)) files_.push_back(path);
+  }
+  /// A folder that a FolderTransaction saved, with nothing of others in it.
+  void add_saved(const std::string& path, const std::string& list) {
+    struct stat status;
+    if (::stat(path.c_str(), &status) != 0) return;
+    const auto refuse = [&](const std::string& name) {
+      throw Error("moe: cannot remove '" + path + "': it holds '" + name +
+                  "', which this library did not save there; move that away or choose another "
+                  "folder");
+    };
+    if (!S_ISDIR(status.st_mode)) detail::file_failed("remove folder", path, ENOTDIR);
+    const auto found = detail::owned_files(path, list);
+    const auto names = detail::names_in(path);
+    if (!found && !names.empty()) refuse(names.front());
+    if (found && !found->changed.empty()) refuse(found->changed.front());
+    if (found && !found->strangers.empty()) refuse(found->strangers.front());
+    folders_.emplace_back(path, list);
+  }
+  /// All that a Trainer writes to its folder. Other files there stay.
+  void add_run(const std::string& folder) {
+    if (!detail::exists(folder)) return;
+    add_file(folder + "/metrics.jsonl", detail::has_rows);
+    for (const std::string& name : detail::names_in(folder))
+      if (name.starts_with("events.out.tfevents."))
+        add_file(folder + "/" + name, detail::has_events);
+    for (const char* name : {"last", "best", "last-rescue", "best-rescue"})
+      add_saved(folder + "/" + name, detail::manifest_file);
+  }
+  /// Removes; folders that are empty then go too.
+  void go() const {
+    for (const std::string& path : files_)
+      if (::unlink(path.c_str()) != 0) detail::file_failed("remove", path, errno);
+    for (const auto& [path, list] : folders_) detail::remove_owned(path, list);
+  }
+
+ private:
+  std::vector<std::string> files_;
+  std::vector<std::pair<std::string, std::string>> folders_;
+};
+
+/// Whether a run was begun in a folder: its rows or a checkpoint are there.
+inline bool holds_run(const std::string& folder) {
+  for (const char* name : {"metrics.jsonl", "last", "last-rescue"})
+    if (detail::exists(folder + "/" + name)) return true;
+  return false;
+}
+
+/// The checkpoint with which the run in a folder goes on: `last`, or `last-rescue` if that could be
+/// saved when `last` could not. "" when there is neither.
+inline std::string newest_checkpoint(const std::string& folder) {
+  std::string newest;
+  std::int64_t most = -1;
+  for (const char* name : {"last", "last-rescue"}) {
+    const std::string path = folder + "/" + name;
+    if (!FolderReader(path, detail::manifest_file).has(detail::manifest_file)) continue;
+    std::int64_t step = 0;
+    try {
+      step = read_manifest(path).at("cursor").at("step").as_int("cursor.step");
+    } catch (const Error&) {
+      // Damaged: what the load of it says is worth more, if nothing better is there.
+    }
+    if (step > most) newest = path, most = step;
+  }
+  return newest;
+}
+
+}  // namespace moe
