@@ -1,6 +1,7 @@
 #pragma once
 #include <moe/data/text.hpp>
 #include <moe/io/json_reader.hpp>
+#include <moe/train/run_folder.hpp>
 
 #include "models.hpp"
 
@@ -27,17 +28,42 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
                      "': it was started with other settings or another text, see settings.json; "
                      "give the same command, or another --out");
   if (!moe::detail::exists(file)) return false;
-  const moe::Json json = moe::parse_json(moe::read_file(file), file);
-  moe::from_json(outcome, json.at("outcome", file), "outcome");
-  return true;
+  try {
+    const moe::Json json = moe::parse_json(moe::read_file(file), file);
+    moe::from_json(outcome, json.at("outcome", file), "outcome");
+    return true;
+  } catch (const moe::Error& error) {
+    const std::string aside = file + ".unreadable-" + moe::detail::unique_suffix();
+    if (std::rename(file.c_str(), aside.c_str()) != 0)
+      moe::detail::file_failed("move away", file, errno);
+    std::fprintf(stderr, "warning: %s; it is now '%s', and the run goes on from its checkpoint\n",
+                 error.what(), aside.c_str());
+    return false;
+  }
+}
+
+/// What a run of the laboratory writes to its folder.
+inline bool is_settings(const std::string& path) {
+  return moe::detail::has_members({"settings", "tokens"})(path);
+}
+inline void add_results(moe::Removal& removal, const std::string& folder) {
+  removal.add_file(folder + "/results.json", moe::detail::has_members({"program", "command"}));
+}
+inline void add_run(moe::Removal& removal, const std::string& folder) {
+  removal.add_run(folder);
+  removal.add_file(folder + "/settings.json", is_settings);
+  add_results(removal, folder);
 }
 
 /// Prepares the folder; true when a checkpoint to go on from is there.
 inline bool open_run(const Job& job, const moe::Json& config) {
   moe::make_folders(job.folder);
-  std::remove((job.folder + "/results.json").c_str());
+  moe::Removal old;
+  add_results(old, job.folder);
+  moe::detail::require_ours(job.folder + "/settings.json", is_settings);
+  old.go();
   moe::write_file(job.folder + "/settings.json", identity(job, config));
-  return job.resume && moe::detail::exists(job.folder + "/last/manifest.json");
+  return job.resume && !moe::newest_checkpoint(job.folder).empty();
 }
 
 /// The fields of the documents' config, by their names there, and then all of ours.

@@ -1,5 +1,4 @@
 #pragma once
-#include <filesystem>
 #include <moe/io/json_reader.hpp>
 
 #include "cli.hpp"
@@ -21,36 +20,42 @@ struct Run {
   double lr() const { return settings.optimizer == "adamw" ? settings.adamw_lr : settings.muon_lr; }
 };
 
-/// Prepares --out for a run or a study. --overwrite removes what lies there, and only what these
-/// programs write. Errors: an experiment that is neither to be resumed nor replaced, or of the
-/// other kind.
-inline void open_folder(const Common& c, bool study) {
-  namespace fs = std::filesystem;
-  const auto has = [&](const char* name) { return moe::detail::exists(c.out + "/" + name); };
+/// Prepares --out for a run or a study, and holds it until the lock ends. --overwrite removes what
+/// these programs wrote there, known by its content, and nothing else; plots are drawn anew.
+/// Errors: an experiment that is neither to be resumed nor replaced, or of the other kind; a file
+/// of somebody else in the place of one of ours.
+[[nodiscard]] inline moe::FolderLock open_folder(const Common& c, bool study) {
+  moe::make_folders(c.out);
+  moe::FolderLock lock(c.out, "study");
+  const auto path = [&](const std::string& name) { return c.out + "/" + name; };
+  const auto has = [&](const char* name) { return moe::detail::exists(path(name)); };
   const bool run_there = has("settings.json") && has("metrics.jsonl");
   const bool study_there = has("study.json") && has("runs");
-  if ((run_there || study_there) && c.overwrite) {
-    std::error_code ignored;
-    for (const char* name : {"settings.json", "study.json", "results.json", "metrics.jsonl", "runs",
-                             "best", "last", "plots"})
-      fs::remove_all(c.out + "/" + name, ignored);
-    for (const auto& entry : fs::directory_iterator(c.out, ignored))
-      if (entry.path().filename().string().starts_with("events.out.tfevents."))
-        fs::remove(entry.path(), ignored);
+  moe::Removal removal;
+  add_run(removal, c.out);
+  removal.add_file(path("study.json"), moe::detail::has_members({"tokens"}));
+  if (has("runs")) {
+    for (const std::string& name : moe::detail::names_in(path("runs"))) {
+      add_run(removal, path("runs/" + name));
+      removal.add_if_empty(path("runs/" + name));
+    }
+    removal.add_if_empty(path("runs"));
+  }
+  if (c.overwrite) {
+    removal.go();
   } else if (c.resume ? (study ? run_there : study_there) : (run_there || study_there)) {
     throw moe::Error("moe: cannot start in '" + c.out +
                      "': it already holds an experiment; give --resume for the same one, "
                      "--overwrite or another --out");
   }
-  moe::make_folders(c.out);
+  return lock;
 }
 
 class Study {
  public:
   /// `about`: what the study is; it must be the same when the study goes on.
   Study(const Common& common, const Data& data, const char* kind, moe::Json about)
-      : common_(common), data_(data) {
-    open_folder(common, true);
+      : common_(common), data_(data), lock_(open_folder(common, true)) {
     about["tokens"] = data.hash();
     const std::string file = common.out + "/study.json", now = about.dump(2) + "\n";
     if (common.resume && moe::detail::exists(common.out + "/runs") && moe::detail::exists(file) &&
@@ -131,6 +136,7 @@ class Study {
  private:
   const Common& common_;
   const Data& data_;
+  moe::FolderLock lock_;
   moe::Json json_;
 };
 

@@ -59,7 +59,7 @@ std::string describe(const lab::Model& model) {
 }
 
 int train(const Request& r, const lab::Model& model, const lab::Data& data) {
-  lab::open_folder(r.common, false);
+  const moe::FolderLock lock = lab::open_folder(r.common, false);
   const lab::Outcome out = model.train({.settings = r.settings,
                                         .data = data,
                                         .folder = r.common.out,
@@ -180,6 +180,9 @@ int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
   if (!model) {
     const std::string header = r.common.out + "/model.hpp";
     moe::make_folders(r.common.out);
+    moe::detail::require_ours(header, [](const std::string& path) {
+      return moe::read_file(path).find("namespace emitted") != std::string::npos;
+    });
     moe::write_file(header, model_header(config, r.settings));
     std::fprintf(stderr,
                  "moe: a model of this structure is not compiled in: it was written to '%s'; "

@@ -178,7 +178,7 @@ int run(const Request& request) {
                    .vocab = C.vocab,
                    .documents = false,
                    .cache = request.out});
-  Folder{request, request.settings.seed}.open(data);
+  const moe::FolderLock lock = Folder{request, request.settings.seed}.open(data);
   try {
     return Experiment<C>(request, &data).run();
   } catch (const Stopped&) {

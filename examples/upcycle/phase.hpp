@@ -1,6 +1,5 @@
 #pragma once
 #include <cstdio>
-#include <filesystem>
 #include <moe/moe.hpp>
 
 #include "../lab/data.hpp"
@@ -25,13 +24,18 @@ struct Folder {
     return request.out + "/seed" + std::to_string(seed) + "/" + name;
   }
 
-  /// Refuses to mix two experiments; keeps the settings for who resumes.
-  void open(const Data& data) const {
+  /// Refuses to mix two experiments; keeps the settings for who resumes. The folder is this
+  /// program's until the lock ends.
+  [[nodiscard]] moe::FolderLock open(const Data& data) const {
+    moe::make_folders(request.out);
+    moe::FolderLock lock(request.out, "study");
     const std::string file = request.out + "/settings.json";
     moe::Json json = moe::to_json(request.settings);
     json["tokens"] =
         moe::hex(moe::xxh64(data.tokens.data(), data.tokens.size() * sizeof(data.tokens[0])));
     const std::string now = json.dump(2) + "\n";
+    moe::Removal old;
+    add_results(old);
     const bool there = moe::detail::exists(file);
     if (there && request.resume && moe::read_file(file) != now)
       throw moe::Error("moe: cannot resume '" + request.out +
@@ -41,17 +45,25 @@ struct Folder {
       throw moe::Error("moe: cannot start in '" + request.out +
                        "': it already holds an experiment; give --resume, --overwrite or another "
                        "--out");
-    moe::make_folders(request.out);
-    if (!request.resume) forget_phases();
+    if (!request.resume) old.go();
     moe::write_file(file, now);
+    return lock;
   }
 
   /// What is left of an experiment that is replaced must not get into this one: neither rows into
-  /// its history, nor checkpoints into a phase that is resumed before it began.
-  void forget_phases() const {
-    for (int i = 0; i < request.seeds; ++i)
-      for (const char* phase : phases)
-        std::filesystem::remove_all(Folder{request, seed + std::uint64_t(i)}.path(phase));
+  /// its history, nor checkpoints into a phase that is resumed before it began. Files of others in
+  /// these places are refused.
+  void add_results(moe::Removal& removal) const {
+    using moe::detail::has_members;
+    removal.add_file(request.out + "/settings.json", has_members({"recipe", "tokens"}));
+    removal.add_file(request.out + "/results.json", has_members({"settings", "seeds"}));
+    removal.add_file(request.out + "/training_history.jsonl", moe::detail::has_rows);
+    for (int i = 0; i < request.seeds; ++i) {
+      const Folder one{request, seed + std::uint64_t(i)};
+      for (const char* phase : phases) removal.add_run(one.path(phase));
+      for (const char* model : {"dense_model", "moe_model_init", "moe_model_final"})
+        removal.add_saved(one.path(model), moe::detail::manifest_file);
+    }
   }
 
   /// training_history.jsonl: the rows of all phases so far, each with its seed and phase.
@@ -64,8 +76,9 @@ struct Folder {
         const std::string text = moe::read_file(file);
         for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
              begin = end + 1)
-          all += "{\"seed\":" + std::to_string(s) + ",\"phase\":\"" + phase + "\"," +
-                 text.substr(begin + 1, end - begin);
+          if (text[begin] == '{')
+            all += "{\"seed\":" + std::to_string(s) + ",\"phase\":\"" + phase + "\"," +
+                   text.substr(begin + 1, end - begin);
       }
     }
     moe::write_file(request.out + "/training_history.jsonl", all);
@@ -85,7 +98,7 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
   const Settings& s = request.settings;
   const double flops = moe::token_flops(Model::config).training();
   moe::Progress progress({.steps = steps, .flops_per_token = flops, .enabled = request.progress});
-  const bool saved = moe::detail::exists(folder.path(name) + "/last/manifest.json");
+  const bool saved = !moe::newest_checkpoint(folder.path(name)).empty();
   moe::Trainer trainer(
       model, optimizer, data.train, data.validation,
       {.steps = steps,

@@ -82,13 +82,22 @@ class BytePairEncoding {
 
   /// Writes tokenizer.json, tokenizer_config.json, vocab.json and merges.txt, which Hugging Face
   /// libraries and from_folder read. The folder is made if need be.
+  /// Errors: one of these files is there and says something else; nothing is written then.
   void save(const std::string& folder) const {
     const detail::TokenizerTexts texts = detail::write_tokenizer(tables_.vocabulary);
+    const std::pair<const char*, const std::string*> files[] = {
+        {"vocab.json", &texts.vocabulary},
+        {"merges.txt", &texts.merges},
+        {"tokenizer.json", &texts.tokenizer},
+        {"tokenizer_config.json", &texts.config}};
     make_folders(folder);
-    write_file(folder + "/vocab.json", texts.vocabulary);
-    write_file(folder + "/merges.txt", texts.merges);
-    write_file(folder + "/tokenizer.json", texts.tokenizer);
-    write_file(folder + "/tokenizer_config.json", texts.config);
+    for (const auto& [name, text] : files) {
+      const std::string path = folder + "/" + name;
+      if (detail::exists(path) && read_file(path) != *text)
+        throw Error("moe: cannot save the tokenizer to '" + folder + "': '" + name +
+                    "' is there and is of another one; move it away or choose another folder");
+    }
+    for (const auto& [name, text] : files) write_file(folder + "/" + name, *text);
   }
 
  private:

@@ -117,7 +117,7 @@ inline std::string objection(const KnownText& known, std::string_view text) {
 inline std::string fill_cache(const KnownText& known, const std::string& cached, int seconds) {
   if (!environment("MOE_NO_DOWNLOAD").empty()) return "MOE_NO_DOWNLOAD forbids the download";
   if (cached.empty()) return "neither HOME nor XDG_CACHE_HOME is set";
-  const std::string part = cached + "." + std::to_string(::getpid()) + ".part";
+  const std::string part = cached + ".moe-" + unique_suffix() + ".part";
   std::string why;
   try {
     make_folders(parent_folder(cached));
@@ -125,6 +125,9 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
       why = "it could not be downloaded from " + known.url;
     } else if (why = objection(known, read_file(part)); !why.empty()) {
       why = "the download from " + known.url + " " + why;
+    } else if (exists(cached) &&  // another text of this name: somebody may want it
+               ::rename(cached.c_str(), (cached + ".moe-" + unique_suffix()).c_str()) != 0) {
+      file_failed("move away", cached, errno);
     } else if (::rename(part.c_str(), cached.c_str()) != 0) {
       file_failed("create", cached, errno);
     }

@@ -100,15 +100,17 @@ class Removal {
     for (const char* name : {"last", "best", "last-rescue", "best-rescue"})
       add_saved(folder + "/" + name, detail::manifest_file);
   }
-  /// Removes; folders that are empty then go too.
+  /// A folder that goes if it is empty in the end.
+  void add_if_empty(const std::string& path) { emptied_.push_back(path); }
   void go() const {
     for (const std::string& path : files_)
       if (::unlink(path.c_str()) != 0) detail::file_failed("remove", path, errno);
     for (const auto& [path, list] : folders_) detail::remove_owned(path, list);
+    for (const std::string& path : emptied_) ::rmdir(path.c_str());
   }
 
  private:
-  std::vector<std::string> files_;
+  std::vector<std::string> files_, emptied_;
   std::vector<std::pair<std::string, std::string>> folders_;
 };
 

@@ -1,0 +1,220 @@
+#include <sys/stat.h>
+
+#include "catch.hpp"
+#include "tiny.hpp"
+
+using namespace moe;
+using detail::names_in;
+using test::has;
+using test::is_sentence;
+using test::message_of;
+using Names = std::vector<std::string>;
+
+namespace {
+
+/// One trainer with a model of its own; its warnings are kept.
+struct Session {
+  test::TinyRun run;
+  Names warnings = {};
+  Trainer<test::TinyTransformer, Muon<test::TinyTransformer>> trainer;
+
+  explicit Session(TrainerOptions options)
+      : trainer(run.model, run.optimizer, run.text.train, run.text.validation, options,
+                {.on_warning = [this](const std::string& text) { warnings.push_back(text); }}) {}
+};
+
+TrainerOptions paused_at(const std::string& out, int step) {
+  TrainerOptions options = test::tiny_run_options(out);
+  options.checkpoint_every = 1;
+  options.pause_at = step;
+  return options;
+}
+TrainerOptions overwriting(const std::string& out) {
+  TrainerOptions options = test::tiny_run_options(out);
+  options.overwrite = true;
+  return options;
+}
+
+/// The bits of a run of 12 steps that nothing disturbed.
+std::vector<std::pair<std::string, std::vector<float>>> undisturbed() {
+  Session whole(test::tiny_run_options(""));
+  whole.trainer.run();
+  return whole.run.state();
+}
+
+}  // namespace
+
+TEST_CASE("Trainer: overwriting removes only what a run wrote", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(test::tiny_run_options(out)).trainer.run();
+  write_file(out + "/notes.txt", "mine");
+  SECTION("files beside the run stay") {
+    Session(overwriting(out)).trainer.run();
+    CHECK(read_file(out + "/notes.txt") == "mine");
+    CHECK(names_in(out) == Names{"best", "last", "metrics.jsonl", "notes.txt"});
+  }
+  SECTION("something else in the place of our files is refused, and nothing is touched") {
+    const std::string places[] = {"last/thesis.txt", "best/thesis.txt", "last/model.safetensors",
+                                  "metrics.jsonl", "last-rescue/a"};
+    for (const std::string& place : places) {
+      const std::string path = out + "/" + place;
+      const std::string before = detail::exists(path) ? read_file(path) : "";
+      make_folders(detail::parent_folder(path));
+      write_file(path, "hello");
+      const std::string message = message_of([&] { Session(overwriting(out)).trainer.run(); });
+      INFO(message);
+      CHECK(is_sentence(message));
+      CHECK(has(message, place.substr(place.find('/') + 1)));
+      CHECK(read_file(path) == "hello");
+      CHECK(detail::exists(out + "/last/manifest.json"));
+      CHECK(detail::exists(out + "/best/manifest.json"));
+      before.empty() ? static_cast<void>(std::remove(path.c_str())) : write_file(path, before);
+    }
+  }
+}
+
+TEST_CASE("Trainer: a new run in a folder with something of that name is refused", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  make_folders(out + "/last");
+  write_file(out + "/last/photo.png", "x");
+  CHECK(is_sentence(message_of([&] { Session(test::tiny_run_options(out)).trainer.run(); })));
+  CHECK(names_in(out) == Names{"last"});
+  REQUIRE(std::remove((out + "/last/photo.png").c_str()) == 0);
+  REQUIRE(::rmdir((out + "/last").c_str()) == 0);
+  make_folders(out + "/metrics.jsonl");
+  CHECK(is_sentence(message_of([&] { Session(overwriting(out)).trainer.run(); })));
+  REQUIRE(::rmdir((out + "/metrics.jsonl").c_str()) == 0);
+  Session(test::tiny_run_options(out)).trainer.run();
+  // A run whose rows are gone is still one: its checkpoints are not thrown away unasked.
+  REQUIRE(std::remove((out + "/metrics.jsonl").c_str()) == 0);
+  CHECK(has(message_of([&] { Session(test::tiny_run_options(out)).trainer.run(); }),
+            "already holds one"));
+}
+
+TEST_CASE("Trainer: a folder has one run at a time, from before the first touch", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session first(paused_at(out, 5));
+  first.trainer.run();
+  const std::string rows = read_file(out + "/metrics.jsonl");
+  for (const bool resumes : {true, false}) {
+    Session second(overwriting(out));
+    const std::string message = message_of([&] {
+      if (resumes) second.trainer.resume();
+      second.trainer.run();
+    });
+    CHECK(is_sentence(message));
+    CHECK(has(message, "process " + std::to_string(::getpid())));
+    CHECK(read_file(out + "/metrics.jsonl") == rows);
+    CHECK(detail::exists(out + "/last/manifest.json"));
+  }
+}
+
+TEST_CASE("Trainer: what a notebook leaves in a checkpoint stops neither run nor resume",
+          "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(paused_at(out, 5)).trainer.run();
+  make_folders(out + "/last/.ipynb_checkpoints");
+  write_file(out + "/last/.ipynb_checkpoints/a", "b");
+  Session second(paused_at(out, 0));
+  second.trainer.resume();
+  second.trainer.run();
+  CHECK((second.run.state() == undisturbed()));
+  CHECK(second.warnings.empty());
+  CHECK(read_file(out + "/last/.ipynb_checkpoints/a") == "b");
+}
+
+TEST_CASE("Trainer: a save that fails warns, is made beside its place, and is resumed from",
+          "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(paused_at(out, 3)).trainer.run();
+  const std::string weights = out + "/last/model.safetensors", good = read_file(weights);
+  {
+    Session second(paused_at(out, 6));
+    second.trainer.resume();
+    write_file(weights, "edited by somebody");  // which no save may replace
+    CHECK(second.trainer.run() == StopReason::paused);
+    REQUIRE(!second.warnings.empty());
+    CHECK(has(second.warnings.front(), "the run goes on"));
+    CHECK(has(second.warnings.back(), "last-rescue"));
+    CHECK(read_file(weights) == "edited by somebody");
+    CHECK(newest_checkpoint(out) == out + "/last-rescue");
+  }
+  write_file(weights, good);
+  CHECK(newest_checkpoint(out) == out + "/last-rescue");  // step 6 against step 3
+  Session third(paused_at(out, 0));
+  third.trainer.resume();
+  CHECK(third.trainer.cursor().step == 6);
+  third.trainer.run();
+  CHECK((third.run.state() == undisturbed()));
+  CHECK(!detail::exists(out + "/last-rescue"));
+  CHECK(newest_checkpoint(out) == out + "/last");
+}
+
+TEST_CASE("Trainer: when nothing at all can be saved at the end, that is an error", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  bool blocked = false;
+  test::TinyRun tiny;
+  Trainer trainer(tiny.model, tiny.optimizer, tiny.text.train, tiny.text.validation,
+                  paused_at(out, 5),
+                  {.on_step =
+                       [&](const StepRow& row) {
+                         if (row.step != 2 || blocked) return;
+                         blocked = true;
+                         for (const char* name : {"/last", "/last-rescue"}) {
+                           Removal removal;
+                           removal.add_saved(out + name, detail::manifest_file);
+                           removal.go();
+                           make_folders(out + name);
+                           write_file(out + name + "/theirs", "x");
+                         }
+                       },
+                   .on_warning = [](const std::string&) {}});
+  CHECK(is_sentence(message_of([&] { trainer.run(); })));
+  CHECK(trainer.cursor().step == 5);  // it went on while there was hope
+  CHECK(read_file(out + "/last/theirs") == "x");
+  CHECK(read_file(out + "/last-rescue/theirs") == "x");
+}
+
+TEST_CASE("Trainer: rows that cannot be read do not stop a resume and are kept", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  const std::string path = out + "/metrics.jsonl";
+  for (const std::string junk :
+       {"\n", "no json\n", "{\"step\":\"x\"}\n", "{\"kind\":\"train\"", "\x01\xff\n"}) {
+    {
+      Session first(overwriting(out));
+      first.trainer.run();
+    }
+    const std::string rows = read_file(path);
+    write_file(path, rows + junk);
+    Session second(test::tiny_run_options(out, 14));
+    second.trainer.resume();
+    second.trainer.run();
+    REQUIRE(second.warnings.size() == 1);
+    CHECK(has(second.warnings[0], "1 rows"));
+    CHECK(read_file(path).substr(0, rows.size()) == rows);
+    CHECK(read_file(path).size() > rows.size());
+    CHECK(has(read_file(path + ".unreadable"), junk.substr(0, junk.size() - 1)));
+    REQUIRE(std::remove((path + ".unreadable").c_str()) == 0);
+  }
+}
+
+TEST_CASE("Trainer: rows that cannot be opened at all do not stop a resume", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(paused_at(out, 5)).trainer.run();
+  REQUIRE(std::remove((out + "/metrics.jsonl").c_str()) == 0);
+  make_folders(out + "/metrics.jsonl/deep");
+  Session second(paused_at(out, 0));
+  second.trainer.resume();
+  second.trainer.run();
+  CHECK((second.run.state() == undisturbed()));
+  REQUIRE(second.warnings.size() == 1);
+  CHECK(has(second.warnings[0], "metrics.jsonl"));
+}
