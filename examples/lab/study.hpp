@@ -4,6 +4,7 @@
 #include "cli.hpp"
 #include "models.hpp"
 #include "plots.hpp"
+#include "results.hpp"
 #include "statistics.hpp"
 
 // Several runs that are compared: each in OUT/runs/NAME, all of them in OUT/results.json. A study
