@@ -28,8 +28,9 @@ def program(name):
 
 
 def start(*arguments, **options):
-    return subprocess.run([str(a) for a in arguments], capture_output=True, text=True,
-                          timeout=PATIENCE, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run([str(a) for a in arguments], text=True, timeout=PATIENCE,
+                          **{**pipes, **options})
 
 
 def must(*arguments, **options):
