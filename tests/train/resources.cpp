@@ -180,9 +180,9 @@ TEST_CASE("ResourceMonitor: sees the work of every thread", "[identity]") {
   const auto in_one_breath = [&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     const auto first = Clock::now();
-    const double one = monitor.sample().cpu_percent, other = monitor.sample().cpu_percent;
+    const double one = monitor.sample().cpu_percent, next = monitor.sample().cpu_percent;
     if (since(first) >= 0.005) return false;
-    CHECK(one == other);  // too soon for a new measurement
+    CHECK(one == next);  // too soon for a new measurement
     return true;
   };
   CHECK(soon(in_one_breath));
