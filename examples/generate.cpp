@@ -9,11 +9,11 @@
 #include <moe/transformer.hpp>
 
 constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
-                                  .dim = 256,
-                                  .layers = 6,
-                                  .heads = 8,
-                                  .context = 256,
-                                  .moe = {.experts = 8, .top_k = 2, .hidden = 512}};
+                                  .dim = 128,
+                                  .layers = 4,
+                                  .heads = 4,
+                                  .context = 128,
+                                  .moe = {.experts = 8, .top_k = 2, .hidden = 256}};
 
 int main(int argc, char** argv) {
   if (argc < 3 || argc > 6) {

@@ -13,13 +13,14 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "skip.hpp"
 
 namespace moe::test {
 
 /// The folder of golden values; empty, with a line that says so, when there is none.
 inline std::string fixture_folder() {
   if (const char* folder = std::getenv("MOE_FIXTURE_DIR"); folder && *folder) return folder;
-  std::puts("SKIPPED: MOE_FIXTURE_DIR is not set, golden values of PyTorch are not compared");
+  skip("MOE_FIXTURE_DIR is not set, golden values of PyTorch are not compared");
   return "";
 }
 

@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "data/tokenizer_files.hpp"
+#include "skip.hpp"
 
 using moe::BytePairEncoding;
 using moe::SpecialTokens;
@@ -31,8 +32,13 @@ const BytePairEncoding* gpt2() {
     if (data == nullptr || !moe::detail::exists(folder + "/vocab.json")) return std::nullopt;
     return BytePairEncoding::from_folder(folder);
   }();
-  if (!tokenizer) std::puts("SKIPPED: MOE_DATA_DIR has no gpt2/vocab.json");
   return tokenizer ? &*tokenizer : nullptr;
+}
+
+/// The same for a case that compares nothing without it.
+const BytePairEncoding* gpt2_or_skip() {
+  if (gpt2() == nullptr) moe::test::skip("MOE_DATA_DIR has no gpt2/vocab.json");
+  return gpt2();
 }
 
 struct Case {
@@ -102,8 +108,8 @@ Ids naive(const BytePairEncoding& tokenizer, const std::vector<std::string>& mer
 
 }  // namespace
 
-TEST_CASE("BytePairEncoding: GPT-2's ids", "[external]") {
-  const BytePairEncoding* tokenizer = gpt2();
+TEST_CASE("BytePairEncoding: GPT-2's ids", "[external][shared]") {
+  const BytePairEncoding* tokenizer = gpt2_or_skip();
   if (tokenizer == nullptr) return;
   const Case cases[] = {
       {"a  b", {64, 220, 275}},
@@ -172,13 +178,12 @@ TEST_CASE("BytePairEncoding: GPT-2's ids", "[external]") {
   CHECK(tokenizer->bytes_of(262) == " the");
 }
 
-TEST_CASE("BytePairEncoding: the fixture's ids", "[external]") {
+TEST_CASE("BytePairEncoding: the fixture's ids", "[external][shared]") {
   const char* folder = std::getenv("MOE_FIXTURE_DIR");
-  const BytePairEncoding* tokenizer = gpt2();
+  const BytePairEncoding* tokenizer = gpt2_or_skip();
   if (tokenizer == nullptr) return;
   if (folder == nullptr || *folder == '\0') {
-    std::puts("SKIPPED: MOE_FIXTURE_DIR is not set");
-    return;
+    return moe::test::skip("GPT-2's ids, MOE_FIXTURE_DIR is not set");
   }
   const std::string path = std::string(folder) + "/gpt2_bpe_cases.json";
   const moe::Json cases = moe::parse_json(moe::read_file(path), path);
@@ -225,8 +230,8 @@ TEST_CASE("BytePairEncoding: without files a token is a byte, in GPT-2's order",
 }
 
 TEST_CASE("BytePairEncoding: the first merges are a smaller vocabulary of the same ids",
-          "[external]") {
-  if (gpt2() == nullptr) return;
+          "[external][shared]") {
+  if (gpt2_or_skip() == nullptr) return;
   const std::string folder = std::string(std::getenv("MOE_DATA_DIR")) + "/gpt2";
   const BytePairEncoding all = *gpt2();
   const BytePairEncoding some = BytePairEncoding::from_folder(folder, {.merges = 3839});
@@ -311,8 +316,8 @@ TEST_CASE("BytePairEncoding: a piece of a million bytes takes no quadratic time"
   }
 }
 
-TEST_CASE("BytePairEncoding: pieces that come again become the same tokens", "[identity]") {
-  const BytePairEncoding* words = gpt2();
+TEST_CASE("BytePairEncoding: pieces that come again become the same tokens", "[identity][shared]") {
+  const BytePairEncoding* words = gpt2_or_skip();
   if (words == nullptr) return;
   // Pieces around the 15 bytes of the short ones, more of them than the cache has places.
   std::vector<std::string> pieces;

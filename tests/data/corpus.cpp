@@ -52,7 +52,7 @@ struct World {
     ::chmod((folder / ("tools/" + name)).c_str(), 0755);
   }
   std::string cached() const { return folder / "cache/moe/known.txt"; }
-  moe::Corpus find(std::string_view given = {}, int seconds = 5) const {
+  moe::Corpus find(std::string_view given = {}, int seconds = 300) const {
     return moe::find_text(known, given, seconds);
   }
 };

@@ -3,6 +3,7 @@
 #include "catch.hpp"
 #include "data/tokenizer_files.hpp"
 #include "io/scratch.hpp"
+#include "skip.hpp"
 
 using moe::test::has;
 using moe::test::is_sentence;
@@ -144,12 +145,11 @@ TEST_CASE("Data: the tokens of a vocabulary are the same from the cache", "[iden
   CHECK(first.hash() == second.hash());
 }
 
-TEST_CASE("Data: the first merges of GPT-2 for a model of 49,152 tokens", "[data]") {
+TEST_CASE("Data: the first merges of GPT-2 for a model of 49,152 tokens", "[shared]") {
   const char* folder = std::getenv("MOE_DATA_DIR");
   const std::string gpt2 = std::string(folder == nullptr ? "" : folder) + "/gpt2";
   if (folder == nullptr || !moe::detail::exists(gpt2 + "/merges.txt")) {
-    std::puts("SKIPPED: MOE_DATA_DIR has no gpt2/merges.txt");
-    return;
+    return moe::test::skip("MOE_DATA_DIR has no gpt2/merges.txt");
   }
   const Files files;
   const std::string text = documents(30, 40);

@@ -2,6 +2,7 @@
 
 #include "catch.hpp"
 #include "model.hpp"
+#include "skip.hpp"
 #if __has_include(<moe/io/safetensors.hpp>)
 #include <moe/io/safetensors.hpp>
 #endif
@@ -116,11 +117,10 @@ double transposed_difference(int rows, int cols) {
 
 }  // namespace
 
-TEST_CASE("Orthogonaliser: equals the PyTorch fixtures", "[fixture]") {
+TEST_CASE("Orthogonaliser: equals the PyTorch fixtures", "[shared]") {
   const char* folder = std::getenv("MOE_FIXTURE_DIR");
   if (!folder || !*folder) {
-    std::puts("SKIPPED: orthogonalise fixtures, MOE_FIXTURE_DIR is not set");
-    return;
+    return moe::test::skip("orthogonalise fixtures, MOE_FIXTURE_DIR is not set");
   }
   check_fixtures<moe::Reference<double>>(folder, 1e-10);
 #ifdef MOE_TEST_HAS_CPU

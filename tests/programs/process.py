@@ -2,13 +2,17 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 # More threads than cores must not wait in loops that keep each other from working.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("MOE_NO_DOWNLOAD", "1")
+# Seconds after which something hangs. Nothing may depend on how fast the machine is just now.
+PATIENCE = 1800
 TIMES = {"seconds", "tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent",
          "gpu_memory_mb"}
 
@@ -24,8 +28,9 @@ def program(name):
 
 
 def start(*arguments, **options):
-    return subprocess.run([str(a) for a in arguments], capture_output=True, text=True,
-                          timeout=300, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run([str(a) for a in arguments], text=True, timeout=PATIENCE,
+                          **{**pipes, **options})
 
 
 def must(*arguments, **options):
@@ -33,6 +38,39 @@ def must(*arguments, **options):
     if result.returncode != 0:
         sys.exit(f"{' '.join(map(str, arguments))} gave {result.returncode}:\n{result.stderr}")
     return result
+
+
+def wait_until(so, process=None):
+    """Waits until so() holds; with a process, at most until that one has ended."""
+    end = time.monotonic() + PATIENCE
+    while not so() and (process is None or process.poll() is None):
+        if time.monotonic() > end:
+            sys.exit(f"FAILED: nothing happened within {PATIENCE} s")
+        time.sleep(0.002)
+
+
+def stop(command, so, how=signal.SIGINT):
+    """Starts a program and sends it a signal once so() holds; its exit code. On a busy machine
+    it may have come to its own end before, so the code may be that of a whole run."""
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    wait_until(so, process)
+    process.send_signal(how)  # does nothing to a process that poll() saw ending
+    return process.wait(PATIENCE)
+
+
+def count_lines(path):
+    """Lines of a file that another process writes or replaces just now."""
+    try:
+        return pathlib.Path(path).read_bytes().count(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def is_sanitized(path):
+    """Whether a program was built with the address or the thread sanitizer: it is slow then."""
+    code = pathlib.Path(path).read_bytes()
+    return b"__asan_init" in code or b"__tsan_init" in code
 
 
 def rows(folder):
@@ -75,5 +113,18 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         pathlib.Path(folder, "metrics.jsonl").write_text('{"step":1,"seconds":2}\n', "utf-8")
         checks.check(rows(folder) == [{"step": 1}], "rows drops the fields of time")
+        lines = pathlib.Path(folder, "lines")
+        checks.check(count_lines(lines) == 0 and count_lines(lines / "below") == 0, "no file")
+        writer = ("import sys, time\nfor i in range(3):\n"
+                  " open(sys.argv[1], 'a').write('{}\\n')\ntime.sleep(3600)")
+        code = stop([sys.executable, "-c", writer, lines], lambda: count_lines(lines) == 3,
+                    signal.SIGTERM)
+        checks.check(code == -signal.SIGTERM, f"a program is stopped: {code}")
+        checks.check(count_lines(lines) == 3, "when it has come so far")
+        checks.check(stop([sys.executable, "-c", "exit(3)"], lambda: False) == 3,
+                     "one that ends by itself")
+        for text, slow in ((b"x__asan_init", True), (b"__tsan_init", True), (b"plain", False)):
+            lines.write_bytes(text)
+            checks.check(is_sanitized(lines) == slow, f"{text} is slow: {slow}")
     checks.check(start("false").returncode == 1, "start gives the exit code")
     checks.end()

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from process import Checks, must, program, start
@@ -177,9 +178,7 @@ def compiler():
 
 
 command, reason = compiler()
-if command is None:
-    print(f"SKIPPED: compiling the emitted header: {reason}")
-else:
+if command is not None:
     (root / "train.cpp").write_text(SOURCE)
     (root / "text.txt").write_text("the cat sat on the mat and the dog lay by the log. " * 400)
     must(*command, root / "train.cpp", "-o", root / "train")
@@ -209,4 +208,7 @@ for options, code, part in (
     checks.check(len(lines) == 1 and lines[0].startswith("moe: ") and part in lines[0],
                  f"{options}: {lines}")
     checks.check(result.stdout == "", f"{options}: prints no plan")
+if command is None and not checks.failed:
+    print(f"SKIPPED: compiling the emitted header: {reason}")
+    sys.exit(77)
 checks.end()

@@ -2,12 +2,10 @@
 import json
 import pathlib
 import random
-import signal
-import subprocess
+import shutil
 import tempfile
-import time
 
-from process import Checks, must, program, start, trace
+from process import Checks, count_lines, must, program, start, stop, trace
 
 upcycle = program("upcycle")
 checks = Checks()
@@ -94,34 +92,34 @@ must(*run("a2", "--no-controls", "--overwrite"))
 rows = [json.loads(line) for line in (root / "a2/training_history.jsonl").read_text().splitlines()]
 checks.check({r["phase"] for r in rows} == {"dense", "moe"}, "no rows of a replaced experiment")
 
-# Stopped at some moment, resumed: the same bits.
+# Stopped at the very start, in either phase: the same bits after it went on.
 def long(name, *options):
     return run(name, "--no-controls", *options, steps=(40, 30))
 
 
 must(*long("whole"))
-for wait in (0.4, 1.2, 2.0):
-    process = subprocess.Popen([str(a) for a in long("c", "--overwrite")],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(wait)
-    process.send_signal(signal.SIGINT)
-    process.wait(60)
+for phase, lines in (("dense", 0), ("dense", 4), ("moe", 2)):
+    shutil.rmtree(root / "c", ignore_errors=True)
+    metrics = root / "c/seed1" / phase / "metrics.jsonl"
+    code = stop(long("c"), lambda: metrics.exists() and count_lines(metrics) >= lines)
+    checks.check(code in (0, 130), f"stopped in {phase} after {lines} rows: exit code {code}")
     must(*long("c", "--resume"))
-    checks.check(tensors("c") == tensors("whole"), f"stopped after {wait} s and resumed")
+    checks.check(tensors("c") == tensors("whole"), f"{phase}, stopped after {lines} rows, resumed")
     checks.check(trace(root / "c/seed1/moe") == trace(root / "whole/seed1/moe"),
-                 f"rows after {wait} s")
+                 f"rows after a stop in {phase} after {lines} rows")
 
 # What replaces an experiment and is stopped in phase 1 takes nothing from the one that it replaced.
 must(*long("e"))
 must(*long("f", "--lr2", "1e-3"))
-process = subprocess.Popen([str(a) for a in long("e", "--overwrite", "--lr2", "1e-3")],
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-begun = root / "e/seed1/dense/metrics.jsonl"
-while process.poll() is None and (not begun.is_file() or "0.001" not in (
-        root / "e/settings.json").read_text()):
-    time.sleep(0.01)
-process.send_signal(signal.SIGINT)
-process.wait(60)
+
+
+def replaced():
+    settings = root / "e/settings.json"
+    return ((root / "e/seed1/dense/metrics.jsonl").is_file() and settings.is_file()
+            and "0.001" in settings.read_text())
+
+
+stop(long("e", "--overwrite", "--lr2", "1e-3"), replaced)
 must(*long("e", "--resume", "--lr2", "1e-3"))
 checks.check(tensors("e") == tensors("f") != tensors("whole"), "nothing of a replaced experiment")
 checks.check(trace(root / "e/seed1/moe") == trace(root / "f/seed1/moe"), "nor of its rows")

@@ -27,9 +27,9 @@ std::string script(const test::ScratchFolder& folder, const std::string& command
   return path;
 }
 
-/// Waits until it is so, ten seconds at most.
+/// Waits until it is so: five minutes, as a busy machine may be slow.
 bool soon(const std::function<bool()>& is_so) {
-  for (const auto start = Clock::now(); since(start) < 10;) {
+  for (const auto start = Clock::now(); since(start) < 300;) {
     if (is_so()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
@@ -160,20 +160,32 @@ TEST_CASE("describe: warns of the GPU that is farthest from the others", "[edge]
 }
 
 TEST_CASE("ResourceMonitor: sees the work of every thread", "[identity]") {
-  ResourceMonitor monitor("");
-  const auto start = Clock::now();
+  const auto before = Clock::now();
   const std::clock_t cpu = std::clock();
   const auto used = [&] { return double(std::clock() - cpu) / CLOCKS_PER_SEC; };
+  ResourceMonitor monitor("");
+  const auto start = Clock::now();
+  const double used_at_start = used();
   std::thread other([&] {
     while (used() < 0.3) {
     }
   });
   other.join();
-  const double expected = 100 * used() / since(start);  // little on a crowded machine
+  // What was measured lies between what was certainly used before and after the sample, however
+  // long this thread had to wait between two lines.
+  const double least = used() - used_at_start, shortest = since(start);
   const double percent = monitor.sample().cpu_percent;
-  CHECK(percent > 0.7 * expected);
-  CHECK(percent < 1.3 * expected);
-  CHECK(monitor.sample().cpu_percent == percent);  // too soon for a new measurement
+  CHECK(percent > 100 * (least - 0.02) / since(before));
+  CHECK(percent < 100 * (used() + 0.02) / shortest);
+  const auto in_one_breath = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    const auto first = Clock::now();
+    const double one = monitor.sample().cpu_percent, next = monitor.sample().cpu_percent;
+    if (since(first) >= 0.005) return false;
+    CHECK(one == next);  // too soon for a new measurement
+    return true;
+  };
+  CHECK(soon(in_one_breath));
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   CHECK(monitor.sample().cpu_percent < 5);
 }
@@ -199,23 +211,24 @@ TEST_CASE("ResourceMonitor: shows what nvidia-smi says", "[io]") {
   const Environment visible("CUDA_VISIBLE_DEVICES", nullptr);
   const std::string seen = folder / "arguments";
   const std::string program =
-      script(folder, "echo \"$@\" >" + seen + "\necho '0, H100, 93, 4100, 81559, 41'\n" +
+      script(folder, "echo \"$@\" >>" + seen + "\necho '0, H100, 93, 4100, 81559, 41'\n" +
                          "echo '1, H100, [N/A], 7, 81559, 42'\necho noise >&2");
   ResourceMonitor monitor(program);
-  REQUIRE(soon([&] { return monitor.sample().gpus.size() == 2; }));
-  const std::vector<GpuUse> gpus = monitor.sample().gpus;
+  std::vector<GpuUse> gpus;
+  REQUIRE(soon([&] { return (gpus = monitor.sample().gpus).size() == 2; }));
   CHECK(gpus[0].utilisation_percent == 93);
   CHECK(gpus[1].utilisation_percent == -1);
   CHECK(gpus[1].temperature_c == 42);
-  CHECK(read_file(seen) ==
-        "--query-gpu=index,name,utilization.gpu,memory.used,memory.total,temperature.gpu "
-        "--format=csv,noheader,nounits\n");
+  CHECK(read_file(seen).rfind(
+            "--query-gpu=index,name,utilization.gpu,memory.used,memory.total,temperature.gpu "
+            "--format=csv,noheader,nounits\n",
+            0) == 0);
 }
 
 TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
   const test::ScratchFolder folder;
   const std::string tools = std::getenv("PATH");
-  script(folder, "echo x >>" + (folder / "calls") + "\necho \"0, H100, $(wc -l <" +
+  script(folder, "date +%s >>" + (folder / "calls") + "\necho \"0, H100, $(wc -l <" +
                      (folder / "calls") + "), 1, 2, 3\"");
   REQUIRE(::mkdir((folder / "first").c_str(), 0700) == 0);
   REQUIRE(::mkdir((folder / "first/nvidia-smi").c_str(), 0700) == 0);  // a folder is no program
@@ -228,31 +241,42 @@ TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
   const auto call = [&](double n) {
     return soon([&] {
       const Resources use = monitor.sample();
-      return !use.gpus.empty() && use.gpus[0].utilisation_percent == n;
+      return !use.gpus.empty() && use.gpus[0].utilisation_percent >= n;
     });
   };
   CHECK(call(1));
-  const auto start = Clock::now();
   CHECK(call(2));
-  CHECK(since(start) > 1);
+  long long first = 0, second = 0;
+  REQUIRE(std::sscanf(read_file(folder / "calls").c_str(), "%lld %lld", &first, &second) == 2);
+  CHECK(second - first >= 1);
 }
 
 TEST_CASE("ResourceMonitor: a hanging nvidia-smi holds up nobody and is killed", "[edge]") {
   const test::ScratchFolder folder;
-  const std::string begun = folder / "begun", late = folder / "late";
+  const std::string begun = folder / "begun", go = folder / "go", late = folder / "late";
+  // What the script starts writes `late` once `go` is there, after everything should be dead.
   const std::string program =
-      script(folder, "(sleep 2; echo >" + late + ") &\necho >" + begun + "\nsleep 60");
-  Clock::time_point end;
-  {
-    ResourceMonitor monitor(program);
-    REQUIRE(soon([&] { return detail::exists(begun); }));
-    const auto start = Clock::now();
-    for (int i = 0; i < 10; ++i) CHECK(monitor.sample().gpus.empty());
-    CHECK(since(start) < 1);
-    end = Clock::now();
+      script(folder, "(for i in $(seq 600); do test -e " + go + " && echo >" + late +
+                         " && exit; sleep 0.1; done) &\necho >" + begun + "\nsleep 60");
+  // Being killed at once shows in the shortest of some tries: a wait for the script itself, or for
+  // the five seconds that an answer may take, would show in all of them.
+  double shortest = 100;
+  for (int tries = 0; tries < 5 && shortest > 2; ++tries) {
+    std::filesystem::remove(begun);
+    Clock::time_point end;
+    {
+      ResourceMonitor monitor(program);
+      REQUIRE(soon([&] { return detail::exists(begun); }));
+      const auto start = Clock::now();
+      for (int i = 0; i < 10; ++i) CHECK(monitor.sample().gpus.empty());
+      CHECK(since(start) < 30);  // ten waits for an answer would be fifty
+      end = Clock::now();
+    }
+    shortest = std::min(shortest, since(end));
   }
-  CHECK(since(end) < 1.2);
-  std::this_thread::sleep_for(std::chrono::milliseconds(2200));
+  CHECK(shortest <= 2);
+  write_file(go, "");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1000));
   CHECK_FALSE(detail::exists(late));  // what the script started is dead too
 }
 
@@ -261,20 +285,21 @@ TEST_CASE("output_of: a program that takes too long, fails or is none gives noth
   int never[2];
   REQUIRE(::pipe(never) == 0);
   const detail::Descriptor stop(never[0]), open_end(never[1]);
-  const auto output = [&](const std::string& commands) {
-    return detail::output_of({script(folder, commands)}, std::chrono::milliseconds(700),
-                             stop.get());
+  const auto output = [&](const std::string& commands,
+                          std::chrono::milliseconds limit = std::chrono::seconds(300)) {
+    return detail::output_of({script(folder, commands)}, limit, stop.get());
   };
+  const std::chrono::milliseconds soon_over(700);
   CHECK(output("echo fine") == "fine\n");
   CHECK(output("echo almost; exit 9") == "");
   CHECK(output("echo almost; kill -9 $$") == "");
   CHECK(output("cat") == "");  // no terminal or pipe to read from
   CHECK(output("head -c 100000 /dev/zero").size() == 100000);
   const auto start = Clock::now();
-  CHECK(output("echo begun; sleep 60") == "");
-  CHECK(output("exec 2>&-; echo closed; exec >&-; sleep 60") == "");
-  CHECK(output("while :; do echo endless; done") == "");
-  CHECK(since(start) < 8);
+  CHECK(output("echo begun; sleep 60", soon_over) == "");
+  CHECK(output("exec 2>&-; echo closed; exec >&-; sleep 60", soon_over) == "");
+  CHECK(output("while :; do echo endless; done", soon_over) == "");
+  CHECK(since(start) < 50);  // less than one that was waited for
   CHECK(detail::output_of({folder / "none"}, std::chrono::seconds(5), stop.get()) == "");
   CHECK(output("echo fine") == "fine\n");
 }
