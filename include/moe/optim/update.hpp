@@ -158,8 +158,9 @@ class Update {
   LeafView<T> parameter(std::size_t i) const { return view<T>(model_->params(), info(i)); }
   LeafView<T> gradient(std::size_t i) const { return view<T>(model_->grads(), info(i)); }
   LeafView<T> momentum(std::size_t i) const { return state_of(i, state_[i].first); }
-  /// Whether matrix number `matrix` has a gradient: an expert without tokens has none.
-  bool has_gradient(std::size_t matrix) const { return norm_.square(matrix) > 0; }
+  /// Whether matrix number `matrix` has a gradient: an expert without tokens has none. Smaller
+  /// squares may be sums of denormal numbers, which some threads flush and others do not.
+  bool has_gradient(std::size_t matrix) const { return norm_.square(matrix) >= kernel::at_rest<T>; }
 
  private:
   Rule& rule() { return static_cast<Rule&>(*this); }
