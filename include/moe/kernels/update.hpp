@@ -35,11 +35,15 @@ struct Chunk {
 template <class T>
 inline constexpr double at_rest = std::is_same_v<T, float> ? 0x1p-100 : 0x1p-967;
 
-/// x, or 0 where |x| is below at_rest.
+/// Whether |x| is below at_rest, for every lane.
+template <class T, class V>
+MOE_KERNEL auto rests(const V& x) {
+  return (x < V(T(at_rest<T>))) & (x > V(T(-at_rest<T>)));
+}
+/// x, or 0 where it rests.
 template <class T, class V>
 MOE_KERNEL V settled(const V& x) {
-  const V least = V(T(at_rest<T>)), none = V(T(0));
-  return select((x < least) & (x > none - least), none, x);
+  return select(rests<T>(x), V(T(0)), x);
 }
 
 /// partial[r] = sum of x^2 over chunk r.   `size` elements a matrix.
@@ -61,6 +65,7 @@ struct NormSquare {
 /// One fused pass of AdamW:  g = scale * grad,  m += rate1 (g - m),  v += rate2 (g^2 - v),
 /// p = keep * p - step * m / (correction * sqrt(v) + eps),  grad = 0.   Where v would be below
 /// at_rest (a gradient whose root mean square is below 1e-15) m = v = 0; m and p are settled.
+/// eps must be above 0.
 /// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.  Test: tests/optim/adamw.cpp.
 template <class T>
 struct AdamW {
@@ -78,14 +83,14 @@ struct AdamW {
       first = first + V(rate1) * (g - first);
       second = second + V(rate2) * (g * g - second);
       const V none = V(T(0));
-      const auto rests = second < V(T(at_rest<T>));
-      first = settled<T>(V(select(rests, none, first)));
-      second = select(rests, none, second);
+      const auto still = second < V(T(at_rest<T>));
+      first = select(still | rests<T>(first), none, first);
+      second = select(still, none, second);
       at_m[i] = first;
       at_v[i] = second;
       at_grad[i] = none;
-      const V divisor = select(rests, V(T(1)), V(V(correction) * sqrt(second) + V(eps)));
-      at_p[i] = settled<T>(V(V(keep) * value - V(step) * (first / divisor)));
+      at_p[i] = settled<T>(
+          V(V(keep) * value - V(step) * (first / (V(correction) * sqrt(second) + V(eps)))));
     });
   }
 };
