@@ -124,7 +124,9 @@ TEST_CASE("upcycle: a report keeps NaN and believes the probe", "[exact]") {
   double most = 0;
   for (const double x : {1.0, double(NAN), 2.0}) detail::keep_largest(most, x);
   CHECK(std::isnan(most));
-  UpcycleReport report{.max_difference = 1e-9, .exact = true};
+  UpcycleReport report;
+  report.max_difference = 1e-9;
+  report.exact = true;
   detail::check_promise(report);
   CHECK_FALSE(report.exact);
   CHECK(report.why.find("they differ") != std::string::npos);
