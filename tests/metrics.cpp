@@ -72,6 +72,22 @@ TEST_CASE("health_verdict: names the worst that it sees", "[routing]") {
         "COLLAPSED in 1 of 2 layers (2.0 of 8 experts in layer 0)");
 }
 
+TEST_CASE("router_health: a load that is not known is neither healthy nor collapsed",
+          "[routing][edge]") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const std::vector<double>& load :
+       {std::vector<double>{0, 0, 0, 0}, {0.5, nan, 0.25, 0.25}, {nan, nan, nan, nan}, {}}) {
+    const RouterHealth health = router_health(load);
+    CHECK(std::isnan(health.effective_experts));
+    CHECK(std::isnan(health.max_violation));
+    CHECK(health.dead_experts == 0);
+    const RouterHealth layers[] = {router_health(std::vector<double>(4, 0.25)), health};
+    CHECK(health_verdict(layers, 4) == "expert load not known");
+    RouterSentinel sentinel(4, 1, 1);
+    CHECK(sentinel.observe(0, health).empty());
+  }
+}
+
 TEST_CASE("RouterSentinel: warns once, after so many collapsed steps in a row", "[routing]") {
   RouterSentinel sentinel(8, 2, 100);
   const RouterHealth good{6, 0.4, 0}, bad{2.9, 1.2, 3}, lopsided{5, 1.6, 0};

@@ -164,10 +164,11 @@ class Program {
         if (r.strategy != &s) continue;
         const lab::Spread loss = lab::spread(r.losses);
         std::printf("  %8.4f +-%6.4f", loss.mean, loss.deviation);
-        if (!best || loss.mean < lab::spread(best->losses).mean) best = &r;
+        if (!best || lab::is_lower(loss.mean, lab::spread(best->losses).mean)) best = &r;
       }
       std::printf("  %12.0f\n", lab::spread(best->speeds).mean);
-      if (!winner || lab::spread(best->losses).mean < lab::spread(winner->losses).mean)
+      if (!winner ||
+          lab::is_lower(lab::spread(best->losses).mean, lab::spread(winner->losses).mean))
         winner = best;
     }
     for (const Strategy& s : p_.strategies) {
@@ -175,7 +176,7 @@ class Program {
       const Result* best = nullptr;
       for (const Result& r : results)
         if (r.strategy == &s &&
-            (!best || lab::spread(r.losses).mean < lab::spread(best->losses).mean))
+            (!best || lab::is_lower(lab::spread(r.losses).mean, lab::spread(best->losses).mean)))
           best = &r;
       const lab::Comparison c = lab::compare(winner->losses, best->losses);
       std::printf("  %s (lr %g) minus %s (lr %g): %+.4f +- %.4f nats, %s\n", winner->strategy->name,

@@ -40,10 +40,16 @@ struct Comparison {
   bool significant = false;  // at the 5 % level
   std::string verdict() const {
     if (difference.count < 2) return "one seed says nothing about significance";
+    if (!std::isfinite(difference.mean)) return "not known: a loss is not finite";
     return significant ? "significant (paired t-test, 5 %)"
                        : "not significant (paired t-test, 5 %)";
   }
 };
+
+/// Whether a loss is lower than another; NaN, a loss that is not known, is above all others.
+inline bool is_lower(double a, double b) {
+  return a < b || (std::isnan(b) && !std::isnan(a));
+}
 
 /// first[i] - second[i] for the same seed i.
 inline Comparison compare(const std::vector<double>& first, const std::vector<double>& second) {

@@ -63,7 +63,7 @@ struct Memory {
 constexpr double kept_of_token(const moe::ModelConfig& c) {
   const double d = c.dim, layers = c.layers, experts = c.moe.experts, k = c.moe.top_k;
   const double h = c.expert_hidden();
-  const double feed_forward = experts > 0 ? k * h + 2 * experts + 6 * k + 4 : h;
+  const double feed_forward = experts > 0 ? k * h + 2 * experts + 6 * k + 3 : h;
   return layers * (6 * d + c.heads + 2 + feed_forward) + d + 4;
 }
 

@@ -120,7 +120,7 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
   for (Side& side : sides) {
     std::sort(side.rates.begin(), side.rates.end());
     for (const double rate : side.rates) side.first.push_back(run(side, rate, 0));
-    const auto least = std::min_element(side.first.begin(), side.first.end());
+    const auto least = std::min_element(side.first.begin(), side.first.end(), lab::is_lower);
     side.rate = side.rates[std::size_t(least - side.first.begin())];
     side.best = {*least};
   }

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdio>
 #include <cstdlib>
+#include <moe/strict_math.hpp>
 #include <stdexcept>
 #include <string>
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <cstddef>
+#include <moe/strict_math.hpp>
 #include <type_traits>
 
 // All that a kernel body may use. Safe for nvcc: no host-only header is included here.

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <moe/io/files.hpp>
 #include <moe/io/json.hpp>
 #include <optional>
@@ -79,7 +80,8 @@ class MetricsWriter {
   int set_aside_ = 0;
 };
 
-/// How evenly one MoE layer uses its experts, from their shares f of the assignments (sum 1).
+/// How evenly one MoE layer uses its experts, from their shares f of the assignments (sum 1). NaN,
+/// and no dead experts, where the shares are not known: before the first pass they sum to 0.
 struct RouterHealth {
   double effective_experts = 0;  // exp(-sum f ln f): experts when even, top_k when collapsed
   double max_violation = 0;      // experts * max f - 1: 0 when even
@@ -89,8 +91,13 @@ struct RouterHealth {
 /// Never throws, never allocates.  Test: tests/metrics.cpp.
 inline RouterHealth router_health(std::span<const double> load) {
   RouterHealth health;
-  double entropy = 0, most = 0;
+  double entropy = 0, most = 0, sum = 0;
   const double experts = double(load.size());
+  for (const double f : load) sum += f;
+  if (!(sum > 0)) {
+    health.effective_experts = health.max_violation = std::numeric_limits<double>::quiet_NaN();
+    return health;
+  }
   for (const double f : load) {
     if (f > 0) entropy -= f * std::log(f);
     most = std::max(most, f);
@@ -112,7 +119,9 @@ inline std::string health_verdict(std::span<const RouterHealth> layers, int expe
   std::size_t worst = 0;
   int dead = 0;
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    if (layers[i].effective_experts < layers[worst].effective_experts) worst = i;
+    const double used = layers[i].effective_experts;
+    if (std::isnan(used)) return "expert load not known";
+    if (used < layers[worst].effective_experts) worst = i;
     dead += layers[i].dead_experts;
   }
   const double used = layers[worst].effective_experts;

@@ -1,5 +1,7 @@
 #include "../../examples/lab/statistics.hpp"
 
+#include <algorithm>
+
 #include "catch.hpp"
 
 namespace {
@@ -47,6 +49,22 @@ TEST_CASE("student_t: two-sided 5 % points", "[statistics]") {
     CHECK(lab::student_t(n) < lab::student_t(n - 1));
     CHECK(lab::student_t(n - 1) - lab::student_t(n) >
           lab::student_t(n) - lab::student_t(n + 1) - 0.0015);
+  }
+}
+
+TEST_CASE("is_lower: a loss that is not known is never the lowest", "[statistics]") {
+  const std::vector<double> losses = {double(NAN), double(INFINITY), 2, double(NAN), 1, 3};
+  CHECK(*std::min_element(losses.begin(), losses.end(), lab::is_lower) == 1);
+  CHECK(lab::is_lower(INFINITY, NAN));
+  CHECK_FALSE(lab::is_lower(NAN, 1));
+  CHECK_FALSE(lab::is_lower(NAN, NAN));
+}
+
+TEST_CASE("compare: losses that are not finite say nothing", "[statistics]") {
+  for (const double bad : {double(NAN), double(INFINITY)}) {
+    const lab::Comparison c = lab::compare({1, bad, 3}, {1, 2, 3});
+    CHECK_FALSE(c.significant);
+    CHECK(c.verdict() == "not known: a loss is not finite");
   }
 }
 

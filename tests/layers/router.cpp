@@ -1,3 +1,5 @@
+#include <moe/backend/cpu.hpp>
+
 #include "../catch.hpp"
 #include "routing.hpp"
 
@@ -74,6 +76,65 @@ TEST_CASE("Router: huge logits neither overflow nor divide by zero", "[edge]") {
   CHECK(std::abs(router.gates(0)[1] - 1 / (1 + std::exp(1.0))) < 1e-15);
   router.run.backward(std::vector<double>(16, 1.0));
   CHECK(std::isfinite(test::largest(router.run.gradients())));
+}
+
+/// Gates of the first row of a float router on the CPU whose logits are its bias, and whether all
+/// its gradients are finite.
+template <RouterTraits Traits>
+std::vector<float> float_gates(const std::vector<double>& logits,
+                               const std::vector<double>& selection, bool uniform = false) {
+  using L = test::GatesOf<4, 2, 1, Cpu<float>, Traits>;
+  test::Setup setup = test::with_losses({.n = 8, .length = 4});
+  setup.options.uniform_routing = uniform;
+  Cpu<float> be(1);
+  auto theta = Fixed4<2, Traits>::theta(logits, selection);
+  test::Run<L, Cpu<float>> run(be, setup, theta, std::vector<double>(8, 1.0));
+  const auto gates = run.forward();
+  const auto dx = run.backward(test::some_rows(8, 2));
+  CHECK(std::isfinite(test::largest(run.gradients())));
+  CHECK(std::isfinite(test::largest(dx)));
+  for (int i = 0; i < 8 * 4; ++i) CHECK(std::isfinite(run.cache.tree.probs.data[i]));
+  for (int i = 0; i < 2; ++i) CHECK(std::isfinite(run.cache.tree.mean_stats[i]));
+  return {gates.begin(), gates.begin() + 2};
+}
+constexpr RouterTraits softmax_selected{Scoring::softmax, true, true, true};
+constexpr RouterTraits sigmoid_selected{Scoring::sigmoid, true, true, true};
+
+TEST_CASE("Router: gates are shares also where every score is too small for a float", "[edge]") {
+  const double ratio = 1 / (1 + std::exp(-1.0));
+  const auto shares = [&](const std::vector<float>& gates, double first) {
+    CHECK(std::abs(gates[0] - first) < 1e-5);
+    CHECK(std::abs(gates[0] + gates[1] - 1) < 1e-6);
+  };
+  for (const double low : {-95.0, -104.0, -1000.0}) {
+    CAPTURE(low);
+    shares(float_gates<sigmoid_selected>({low - 3, low, low - 1, low - 2}, {0, 0, 0, 0}), ratio);
+    shares(float_gates<softmax_selected>({0, 0, low, low - 1}, {0, 0, 6, 5}), ratio);
+    shares(float_gates<softmax_selected>({low, low - 1, 0, 0}, {0, 0, 0, 0}, true), ratio);
+    shares(float_gates<sigmoid_selected>({low, low - 1, 0, 0}, {0, 0, 0, 0}, true), ratio);
+    shares(float_gates<softmax_selected>({low, 0, 0, 0}, {0, 0, 0, 0}, true), 0);
+  }
+}
+
+TEST_CASE("Router: among equal scores the higher logit is chosen", "[edge]") {
+  // sigmoid(-1000) is 0 and sigmoid(100) is 1 for all of them.
+  CHECK(Fixed4<2, sigmoid_bias>({-1003, -1000, -1001, -1002}).experts(0) == std::vector<int>{1, 2});
+  CHECK(Fixed4<2, sigmoid_selected>({-1003, -1000, -1001, -1002}, {0, 0, 0, 0}).experts(0) ==
+        std::vector<int>{1, 2});
+  CHECK(Fixed4<2, sigmoid_selected>({100, 103, 100, 102}, {0, 0, 0, 0}).experts(0) ==
+        std::vector<int>{1, 3});
+  CHECK(Fixed4<2, softmax_selected>({900, -2, -1, -1}, {0, 0, 0, 0}).experts(0) ==
+        std::vector<int>{0, 2});
+}
+
+TEST_CASE("Router: experts that answer alike give the gates exactly no gradient", "[identity]") {
+  for (const double low : {0.0, -95.0, -1000.0}) {
+    Fixed4<2, sigmoid_selected> router({low, low - 1, low + 2, low}, {0, 0, 0, 0});
+    router.run.backward(std::vector<double>(16, 0.7));
+    CHECK(test::largest(router.run.gradients()) == 4);  // the excess of load alone
+    const auto gradients = router.run.gradients();
+    for (std::size_t i = 0; i < 8; ++i) CHECK(gradients[i] == 0);
+  }
 }
 
 TEST_CASE("Router: slots are the stable sort of the choices by expert", "[identity]") {

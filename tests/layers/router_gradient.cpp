@@ -46,6 +46,48 @@ TEST_CASE("Router: backward equals the complex-step derivative with noise", "[gr
   CHECK(test::total_gradient_error<All>(setup) < 1e-12);
 }
 
+/// Random weights of the scores, but these biases of the router and of the selection.
+template <template <class> class LayerOf>
+double error_at(const std::vector<double>& bias, const std::vector<double>& selection,
+                const test::Setup& setup = test::with_losses()) {
+  auto theta = test::some_theta<LayerOf<Reference<double>>>();
+  auto at = theta.end() - std::ptrdiff_t(bias.size() + selection.size());
+  at = std::copy(bias.begin(), bias.end(), at);
+  std::copy(selection.begin(), selection.end(), at);
+  return test::total_gradient_error<LayerOf>(setup, theta);
+}
+
+constexpr RouterTraits sigmoid_biased{Scoring::sigmoid, true, true, true};
+template <class B>
+using SigmoidBiased = test::GatesOf<4, 2, 5, B, sigmoid_biased>;
+
+TEST_CASE("Router: backward equals the complex-step derivative where scores are too small",
+          "[gradient][edge]") {
+  const std::vector<double> none(4);
+  for (const double low : {-95.0, -700.0, -1000.0, -30000.0}) {
+    CAPTURE(low);
+    CHECK(error_at<SigmoidBiased>({low, low, low, low}, none) < 1e-12);
+    CHECK(error_at<SigmoidBiased>({low, 2 * low, low, -low}, {0, 0, 3, 0}) < 1e-12);
+    CHECK(error_at<SigmoidKept>({low, low, low, low}, none) < 1e-12);
+    // The bias of the selection picks experts far below the best.
+    CHECK(error_at<Biased>({0, 0, low, low}, {0, 0, 5, 5}) < 1e-12);
+    CHECK(error_at<Biased>({low, low, 0, 0}, {7, 0, 0, 6}) < 1e-12);
+  }
+}
+
+TEST_CASE("Router: backward equals the complex-step derivative with uniform routing",
+          "[gradient][edge]") {
+  test::Setup setup = test::with_losses();
+  setup.options.uniform_routing = true;
+  for (const double gap : {0.0, 120.0, 1000.0}) {
+    CAPTURE(gap);
+    CHECK(error_at<Biased>({gap, 0, 0, 0}, {0, 0, 0, 0}, setup) < 1e-12);
+    CHECK(error_at<Biased>({0, -gap, gap, 2 * gap}, {0, 0, 0, 0}, setup) < 1e-12);
+    CHECK(error_at<SigmoidBiased>({gap, -gap, -gap, -gap}, {0, 0, 0, 0}, setup) < 1e-12);
+    CHECK(error_at<SigmoidKept>({gap, -gap, -gap, -gap}, {0, 0, 0, 0}, setup) < 1e-12);
+  }
+}
+
 TEST_CASE("Router: backward adds", "[adds]") {
   CHECK(test::adding_error<Top2>(test::with_losses()) < 1e-13);
   CHECK(test::adding_error<SigmoidKept>(test::with_losses()) < 1e-13);

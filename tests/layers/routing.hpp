@@ -64,13 +64,13 @@ Scalar<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>
 }
 
 /// Largest |complex step of the total loss - backward| as in gradient_error, but for the selection
-/// bias, which has no gradient.
+/// bias, which has no gradient. `theta`: parameters in the order of their declaration.
 template <template <class> class LayerOf>
-double total_gradient_error(const Setup& setup) {
+double total_gradient_error(const Setup& setup, const std::vector<double>& theta =
+                                                    some_theta<LayerOf<Reference<double>>>()) {
   using R = LayerOf<Reference<double>>;
   using Z = LayerOf<Reference<Complex>>;
-  const auto theta = some_theta<R>(), x = some_rows(setup.n, R::in),
-             dy = some_rows(setup.n, R::out, 3);
+  const auto x = some_rows(setup.n, R::in), dy = some_rows(setup.n, R::out, 3);
   const auto pass_of = [](const Setup& s) {
     Pass pass = s.pass();
     pass.moe_layers = 3;

@@ -91,6 +91,47 @@ TEST_CASE("upcycle: copies with renormalised gates give the logits to the last b
   check_copy<Reference<double>, 4>();
 }
 
+namespace {
+
+/// The report on a dense model one of whose parameters is not finite.
+template <class B, Recipe R, MoeConfig M>
+UpcycleReport report_with(double bad) {
+  Pair<gated, with_experts(gated, M), B> pair;
+  pair.dense.params().final_norm.weight.data[0] = typename Transformer<gated, B>::W(bad);
+  return upcycle<R>(pair.dense, pair.mixture);
+}
+
+}  // namespace
+
+TEST_CASE("upcycle: a model that is not finite is never called exact", "[exact][error]") {
+  for (const double bad : {double(NAN), double(INFINITY), 3e38}) {
+    const auto reports = {
+        report_with<Cpu<float>, Recipe::copy, MoeConfig{.experts = 8, .top_k = 2}>(bad),
+        report_with<Cpu<float>, Recipe::shared,
+                    MoeConfig{.experts = 8, .top_k = 2, .shared_experts = 1}>(bad)};
+    for (const UpcycleReport& report : reports) {
+      CHECK_FALSE(report.exact);
+      CHECK(std::isnan(report.max_difference));
+      CHECK(std::isnan(report.mean_difference));
+      CHECK(std::isnan(report.max_ulp));
+      CHECK(std::isnan(report.sequence_difference.back()));
+      CHECK(report.why.find("not finite") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("upcycle: a report keeps NaN and believes the probe", "[exact]") {
+  double most = 0;
+  for (const double x : {1.0, double(NAN), 2.0}) detail::keep_largest(most, x);
+  CHECK(std::isnan(most));
+  UpcycleReport report;
+  report.max_difference = 1e-9;
+  report.exact = true;
+  detail::check_promise(report);
+  CHECK_FALSE(report.exact);
+  CHECK(report.why.find("they differ") != std::string::npos);
+}
+
 TEST_CASE("upcycle: a shared expert that is the feed-forward gives the logits to the last bit",
           "[exact]") {
   constexpr MoeConfig kept{

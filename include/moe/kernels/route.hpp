@@ -13,10 +13,27 @@ struct Routing {
   std::uint64_t seed, stream;
 };
 
+/// sigmoid(x) = 1 / (1 + exp(-x)), in a form in which nothing overflows.
+template <class T>
+MOE_KERNEL T logistic(const T& x) {
+  const bool negative = x < T(0);
+  const T small = kernel::exp(negative ? x : T(-x));
+  return (negative ? small : T(1)) / (T(1) + small);
+}
+
+/// log(sigmoid(x)) = -log(1 + exp(-x)): finite also where sigmoid(x) is too small for T.
+template <class T>
+MOE_KERNEL T log_logistic(const T& x) {
+  const bool negative = x < T(0);
+  return (negative ? x : T(0)) - kernel::log(T(1) + kernel::exp(negative ? x : T(-x)));
+}
+
 /// Scores of the experts: softmax(logits), or sigmoid(logits) each on its own.
-/// probs: the scores over their sum. The k best of score + selection bias are chosen, the lowest
-/// index first among equals; gates: their scores, over their sum when renormalised.
-/// stats: (logsumexp(logits))^2 and the entropy of probs.
+/// probs: the scores over their sum. The k best of score + selection bias are chosen, among equals
+/// the one with the higher logit, then with the lowest index; gates: their scores, over their sum
+/// when renormalised. lse: logsumexp(logits); stats: lse^2 and the entropy of probs.
+/// Scores may be too small for T, and a sum of them 0. What is over a sum is therefore a softmax
+/// over log scores, whose largest term is exp(0).
 template <class T>
 struct RouteForward {
   Table<T> logits;           // (n, experts); the noise is added in place
@@ -24,7 +41,7 @@ struct RouteForward {
   Table<T> probs;            // (n, experts)
   Table<int> expert;         // (n, top_k)
   Table<T> gates;            // (n, top_k)
-  Table<T> scale;            // (n, 2): sum of all scores, sum of the chosen ones
+  Table<T> lse;              // (n, 1)
   Table<T> stats;            // (n, 2)
   Routing routing;
 
@@ -40,38 +57,40 @@ struct RouteForward {
             T(routing.noise * normal(routing.seed, routing.stream,
                                      std::uint64_t(r) * std::uint64_t(experts) + std::uint64_t(e)));
     }
-    T most = logits(r, 0);
-    for (int e = 1; e < experts; ++e)
-      if (most < logits(r, e)) most = logits(r, e);
-    T exps(0), scores(0);
-    for (int e = 0; e < experts; ++e) {
-      const T shifted = kernel::exp(logits(r, e) - most);
-      exps = exps + shifted;
-      probs(r, e) = routing.sigmoid ? T(1) / (T(1) + kernel::exp(-logits(r, e))) : shifted;
-      scores = scores + probs(r, e);
-    }
-    const T lse = most + kernel::log(exps);
-    for (int e = 0; e < experts; ++e)
-      if (!routing.sigmoid) probs(r, e) = probs(r, e) / exps;
-    if (!routing.sigmoid) scores = T(1);
+    lse(r) = softmax(
+        experts, [&](int e) { return T(logits(r, e)); }, &probs(r));
+    if (routing.sigmoid)
+      for (int e = 0; e < experts; ++e) probs(r, e) = logistic(T(logits(r, e)));
     choose(r);
-    T chosen(0);
-    for (int j = 0; j < routing.top_k; ++j) {
-      gates(r, j) = probs(r, expert(r, j));
-      chosen = chosen + gates(r, j);
-    }
+    for (int j = 0; j < routing.top_k; ++j) gates(r, j) = probs(r, expert(r, j));
+    // A softmax over logits is one over log scores: the sum of all scores cancels.
+    const auto log_score = [&](int e) {
+      return routing.sigmoid ? log_logistic(T(logits(r, e))) : T(logits(r, e));
+    };
     if (routing.renormalise)
-      for (int j = 0; j < routing.top_k; ++j) gates(r, j) = gates(r, j) / chosen;
+      softmax(
+          routing.top_k, [&](int j) { return log_score(expert(r, j)); }, &gates(r));
+    if (routing.sigmoid) softmax(experts, log_score, &probs(r));
     T entropy(0);
-    for (int e = 0; e < experts; ++e) {
-      if (routing.sigmoid) probs(r, e) = probs(r, e) / scores;
-      entropy = entropy - probs(r, e) * log_or_zero(probs(r, e));
-    }
-    scale(r, 0) = scores;
-    scale(r, 1) = chosen;
-    stats(r, 0) = lse * lse;
+    for (int e = 0; e < experts; ++e) entropy = entropy - probs(r, e) * log_or_zero(probs(r, e));
+    stats(r, 0) = lse(r) * lse(r);
     stats(r, 1) = entropy;
   }
+  /// to = softmax of x(0) ... x(n - 1); gives their logsumexp.
+  MOE_KERNEL static T softmax(int n, const auto& x, T* to) {
+    T most = x(0), sum(0);
+    for (int i = 0; i < n; ++i) {
+      to[i] = x(i);
+      if (most < to[i]) most = to[i];
+    }
+    for (int i = 0; i < n; ++i) {
+      to[i] = kernel::exp(T(to[i] - most));
+      sum = sum + to[i];
+    }
+    for (int i = 0; i < n; ++i) to[i] = to[i] / sum;
+    return most + kernel::log(sum);
+  }
+  /// From the scores in probs.
   MOE_KERNEL void choose(int r) const {
     const int experts = logits.cols;
     for (int j = 0; j < routing.top_k; ++j) {
@@ -81,10 +100,11 @@ struct RouteForward {
         bool taken = false;
         for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
         if (taken) continue;
-        const T score = selection.data ? T(probs(r, e) + selection(0, e)) : T(probs(r, e));
-        if (best < 0 || most < score) {
+        // Without a bias the order of the scores is that of the logits.
+        const T value = selection.data ? T(probs(r, e) + selection(0, e)) : T(logits(r, e));
+        if (best < 0 || most < value || (!(value < most) && logits(r, best) < logits(r, e))) {
           best = e;
-          most = score;
+          most = value;
         }
       }
       expert(r, j) = routing.uniform ? (r * routing.top_k + j) % experts : best;
@@ -100,7 +120,7 @@ template <class T>
 struct RouteBackward {
   Table<const T> logits, probs;
   Table<const int> expert;
-  Table<const T> gates, scale, dgates;
+  Table<const T> gates, lse, dgates;
   const int* offset;  // (experts + 1): slots of each expert
   Table<T> dlogits;   // written
   Routing routing;
@@ -111,35 +131,29 @@ struct RouteBackward {
   }
   MOE_KERNEL void backward(int r) const {
     const int experts = logits.cols;
-    // What renormalising takes away. Counted from the first, so that experts which answer alike
-    // give exactly no gradient.
-    T along_gates(0);
-    if (routing.renormalise)
-      for (int j = 1; j < routing.top_k; ++j)
-        along_gates = along_gates + (dgates(r, j) - dgates(r, 0)) * gates(r, j);
-    T most = logits(r, 0), along_probs(0), dot(0);
+    // Gates are exponentials of log scores: their gradients are dgates times gates, less what
+    // renormalising takes away. Counted from the first, so that experts which answer alike give
+    // exactly no gradient.
+    const T first = routing.renormalise ? T(dgates(r, 0)) : T(0);
+    T along_gates(0), along_probs(0);
+    for (int j = 0; j < routing.top_k; ++j)
+      along_gates = along_gates + (dgates(r, j) - first) * gates(r, j);
+    for (int e = 0; e < experts; ++e) along_probs = along_probs + dprob(r, e) * probs(r, e);
     for (int e = 0; e < experts; ++e) {
-      if (most < logits(r, e)) most = logits(r, e);
-      along_probs = along_probs + dprob(r, e) * probs(r, e);
-    }
-    T exps(0);
-    for (int e = 0; e < experts; ++e) {
-      T dscore = routing.sigmoid ? T((dprob(r, e) - along_probs) / scale(r, 0)) : dprob(r, e);
+      T dlog_score = probs(r, e) * (dprob(r, e) - along_probs);
       for (int j = 0; j < routing.top_k; ++j)
         if (expert(r, j) == e)
-          dscore = dscore + (routing.renormalise
-                                 ? T((dgates(r, j) - dgates(r, 0) - along_gates) / scale(r, 1))
-                                 : T(dgates(r, j)));
-      dlogits(r, e) = dscore;
-      dot = dot + dscore * probs(r, e);
-      exps = exps + kernel::exp(logits(r, e) - most);
-    }
-    const T lse = most + kernel::log(exps);
-    for (int e = 0; e < experts; ++e) {
-      const T score = routing.sigmoid ? T(probs(r, e) * scale(r, 0)) : T(probs(r, e));
-      const T slope = routing.sigmoid ? T(dlogits(r, e) * score * (T(1) - score))
-                                      : T((dlogits(r, e) - dot) * score);
-      dlogits(r, e) = slope + T(2) * z * lse * kernel::exp(logits(r, e) - lse);
+          dlog_score = dlog_score + gates(r, j) * (routing.renormalise
+                                                       ? T(dgates(r, j) - first - along_gates)
+                                                       : T(dgates(r, j)));
+      T share = probs(r, e);  // of softmax(logits)
+      if (routing.sigmoid) {
+        dlog_score = dlog_score * logistic(T(-logits(r, e)));
+        share = kernel::exp(T(logits(r, e) - lse(r)));
+      } else if (!routing.renormalise) {
+        dlog_score = dlog_score - share * along_gates;  // log score = logit - lse
+      }
+      dlogits(r, e) = dlog_score + T(2) * z * lse(r) * share;
     }
   }
   /// Derivative by probs[e] of the balance and entropy terms.

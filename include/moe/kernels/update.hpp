@@ -26,6 +26,26 @@ struct Chunk {
   }
 };
 
+/// What an update writes is at least this large or exactly 0. Averages that get no gradient any
+/// more would otherwise decay to denormal numbers, which cost a hundred cycles each, and whose bits
+/// depend on whether the thread flushes them, which a program linked with -ffast-math switches on
+/// for some threads only. For float and double 2^26 and 2^55 times the smallest normal number: what
+/// is lost when an intermediate result is flushed is then below half a last place of any number
+/// that stays, so that the bits are the same in both modes.
+template <class T>
+inline constexpr double at_rest = std::is_same_v<T, float> ? 0x1p-100 : 0x1p-967;
+
+/// Whether |x| is below at_rest, for every lane.
+template <class T, class V>
+MOE_KERNEL auto rests(const V& x) {
+  return (x < V(T(at_rest<T>))) & (x > V(T(-at_rest<T>)));
+}
+/// x, or 0 where it rests.
+template <class T, class V>
+MOE_KERNEL V settled(const V& x) {
+  return select(rests<T>(x), V(T(0)), x);
+}
+
 /// partial[r] = sum of x^2 over chunk r.   `size` elements a matrix.
 template <class T>
 struct NormSquare {
@@ -43,7 +63,9 @@ struct NormSquare {
 };
 
 /// One fused pass of AdamW:  g = scale * grad,  m += rate1 (g - m),  v += rate2 (g^2 - v),
-/// p = keep * p - step * m / (correction * sqrt(v) + eps),  grad = 0.
+/// p = keep * p - step * m / (correction * sqrt(v) + eps),  grad = 0.   Where v would be below
+/// at_rest (a gradient whose root mean square is below 1e-15) m = v = 0; m and p are settled.
+/// eps must be above 0.
 /// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.  Test: tests/optim/adamw.cpp.
 template <class T>
 struct AdamW {
@@ -60,16 +82,22 @@ struct AdamW {
       const V value = at_p[i];
       first = first + V(rate1) * (g - first);
       second = second + V(rate2) * (g * g - second);
+      const V none = V(T(0));
+      const auto still = second < V(T(at_rest<T>));
+      first = select(still | rests<T>(first), none, first);
+      second = select(still, none, second);
       at_m[i] = first;
       at_v[i] = second;
-      at_grad[i] = V(T(0));
-      at_p[i] = V(keep) * value - V(step) * first / (V(correction) * sqrt(second) + V(eps));
+      at_grad[i] = none;
+      at_p[i] = settled<T>(
+          V(V(keep) * value - V(step) * (first / (V(correction) * sqrt(second) + V(eps)))));
     });
   }
 };
 
 /// g = scale * grad,  m += rate (g - m),  grad = 0,  direction = what Muon orthogonalises:
 /// g + look_ahead (m - g), which is Nesterov's point for look_ahead = 1 - rate and m itself for 1.
+/// m and direction are settled.
 template <class T>
 struct Momentum {
   std::ptrdiff_t size;
@@ -82,15 +110,15 @@ struct Momentum {
       const V raw = at_grad[i];
       const V g = V(scale) * raw;
       V mean = at_m[i];
-      mean = mean + V(rate) * (g - mean);
+      mean = settled<T>(V(mean + V(rate) * (g - mean)));
       at_m[i] = mean;
       at_grad[i] = V(T(0));
-      at_direction[i] = V(g + V(look_ahead) * (mean - g));
+      at_direction[i] = settled<T>(V(g + V(look_ahead) * (mean - g)));
     });
   }
 };
 
-/// p = keep * p - step * direction.
+/// p = keep * p - step * direction, settled.
 template <class T>
 struct Descend {
   std::ptrdiff_t size;
@@ -103,7 +131,7 @@ struct Descend {
     const Row<const T> at{direction + c.first};
     group.for_each(c.length, [&]<class V>(Lane<V> i) {
       const V value = at_p[i];
-      at_p[i] = V(V(keep) * value - V(step) * at[i]);
+      at_p[i] = settled<T>(V(V(keep) * value - V(step) * at[i]));
     });
   }
 };

@@ -15,12 +15,12 @@ struct RouterTraits {
 
 /// Chooses TopK of Experts for every token:  logits = x W^T,  probs = softmax(logits),
 /// gates = the chosen probs, over their sum when renormalised. Sigmoid scoring: scores
-/// sigmoid(logits). Backward takes the gradient of the gates and adds those of the balance, z and
-/// entropy losses (weights in Options, each a mean over tokens and MoE layers).  Ties: the lowest
-/// index. Shapes: x (n, Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates
-/// (n, TopK). Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022,
-/// arXiv:2202.08906, eq. 5; Wang et al. 2024, arXiv:2408.15664 (balance_bias).  Test:
-/// tests/layers/router.cpp.
+/// sigmoid(logits). Sums of scores that are too small for W do no harm. Backward takes the gradient
+/// of the gates and adds those of the balance, z and entropy losses (weights in Options, each a
+/// mean over tokens and MoE layers).  Ties: the higher logit, then the lowest index. Shapes: x (n,
+/// Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates (n, TopK). Source:
+/// Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022, arXiv:2202.08906, eq. 5; Wang et
+/// al. 2024, arXiv:2408.15664 (balance_bias).  Test: tests/layers/router.cpp.
 ///
 ///     using R = moe::Router<8, 2, 256, moe::Cpu<float>>;
 ///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of
@@ -44,7 +44,8 @@ struct Router {
     Rows<W, Experts> logits, probs;
     Rows<int, TopK> expert;
     Rows<W, TopK> gates;
-    Rows<W, 2> scale, stats;
+    Rows<W, 1> lse;
+    Rows<W, 2> stats;
     Rows<int, TopK> slot_of;
     Rows<int, 1, TopK> token_of;
     Fixed<int, Experts + 1> offset;  // slots of expert e: offset[e] ... offset[e + 1] - 1
@@ -63,7 +64,7 @@ struct Router {
                          c.probs,
                          c.expert,
                          c.gates,
-                         c.scale,
+                         c.lse,
                          c.stats,
                          routing(pass)});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
@@ -77,7 +78,7 @@ struct Router {
                        Scratch& s) {
     const Options& o = *pass.options;
     const double each = pass.loss_scale / (double(pass.moe_layers) * double(x.count));
-    be.rows(x.count, kernel::RouteBackward<W>{c.logits, c.probs, c.expert, c.gates, c.scale, dgates,
+    be.rows(x.count, kernel::RouteBackward<W>{c.logits, c.probs, c.expert, c.gates, c.lse, dgates,
                                               c.offset.data, s.dlogits, routing(pass),
                                               W(o.balance_weight * each), W(o.z_weight * each),
                                               W(o.entropy_weight * each)});

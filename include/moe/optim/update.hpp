@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
@@ -158,8 +159,9 @@ class Update {
   LeafView<T> parameter(std::size_t i) const { return view<T>(model_->params(), info(i)); }
   LeafView<T> gradient(std::size_t i) const { return view<T>(model_->grads(), info(i)); }
   LeafView<T> momentum(std::size_t i) const { return state_of(i, state_[i].first); }
-  /// Whether matrix number `matrix` has a gradient: an expert without tokens has none.
-  bool has_gradient(std::size_t matrix) const { return norm_.square(matrix) > 0; }
+  /// Whether matrix number `matrix` has a gradient: an expert without tokens has none. Smaller
+  /// squares may be sums of denormal numbers, which some threads flush and others do not.
+  bool has_gradient(std::size_t matrix) const { return norm_.square(matrix) >= kernel::at_rest<T>; }
 
  private:
   Rule& rule() { return static_cast<Rule&>(*this); }
@@ -192,10 +194,13 @@ class Update {
       return backend().rows(chunks, kernel::BalanceStep<T>{size, p, grad, T(o.balance_rate)});
     const double lr = o.lr * lr_factor, t = double(updates_);
     const double decay = decays(role) ? o.weight_decay : 0;
+    // A square that is not 0 has a root far above at_rest: a smaller eps changes nothing but would
+    // be 0 in a narrow T, and 0 / 0 where there is no gradient.
     backend().rows(chunks, kernel::AdamW<T>{size, p, grad, state_[i].first, state_[i].second,
                                             T(scale), T(1 - o.beta1), T(1 - o.beta2),
                                             T(1 - lr * decay), T(lr / (1 - std::pow(o.beta1, t))),
-                                            T(1 / std::sqrt(1 - std::pow(o.beta2, t))), T(o.eps)});
+                                            T(1 / std::sqrt(1 - std::pow(o.beta2, t))),
+                                            T(std::max(o.eps, kernel::at_rest<T>))});
   }
 
   void skip() {

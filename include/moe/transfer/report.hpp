@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -10,7 +11,9 @@
 
 namespace moe {
 
-/// What upcycling did and what it changed. Logits are compared on the probe, in evaluation mode.
+/// What upcycling did and what it changed. Logits are compared on the probe, in evaluation mode. A
+/// logit that is not finite, on either side, makes every number about it NaN: nothing is known
+/// then.
 struct UpcycleReport {
   double max_difference = 0, mean_difference = 0;  // of the two models' logits
   double max_ulp = 0;  // the largest in units of the last place of its row's largest logit
@@ -18,7 +21,7 @@ struct UpcycleReport {
   std::vector<double> sequence_difference;  // the largest of each sequence of the probe
   std::vector<std::vector<double>> load;    // by MoE layer: share of the assignments of each expert
   Compensation compensation = {};           // what down-projections were multiplied by
-  bool exact = false;                       // equal by construction, to the last bit
+  bool exact = false;                       // equal by construction, and found equal on the probe
   bool symmetric = false;                   // zero router: experts cannot part by themselves
   std::string why;                          // a sentence
 };
@@ -60,6 +63,22 @@ constexpr int digits() {
   return std::is_same_v<T, bfloat16> ? 8 : std::numeric_limits<T>::digits;
 }
 
+/// Raises `most` to x. NaN, once there, stays: std::max would lose it.
+inline void keep_largest(double& most, double x) {
+  if (!(x <= most) && !std::isnan(most)) most = x;
+}
+
+/// A recipe promises equality, the probe shows it: where they disagree the probe is right.
+inline void check_promise(UpcycleReport& report) {
+  if (!report.exact || report.max_difference == 0) return;
+  report.exact = false;
+  report.why = std::isfinite(report.max_difference)
+                   ? "not exact: the recipe promises equal logits, but they differ on the probe; "
+                     "please report this as a fault of the library"
+                   : "not exact: logits on the probe are not finite; the dense model has diverged, "
+                     "use an earlier checkpoint";
+}
+
 /// Compares the logits of two models on one sequence.
 template <class Dense, class Moe>
 void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
@@ -76,18 +95,18 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
     double largest = 0, difference = 0;
     for (std::size_t i = row; i < row + vocab; ++i) {
       const double d = std::abs(double(expected[i]) - double(found[i]));
-      // Written so that NaN counts as the largest difference.
-      if (!(d <= difference)) difference = d;
-      largest = std::max(largest, std::abs(double(expected[i])));
+      keep_largest(difference, d);  // NaN for two equal infinities, too
+      keep_largest(largest, std::abs(double(expected[i])));
       sum += d;
     }
     const double ulp = std::ldexp(1.0, std::ilogb(std::max(largest, 1e-30)) + 1 - digits<T>());
-    if (!(difference <= most)) most = difference;
-    if (!(difference / ulp <= report.max_ulp)) report.max_ulp = difference / ulp;
-    report.max_logit = std::max(report.max_logit, largest);
+    keep_largest(most, difference);
+    keep_largest(report.max_ulp, std::isfinite(largest) ? difference / ulp : NAN);
+    keep_largest(report.max_logit, largest);
   }
+  if (!std::isfinite(most)) most = sum = NAN;  // an infinity on one side is as unknown
   report.sequence_difference.push_back(most);
-  if (!(most <= report.max_difference)) report.max_difference = most;
+  keep_largest(report.max_difference, most);
   report.mean_difference += sum / double(expected.size());
   for (std::size_t layer = 0; layer < report.load.size(); ++layer) {
     const auto load = moe.expert_load(int(layer));

@@ -242,6 +242,7 @@ UpcycleReport upcycle(Dense& dense, Moe& moe, const UpcycleOptions& options = {}
     detail::compare(dense, moe, probe.tokens + std::ptrdiff_t(s) * probe.length, probe.length,
                     report);
   report.mean_difference /= probe.sequences;
+  detail::check_promise(report);
   for (auto& layer : report.load)
     for (double& share : layer) share /= probe.sequences;
   return report;
