@@ -1,12 +1,11 @@
 #pragma once
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdint>
 #include <moe/error.hpp>
 #include <string>
 #include <utility>
-#if __has_include(<pthread.h>)
-#include <pthread.h>
-#endif
 
 namespace moe::detail {
 
@@ -16,10 +15,8 @@ inline std::atomic<std::uint32_t> forks{0};
 
 /// From the first call on, forks are counted.
 inline void count_forks() {
-#if __has_include(<pthread.h>)
   [[maybe_unused]] static const int registered = ::pthread_atfork(
       nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
-#endif
 }
 
 /// A number above 0 that no other thread of this process has or had.

@@ -105,6 +105,7 @@ class Trainer {
 
   /// Trains until the steps are done or something stops it.
   StopReason run() {
+    const auto in_use = detail::hold(model_);  // a second thread is refused, not this one
     open_folder();
     session_seconds_ = 0, session_tokens_ = 0;
     auto reason = StopReason::finished;
