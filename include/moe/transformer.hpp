@@ -106,7 +106,7 @@ class Transformer {
     host_.resize(std::size_t(options.max_tokens) * 2);
     tokens_.resize(std::size_t(options.max_tokens));
     targets_.resize(std::size_t(options.max_tokens));
-    be_.reserve({1, C.context, C.context, C.context, C.heads, C.key_heads(), C.head_dim()});
+    be_.reserve(attention_shape());
     set_initial_values(be_, params_, *options_, C.layers);
   }
   Transformer(const Transformer&) = delete;
@@ -249,6 +249,10 @@ class Transformer {
   struct Memory {
     std::size_t params, grads, cache, scratch;
   };
+  /// The largest attention that one thread computes, without dropout.
+  static AttentionShape attention_shape() {
+    return {1, C.context, C.context, C.context, C.heads, C.key_heads(), C.head_dim()};
+  }
   static Memory memory(int tokens) {
     return {bytes<Params>(), bytes<Params>(), bytes<Cache>(tokens), bytes<Scratch>(tokens)};
   }
