@@ -67,14 +67,15 @@ TEST_CASE("Options: each is checked before a model is built", "[options]") {
   const auto as_given = [&](const Options& o) { Model model(be, o); };
   refuses("Options.max_tokens", &Options::max_tokens, {0, -5, std::numeric_limits<int>::max()},
           as_given);
-  refuses("Options.norm_eps", &Options::norm_eps, {0, -1, not_a_number, infinity, below_float, above_float},
-          build);
-  refuses("Options.rope_base", &Options::rope_base, {0, -1, 1e-50, not_a_number, infinity, above_float},
-          build);
+  refuses("Options.norm_eps", &Options::norm_eps,
+          {0, -1, not_a_number, infinity, below_float, above_float}, build);
+  refuses("Options.rope_base", &Options::rope_base,
+          {0, -1, 1e-50, not_a_number, infinity, above_float}, build);
   refuses("Options.router_noise", &Options::router_noise, no_weight, build);
   refuses("Options.balance_weight", &Options::balance_weight, no_weight, build);
   refuses("Options.z_weight", &Options::z_weight, no_weight, build);
-  refuses("Options.entropy_weight", &Options::entropy_weight, {not_a_number, infinity, above_float}, build);
+  refuses("Options.entropy_weight", &Options::entropy_weight, {not_a_number, infinity, above_float},
+          build);
   refuses("Options.init_std", &Options::init_std, no_weight, build);
   const auto with_dropout = [&](const DropoutRates& d) { build({.dropout = d}); };
   refuses("Options.dropout.embedding", &DropoutRates::embedding, no_share, with_dropout);
@@ -91,8 +92,9 @@ TEST_CASE("Options: what a model of double can hold is refused in float only", "
   const Options options{.max_tokens = 8, .norm_eps = 1e-50};
   CHECK_NOTHROW(Transformer<mixture, Reference<double>>(be, options));
   Cpu<bfloat16> narrow(1);
-  CHECK(message([&] { Transformer<mixture, Cpu<bfloat16>>(narrow, options); })
-            .starts_with("moe: cannot build a model with Options.norm_eps = 1e-50: it must be "));
+  CHECK(message([&] {
+          Transformer<mixture, Cpu<bfloat16>>(narrow, options);
+        }).starts_with("moe: cannot build a model with Options.norm_eps = 1e-50: it must be "));
 }
 
 TEST_CASE("AdamWOptions and MuonOptions: each is checked in the model's number type", "[options]") {
@@ -114,7 +116,8 @@ TEST_CASE("AdamWOptions and MuonOptions: each is checked in the model's number t
   const auto muon = [&](const MuonOptions& o) { Muon optimizer(model, o); };
   refuses("MuonOptions.lr", &MuonOptions::lr, no_weight, muon);
   refuses("MuonOptions.momentum", &MuonOptions::momentum, no_share, muon);
-  refuses("MuonOptions.weight_decay", &MuonOptions::weight_decay, {-1, not_a_number, infinity, 50}, muon);
+  refuses("MuonOptions.weight_decay", &MuonOptions::weight_decay, {-1, not_a_number, infinity, 50},
+          muon);
   CHECK_NOTHROW(adamw({.clip = infinity}));
 
   AdamW optimizer(model);
@@ -127,7 +130,9 @@ TEST_CASE("ScheduleOptions: the share at the end is a share", "[options]") {
   for (const auto kind :
        {ScheduleKind::cosine, ScheduleKind::warmup_stable_decay, ScheduleKind::constant}) {
     refuses("ScheduleOptions.final", &ScheduleOptions::final, {-0.1, 1.1, not_a_number, infinity},
-            [&](const ScheduleOptions& o) { Schedule{kind, 100, o}(1); });
+            [&](const ScheduleOptions& o) {
+              Schedule{kind, 100, o}(1);
+            });
     refuses("Schedule.steps", &Schedule::steps, {-1}, [&](Schedule s) {
       s.kind = kind;
       s(1);
@@ -141,7 +146,8 @@ TEST_CASE("SampleOptions: each is checked", "[options]") {
     moe::choose(std::span<const float>(logits), o, 0);
   };
   refuses("SampleOptions.tokens", &SampleOptions::tokens, {-1}, choose);
-  refuses("SampleOptions.temperature", &SampleOptions::temperature, {-1, not_a_number, infinity}, choose);
+  refuses("SampleOptions.temperature", &SampleOptions::temperature, {-1, not_a_number, infinity},
+          choose);
   refuses("SampleOptions.top_k", &SampleOptions::top_k, {-1}, choose);
   refuses("SampleOptions.top_p", &SampleOptions::top_p, {0, -1, 1.5, not_a_number}, choose);
   refuses("SampleOptions.min_p", &SampleOptions::min_p, {-1, 1.5, not_a_number}, choose);
@@ -215,8 +221,9 @@ TEST_CASE("Transformer: a pass without targets has no loss and trains on nothing
   CHECK(model.loss_finite());
   CHECK(message([&] { model.backward(); }).find("Batch.targets") != std::string::npos);
   const auto passes = model.passes();
-  CHECK(message([&] { model.forward_backward({text.data(), nullptr, 1, 8}); })
-            .starts_with("moe: cannot train on a batch: it has no targets"));
+  CHECK(message([&] {
+          model.forward_backward({text.data(), nullptr, 1, 8});
+        }).starts_with("moe: cannot train on a batch: it has no targets"));
   CHECK(model.passes() == passes);
   CHECK(model.loss_finite());
   CHECK_FALSE(optimizer.step().skipped);
@@ -262,8 +269,8 @@ TEST_CASE("Transformer: logits and loads that are not there are refused", "[opti
   model.forward({text.data(), nullptr, 1, 4});
   for (const int layer : {-1, 1, 100}) {
     CHECK(message([&] { model.expert_load(layer); }).starts_with("moe: cannot tell the routing"));
-    CHECK(message([&] { model.router_entropy(layer); })
-              .starts_with("moe: cannot tell the routing"));
+    CHECK(
+        message([&] { model.router_entropy(layer); }).starts_with("moe: cannot tell the routing"));
   }
   CHECK(model.expert_load(0).size() == 2);
   Generator generator(model);

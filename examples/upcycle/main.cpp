@@ -7,6 +7,7 @@
 #include <new>
 #include <optional>
 
+#include "../strict_numbers.hpp"
 #include "program.hpp"
 
 namespace growth {
@@ -90,6 +91,7 @@ int run(int argc, char** argv) {
   app.add_flag("--overwrite", request.overwrite, "Replace the experiment in --out");
   app.add_flag("--dry-run", request.dry_run, "Only print the plan");
   app.add_flag("--no-progress", no_progress, "No progress bar or lines");
+  read_numbers_strictly(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

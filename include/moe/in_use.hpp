@@ -15,8 +15,8 @@ inline std::atomic<std::uint32_t> forks{0};
 
 /// From the first call on, forks are counted.
 inline void count_forks() {
-  [[maybe_unused]] static const int registered = ::pthread_atfork(
-      nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  [[maybe_unused]] static const int registered =
+      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 }
 
 /// A number above 0 that no other thread of this process has or had.

@@ -222,9 +222,7 @@ class Transformer {
 
   /// Model and backend for the calling thread until the result dies: another thread's calls fail
   /// until then. Every call holds itself; for what takes several of them (training, generating).
-  [[nodiscard]] auto hold() const {
-    return std::pair(in_use_.hold("a model"), detail::hold(be_));
-  }
+  [[nodiscard]] auto hold() const { return std::pair(in_use_.hold("a model"), detail::hold(be_)); }
 
   B& backend() const { return be_; }
   const Options& options() const { return *options_; }
@@ -308,8 +306,8 @@ class Transformer {
   }
   static Options checked(const Options& options) {
     // What is counted in int for each token: choices of experts, and rows of heads.
-    check_options<W>(options, std::numeric_limits<int>::max() /
-                                  std::max({2, C.moe.top_k, C.heads}));
+    check_options<W>(options,
+                     std::numeric_limits<int>::max() / std::max({2, C.moe.top_k, C.heads}));
     return options;
   }
 

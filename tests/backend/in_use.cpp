@@ -130,9 +130,7 @@ TEST_CASE("a backend is used by one thread at a time, whichever of its models", 
   const auto hold = backend.hold();
   std::vector<float> x(4);
   CHECK(message_elsewhere([&] { backend.zero(x.data(), 16); }).starts_with(want));
-  CHECK(message_elsewhere([&] {
-          backend.rows(1, [](const auto&, int) {});
-        }).starts_with(want));
+  CHECK(message_elsewhere([&] { backend.rows(1, [](const auto&, int) {}); }).starts_with(want));
 }
 
 TEST_CASE("two threads on one backend: right texts or a sentence", "[in_use]") {

@@ -96,7 +96,7 @@ class BytePairEncoding {
   BytePairEncoding(detail::BytePairVocabulary vocabulary, const BytePairOptions& options,
                    const std::string& path)
       : tables_(checked(options).merges < 0 ? std::move(vocabulary)
-                                   : first_merges(vocabulary, options.merges, path)),
+                                            : first_merges(vocabulary, options.merges, path)),
         end_of_text_(token_of(detail::end_of_text_token)),
         fingerprint_(make_fingerprint()) {}
 

@@ -86,8 +86,9 @@ class Update {
 
   /// One update from the gradients in the model, which are zero afterwards. With a loss or gradient
   /// that is not finite nothing changes but the counters of skips.
-  /// Errors: moe::Diverged after skip_limit skips in a row; a factor that is negative or not finite,
-  /// or a model that another thread is in: nothing has changed then. Never allocates otherwise.
+  /// Errors: moe::Diverged after skip_limit skips in a row; a factor that is negative or not
+  /// finite, or a model that another thread is in: nothing has changed then. Never allocates
+  /// otherwise.
   StepReport step(double lr_factor = 1) {
     OptionCheck{"update", "step()"}.not_negative<T>("lr_factor", lr_factor);
     const auto in_use = hold(*model_);

@@ -83,8 +83,8 @@ inline AvailableMemory available_memory(const std::string& root = "") {
       if (path == "/") path.clear();
       const std::string folder = mount + path;
       take(second ? detail::room_in_group(folder, "memory.max", "memory.current", "inactive_file ")
-                  : detail::room_in_group(folder, "memory.limit_in_bytes",
-                                          "memory.usage_in_bytes", "total_inactive_file "),
+                  : detail::room_in_group(folder, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                          "total_inactive_file "),
            "limit of the control group (container)");
       if (path.empty()) return;
     }
@@ -110,9 +110,9 @@ inline void require_memory(std::uint64_t bytes, const std::string& what, const s
                            const AvailableMemory& available = available_memory()) {
   constexpr std::uint64_t own = 32'000'000;
   if (available.bytes >= own && bytes <= available.bytes - own) return;
-  throw Error("moe: cannot " + what + ": it needs " + megabytes(bytes) + " and " +
-              megabytes(own) + " for the process itself, and " + megabytes(available.bytes) +
-              " can be had (" + available.limit + "); " + advice);
+  throw Error("moe: cannot " + what + ": it needs " + megabytes(bytes) + " and " + megabytes(own) +
+              " for the process itself, and " + megabytes(available.bytes) + " can be had (" +
+              available.limit + "); " + advice);
 }
 
 }  // namespace moe

@@ -42,10 +42,10 @@ std::size_t workspace_bytes([[maybe_unused]] int threads) {
 ///     std::puts(moe::describe(plan).c_str());
 template <class Model, class Optimizer>
 Plan make_plan(int sequences, int length, int threads = 1) {
-  MOE_EXPECTS(sequences >= 1 && length >= 1 &&
-                  sequences <= std::numeric_limits<int>::max() / length,
-              "a plan was asked for " + std::to_string(sequences) + " sequences of " +
-                  std::to_string(length) + " tokens");
+  MOE_EXPECTS(
+      sequences >= 1 && length >= 1 && sequences <= std::numeric_limits<int>::max() / length,
+      "a plan was asked for " + std::to_string(sequences) + " sequences of " +
+          std::to_string(length) + " tokens");
   const int tokens = sequences * length;
   const auto memory = Model::memory(tokens);
   return {parameter_count<Model>(),
@@ -65,8 +65,7 @@ template <Backend B>
 double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
   if (m < 1 || n < 1 || k < 1 || !(seconds >= 0 && seconds <= 3600))
     throw Error("moe: cannot measure a product of " + std::to_string(m) + " x " +
-                std::to_string(n) + " x " + std::to_string(k) + " for " +
-                std::to_string(seconds) +
+                std::to_string(n) + " x " + std::to_string(k) + " for " + std::to_string(seconds) +
                 " s: sizes must be 1 or more and the time at most an hour; correct them");
   using T = Scalar<B>;
   using Clock = std::chrono::steady_clock;
