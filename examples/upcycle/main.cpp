@@ -44,7 +44,7 @@ int run(int argc, char** argv) {
   std::optional<double> lr1, lr2, final_rate, decay, dropout, balance, router_std, noise, drop;
   std::optional<std::uint64_t> seed;
   bool no_progress = false, no_controls = false;
-  const auto positive = CLI::Range(1, 1 << 30);
+  const auto positive = CLI::Range(1, 1 << 28);  // controls may take several times as many
   const auto rate = CLI::Range(0.0, 1e3);
   app.add_option("--preset", preset, "tiny (default), small or paper")
       ->check(CLI::IsMember({"tiny", "small", "paper"}));
