@@ -44,6 +44,10 @@ class Program {
     for (const Strategy& s : p.strategies) common_ = std::lcm(common_, tokens_of(s));
     const double wanted = r.tokens > 0 ? r.tokens : p.tokens;
     tokens_ = std::max<std::int64_t>(1, std::llround(wanted / double(common_))) * common_;
+    for (const Strategy& each : p.strategies)
+      if (tokens_ / tokens_of(each) > 1 << 30)
+        throw moe::Error("moe: cannot train " + std::to_string(tokens_) +
+                         " tokens in each run: that is more than 2^30 updates; give less --tokens");
     updates_ = r.updates > 0 ? r.updates : int(tokens_ / tokens_of(p.strategies[0]));
     settings_.eval_length = r.eval_length > 0 ? r.eval_length : p.eval_length;
   }

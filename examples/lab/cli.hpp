@@ -6,6 +6,7 @@
 #include <new>
 #include <optional>
 
+#include "../strict_numbers.hpp"
 #include "run.hpp"
 
 // What the command lines of the laboratory share. Included by one file of a program.
@@ -119,6 +120,7 @@ bool interrupted() {
 /// wrong command line, 130 after a signal.
 inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
                        const std::function<int()>& run) {
+  read_numbers_strictly(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -104,11 +104,22 @@ class Milestones {
 template <ModelConfig C>
 Model make_model(const char* name);
 
+/// Errors: the run needs more memory than there is; nothing has been allocated.
+template <class Transformer, class Optimizer>
+void require_room(const Settings& s, int threads) {
+  const auto m = Transformer::memory(int(batch_tokens(s)));
+  moe::require_memory(m.params + m.grads + m.cache + m.scratch + Optimizer::bytes_needed() +
+                          moe::workspace_bytes<Transformer>(threads),
+                      "train model " + s.model,
+                      "use a smaller --batch with more --accumulation, or a smaller preset");
+}
+
 template <class Transformer, class Optimizer, class OptimizerOptions>
 Outcome train_with(const Job& job, const char* name, const OptimizerOptions& optimizer_options) {
   const Settings& s = job.settings;
   const double flops = moe::token_flops(Transformer::config, s.length).training();
   Backend backend(job.threads);
+  require_room<Transformer, Optimizer>(s, backend.threads());
   Transformer model(backend, model_options(s));
   Optimizer optimizer(model, optimizer_options);
   moe::Progress progress({.steps = s.steps,
@@ -173,9 +184,16 @@ std::string plan(const Settings& s, int threads) {
   using Transformer = moe::Transformer<C, Backend>;
   batch_tokens(s);
   Backend backend(threads);
+  const int n = backend.threads();
   const auto plan = s.optimizer == "adamw"
-                        ? moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length)
-                        : moe::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, s.length);
+                        ? moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length, n)
+                        : moe::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, s.length, n);
+  try {
+    moe::require_memory(plan.peak_bytes(), "train model " + s.model,
+                        "use a smaller --batch with more --accumulation, or a smaller preset");
+  } catch (const moe::Error& error) {  // the plan may be for another machine; no room for a probe
+    return moe::describe(plan) + "warning      " + error.what() + "\n";
+  }
   const double gflops = moe::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
   return moe::describe(plan) +
          moe::predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <new>
 
+#include "../strict_numbers.hpp"
 #include "emit.hpp"
 
 namespace scale {
@@ -80,6 +81,7 @@ int run(int argc, char** argv) {
   CLI::App app("The mixture of experts that a budget pays for.", "scale_model");
   Options o;
   declare(app, o);
+  read_numbers_strictly(app);
   try {
     app.parse(argc, argv);
     resolve(o);

@@ -6,6 +6,7 @@
 #include <new>
 #include <optional>
 
+#include "../strict_numbers.hpp"
 #include "program.hpp"
 
 namespace shakespeare {
@@ -196,6 +197,7 @@ int run(int argc, char** argv) {
   sample_app->add_option("--seed", sample_request.seed, "Seed");
   sample_app->add_option("--threads", sample_request.threads, "Threads; 0: all cores");
 
+  read_numbers_strictly(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

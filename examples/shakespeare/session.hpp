@@ -56,7 +56,12 @@ class Session {
     const moe::Json manifest = moe::read_manifest(request.checkpoint);
     const Data data(request.data, C.vocab, vocabulary_of(manifest));
     const int sequences = request.batch > 0 ? request.batch : 16;
+    if (sequences > (1 << 20))
+      throw moe::Error("moe: cannot evaluate with --batch " + std::to_string(sequences) +
+                       ": it must be 1048576 or less; use a smaller one");
     Backend backend(request.threads);
+    require_memory(sequences * C.context, backend.threads(), 0, "evaluate",
+                   "use a smaller --batch");
     Model model(backend, {.max_tokens = sequences * C.context});
     moe::load(model, request.checkpoint);
     const moe::Loss loss =
@@ -78,6 +83,8 @@ class Session {
                        "; shorten the prompt");
     }
     Backend backend(request.threads);
+    require_memory(C.context, backend.threads(), moe::Generator<Model>::bytes(), "sample",
+                   "use fewer --threads or a smaller model");
     Model model(backend, {.max_tokens = C.context});
     moe::load(model, request.checkpoint);
     std::fputs(request.prompt.c_str(), stdout);
@@ -104,6 +111,15 @@ class Session {
         manifest.at("run", "the manifest").at("vocabulary", "run of the manifest"), "vocabulary");
   }
 
+  /// Of a model without an optimiser, before it is built.
+  static void require_memory(int tokens, int threads, std::size_t more, const std::string& what,
+                             const std::string& advice) {
+    const auto m = Model::memory(tokens);
+    moe::require_memory(
+        m.params + m.grads + m.cache + m.scratch + more + moe::workspace_bytes<Model>(threads),
+        what, advice);
+  }
+
   static moe::Options model_options(const Settings& s) {
     return {.max_tokens = s.batch * C.context,
             .dropout = {.embedding = s.dropout,
@@ -119,17 +135,28 @@ class Session {
   static int train_with(const TrainRequest& request, const OptimizerOptions& optimizer_options) {
     const Settings& s = request.settings;
     Backend backend(request.threads);
-    const auto plan = moe::make_plan<Model, Optimizer>(s.batch, C.context);
+    const auto plan = moe::make_plan<Model, Optimizer>(s.batch, C.context, backend.threads());
+    const auto require_room = [&] {
+      moe::require_memory(plan.peak_bytes(), "train with preset " + s.preset,
+                          "use a smaller --batch or preset");
+    };
     if (request.dry_run) {
+      std::printf("preset       %s, optimiser %s, %d threads\n%s", s.preset.c_str(),
+                  s.optimizer.c_str(), backend.threads(), moe::describe(plan).c_str());
+      try {
+        require_room();
+      } catch (const moe::Error& error) {  // it may be for another machine; no room for a probe
+        std::printf("warning      %s\n", error.what());
+        return 0;
+      }
       const double gflops = moe::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
-      std::printf("preset       %s, optimiser %s, %d threads\n%s%s", s.preset.c_str(),
-                  s.optimizer.c_str(), backend.threads(), moe::describe(plan).c_str(),
-                  moe::predict(plan, gflops, s.steps, plan.batch_tokens).c_str());
+      std::fputs(moe::predict(plan, gflops, s.steps, plan.batch_tokens).c_str(), stdout);
       return 0;
     }
     const Data data(request.data, C.vocab);
     std::fprintf(stderr, "%s, %d characters in the vocabulary\n%s", data.corpus.source.c_str(),
                  data.vocabulary.size(), moe::describe(plan).c_str());
+    require_room();
 
     Model model(backend, model_options(s));
     Optimizer optimizer(model, optimizer_options);

@@ -40,6 +40,8 @@ class Experiment {
     const Plan plan = make_plan<Dense, Moe>(s, C.context);
     std::printf("%s", describe(plan, s).c_str());
     if (!data_) return 0;
+    moe::require_memory(plan.bytes + moe::workspace_bytes<Moe>(backend_.threads()),
+                        "grow with preset " + s.preset, "use a smaller --batch or preset");
     std::printf("%s\n%s\n%zu tokens train, %zu validate\n", data_->source.c_str(),
                 data_->vocabulary.c_str(), data_->train.size(), data_->validation.size());
     std::vector<SeedResult> results;

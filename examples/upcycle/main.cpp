@@ -7,6 +7,7 @@
 #include <new>
 #include <optional>
 
+#include "../strict_numbers.hpp"
 #include "program.hpp"
 
 namespace growth {
@@ -43,7 +44,7 @@ int run(int argc, char** argv) {
   std::optional<double> lr1, lr2, final_rate, decay, dropout, balance, router_std, noise, drop;
   std::optional<std::uint64_t> seed;
   bool no_progress = false, no_controls = false;
-  const auto positive = CLI::Range(1, 1 << 30);
+  const auto positive = CLI::Range(1, 1 << 28);  // controls may take several times as many
   const auto rate = CLI::Range(0.0, 1e3);
   app.add_option("--preset", preset, "tiny (default), small or paper")
       ->check(CLI::IsMember({"tiny", "small", "paper"}));
@@ -90,6 +91,7 @@ int run(int argc, char** argv) {
   app.add_flag("--overwrite", request.overwrite, "Replace the experiment in --out");
   app.add_flag("--dry-run", request.dry_run, "Only print the plan");
   app.add_flag("--no-progress", no_progress, "No progress bar or lines");
+  read_numbers_strictly(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <functional>
 #include <moe/error.hpp>
+#include <moe/in_use.hpp>
 #include <moe/layers/attention.hpp>
 #include <moe/sampling.hpp>
 #include <span>
@@ -53,6 +54,7 @@ class Generator {
       : model_(&model), sequences_(sequences), memory_(model.backend(), checked_bytes()) {
     window_.reserve(std::size_t(sequences_) * context);
     chunk_.reserve(std::size_t(model.options().max_tokens));
+    logits_.reserve(std::size_t(sequences_) * vocab);
     const std::size_t one = numbers(sequences_);
     T* at = reinterpret_cast<T*>(memory_.data());
     for (KeyValues<T>& layer : past_) {
@@ -62,9 +64,10 @@ class Generator {
   }
 
   /// Reads n tokens of each sequence, (sequences, n); gives the logits (sequences, vocab) after the
-  /// last, valid until the model's next pass. In pieces or at once: the same logits.
-  /// Errors: a token outside the vocabulary; nothing has changed then.
+  /// last, valid until the next feed. In pieces or at once: the same logits.
+  /// Errors: a token outside the vocabulary, another thread in the model; nothing has changed then.
   std::span<const W> feed(std::span<const std::int32_t> tokens) {
+    const auto in_use = detail::hold(*model_);
     const std::size_t length = tokens.size() / std::size_t(sequences_);
     MOE_EXPECTS(length >= 1 && tokens.size() % std::size_t(sequences_) == 0,
                 std::to_string(tokens.size()) + " tokens are no batch of " +
@@ -124,7 +127,9 @@ class Generator {
       logits = model_->next_logits(chunk_.data(), sequences_, n, stored_, past_);
       stored_ += n;
     }
-    return logits;
+    // The model's own go with its next pass, which may be that of another generator.
+    logits_.assign(logits.begin(), logits.end());
+    return logits_;
   }
 
   Model* model_;
@@ -133,6 +138,7 @@ class Generator {
   std::array<KeyValues<T>, std::size_t(Model::config.layers)> past_;
   std::vector<std::int32_t> window_;  // (length, sequences)
   std::vector<std::int32_t> chunk_;
+  std::vector<W> logits_;
   int stored_ = 0;  // tokens of the window whose keys and values are known
 };
 
@@ -154,7 +160,7 @@ std::vector<std::int32_t> continue_tokens(const std::vector<std::int32_t>& promp
                 " tokens: the context of the model is " + std::to_string(Model::config.context) +
                 "; give the end of the prompt only");
   std::vector<std::int32_t> tokens;
-  tokens.reserve(std::size_t(options.tokens));
+  tokens.reserve(std::min(std::size_t(options.tokens), std::size_t(Model::config.context)));
   std::span<const std::int32_t> unread = prompt;
   for (std::size_t i = 0; i < std::size_t(options.tokens); ++i) {
     tokens.push_back(choose(feed(unread), options, i));
@@ -174,6 +180,7 @@ template <class Model>
 std::vector<std::int32_t> generate_tokens(Model& model, const std::vector<std::int32_t>& prompt,
                                           const SampleOptions& options = {},
                                           const std::function<void(std::int32_t)>& on_token = {}) {
+  const auto in_use = detail::hold(model);
   Generator<Model> generator(model);
   return detail::continue_tokens<Model>(
       prompt, options, on_token,
@@ -187,6 +194,7 @@ std::vector<std::int32_t> generate_tokens_without_cache(
     Model& model, const std::vector<std::int32_t>& prompt, const SampleOptions& options = {},
     const std::function<void(std::int32_t)>& on_token = {}) {
   constexpr std::size_t context = Model::config.context, vocab = Model::config.vocab;
+  const auto in_use = detail::hold(model);
   std::vector<std::int32_t> window;
   std::vector<typename Model::W> logits;
   return detail::continue_tokens<Model>(
@@ -197,7 +205,7 @@ std::vector<std::int32_t> generate_tokens_without_cache(
             window.erase(window.begin(), window.end() - detail::kept_tokens(context));
           window.push_back(token);
         }
-        model.forward({window.data(), window.data(), 1, int(window.size())}, false);
+        model.forward({window.data(), nullptr, 1, int(window.size())}, false);
         logits = model.logits();
         return std::span<const typename Model::W>(logits).last(vocab);
       });

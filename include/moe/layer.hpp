@@ -2,6 +2,7 @@
 #include <concepts>
 #include <cstdint>
 #include <moe/backend.hpp>
+#include <moe/check_option.hpp>
 
 namespace moe {
 
@@ -29,6 +30,34 @@ struct Options {
   bool uniform_routing = false;  // experts by turns whatever the router says: for measuring speed
   std::uint64_t seed = 0;
 };
+
+/// What is left when a model is built: sizes are computed in int, so max_tokens has an upper end,
+/// and numbers must still be what they are in T, the type of the model's sums. A negative
+/// entropy_weight makes routers more certain; the other weights reward the opposite of what they
+/// are for when they are negative, without an end.
+/// Errors: moe::Error for the first option that makes no sense, with its value and its rule.
+/// Test: tests/options.cpp.
+template <class T>
+void check_options(const Options& o, int most_tokens) {
+  const detail::OptionCheck check{"build a model", "Options"};
+  check(o.max_tokens >= 1 && o.max_tokens <= most_tokens, "max_tokens", o.max_tokens,
+        "from 1 to " + std::to_string(most_tokens));
+  check.positive<T>("norm_eps", o.norm_eps);
+  check(o.rope_base >= 1 && detail::OptionCheck::fits<T>(o.rope_base), "rope_base", o.rope_base,
+        "finite, 1 or more");
+  const DropoutRates& d = o.dropout;
+  check.below_one("dropout.embedding", d.embedding);
+  check.below_one("dropout.attention", d.attention);
+  check.below_one("dropout.attention_output", d.attention_output);
+  check.below_one("dropout.expert", d.expert);
+  check.below_one("dropout.ffn_output", d.ffn_output);
+  check.below_one("dropout.final", d.final);
+  check.not_negative<T>("router_noise", o.router_noise);
+  check.not_negative<T>("balance_weight", o.balance_weight);
+  check.not_negative<T>("z_weight", o.z_weight);
+  check.finite<T>("entropy_weight", o.entropy_weight);
+  check.not_negative<T>("init_std", o.init_std);
+}
 
 /// What one pass through the model is: the same for every layer but for `layer`.
 struct Pass {

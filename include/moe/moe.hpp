@@ -17,6 +17,7 @@
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/muon.hpp>
 #include <moe/optim/schedule.hpp>
+#include <moe/train/machine.hpp>
 #include <moe/train/plan.hpp>
 #include <moe/train/progress.hpp>
 #include <moe/train/trainer.hpp>

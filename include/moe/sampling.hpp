@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <moe/error.hpp>
+#include <moe/check_option.hpp>
 #include <moe/random.hpp>
 #include <span>
 #include <string>
@@ -24,24 +24,15 @@ struct SampleOptions {
   int vocab = 0;  // only tokens below it, where the model has more than the text; 0: all
 };
 
-namespace detail {
-inline void check_sampling(bool good, const char* name, double value, const char* rule) {
-  if (!good)
-    throw Error("moe: cannot sample with SampleOptions." + std::string(name) + " = " +
-                std::to_string(value) + ": it must be " + rule + "; correct the option");
-}
-}  // namespace detail
-
 /// Errors: the first option that makes no sense, with its value and its rule.
 inline void check_options(const SampleOptions& o) {
-  using detail::check_sampling;
-  check_sampling(o.tokens >= 0, "tokens", o.tokens, "0 or more");
-  check_sampling(o.temperature >= 0 && std::isfinite(o.temperature), "temperature", o.temperature,
-                 "finite, 0 or more");
-  check_sampling(o.top_k >= 0, "top_k", o.top_k, "1 or more, or 0 for all tokens");
-  check_sampling(o.top_p > 0 && o.top_p <= 1, "top_p", o.top_p, "above 0 and at most 1");
-  check_sampling(o.min_p >= 0 && o.min_p <= 1, "min_p", o.min_p, "from 0 to 1");
-  check_sampling(o.vocab >= 0, "vocab", o.vocab, "1 or more, or 0 for all tokens");
+  const detail::OptionCheck check{"sample", "SampleOptions"};
+  check.at_least("tokens", o.tokens, 0);
+  check.not_negative<double>("temperature", o.temperature);
+  check(o.top_k >= 0, "top_k", o.top_k, "1 or more, or 0 for all tokens");
+  check(o.top_p > 0 && o.top_p <= 1, "top_p", o.top_p, "above 0 and at most 1");
+  check(o.min_p >= 0 && o.min_p <= 1, "min_p", o.min_p, "from 0 to 1");
+  check(o.vocab >= 0, "vocab", o.vocab, "1 or more, or 0 for all tokens");
 }
 
 /// A token that may be drawn; the probabilities of all candidates sum to 1.

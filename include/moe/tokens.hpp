@@ -4,7 +4,8 @@
 namespace moe {
 
 /// `sequences` windows of `length` tokens each, row after row; targets[i] is the token that
-/// follows tokens[i]. A view: valid until the source is sampled again or dies.
+/// follows tokens[i]; without targets a pass gives logits and no loss. A view: valid until the
+/// source is sampled again or dies.
 struct Batch {
   const std::int32_t* tokens = nullptr;
   const std::int32_t* targets = nullptr;

@@ -2,9 +2,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <moe/block.hpp>
-#include <moe/error.hpp>
+#include <moe/in_use.hpp>
 #include <moe/initial_values.hpp>
 #include <moe/layers/embedding.hpp>
 #include <moe/layers/loss.hpp>
@@ -12,26 +13,29 @@
 #include <moe/reflect.hpp>
 #include <moe/tokens.hpp>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace moe {
 
 /// What a forward pass found. Units: nats per token; the auxiliary terms are means over the MoE
 /// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
-/// entropy.
+/// entropy. Of a batch without targets cross_entropy, total and accuracy are not known: NaN.
 struct Loss {
   double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
   double accuracy = 0;  // share of the targets that got the highest logit
-  int tokens = 0;
+  int tokens = 0;       // that had a target
 };
 
 /// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
 /// It owns four arenas (the optimiser has the fifth) and allocates nothing after construction. The
 /// gradients are added up until zero_grads(); an optimiser does that after its update.
 /// BlockTemplate: a block of the user's own (examples/custom_layer.cpp).
-/// Errors: more tokens than options.max_tokens, or backward before forward, end the program; a
-/// token outside the vocabulary throws moe::Error.
-/// Test: tests/model, tests/fixtures.
+/// One thread at a time: a server has a backend and a model for each of its threads, or takes
+/// turns. Errors: moe::Error for options out of range, a batch that does not fit (sizes, tokens or
+/// targets outside the vocabulary, targets that are missing), a second thread, logits or loads
+/// before there are any; nothing has changed then. Backward before forward ends the program.
+/// Test: tests/model, tests/options.cpp, tests/backend/in_use.cpp, tests/fixtures.
 ///
 ///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 128, .layers = 4, .heads = 4,
 ///                                       .context = 64, .moe = {.experts = 8, .hidden = 256}};
@@ -92,7 +96,7 @@ class Transformer {
 
   Transformer(B& be, const Options& options)
       : be_(be),
-        options_(std::make_unique<Options>(options)),
+        options_(std::make_unique<Options>(checked(options))),
         params_arena_(be, bytes<Params>()),
         grads_arena_(be, bytes<Params>()),
         cache_arena_(be, bytes<Cache>(options.max_tokens)),
@@ -102,7 +106,7 @@ class Transformer {
     host_.resize(std::size_t(options.max_tokens) * 2);
     tokens_.resize(std::size_t(options.max_tokens));
     targets_.resize(std::size_t(options.max_tokens));
-    be_.reserve({1, C.context, C.context, C.context, C.heads, C.key_heads(), C.head_dim()});
+    be_.reserve(attention_shape());
     set_initial_values(be_, params_, *options_, C.layers);
   }
   Transformer(const Transformer&) = delete;
@@ -110,17 +114,23 @@ class Transformer {
   /// One batch: writes the caches and gives the losses. In training mode dropout and router noise
   /// are on, drawn from stream number passes(), which then moves on.
   Loss forward(const Batch& batch, bool training = true) {
+    const auto in_use = hold();
     forward_to_head(batch, training);
+    if (!batch.targets) return collect_loss(false);
     HeadScratch& s = scratch_.stage.head;
     Head::forward(be_, head(params_), dropped(), targets_.data(), cache_.head, s.head);
-    ready_for_backward_ = true;
-    return collect_loss();
+    state_ = State::loss;
+    return collect_loss(true);
   }
 
   /// Adds loss_scale * d(total loss) to grads().
   void backward(double loss_scale = 1) {
-    MOE_EXPECTS(ready_for_backward_, "backward needs the forward pass of the same batch before it");
-    ready_for_backward_ = false;
+    const auto in_use = hold();
+    if (without_targets_)
+      throw Error("moe: cannot go back through the last pass: " + std::string(no_targets));
+    MOE_EXPECTS(state_ == State::loss,
+                "backward needs the forward pass of the same batch before it");
+    state_ = State::logits;
     HeadScratch& s = scratch_.stage.head;
     Head::backward(be_, head(params_), dropped(), targets_.data(), cache_.head, loss_scale, s.dy,
                    head(grads_), s.head, false);
@@ -130,17 +140,24 @@ class Transformer {
   /// A training pass and its backward: forward(batch), then backward(loss_scale), with the same
   /// bits. It computes the logits once.
   Loss forward_backward(const Batch& batch, double loss_scale = 1) {
+    const auto in_use = hold();
+    if (!batch.targets) throw Error("moe: cannot train on a batch: " + std::string(no_targets));
     forward_to_head(batch, true);
     HeadScratch& s = scratch_.stage.head;
     Head::forward_backward(be_, head(params_), dropped(), targets_.data(), cache_.head, loss_scale,
                            s.dy, head(grads_), s.head, false);
-    const Loss loss = collect_loss();
+    const Loss loss = collect_loss(true);
     backward_from_head(loss_scale);
     return loss;
   }
 
   /// Logits (n, vocab) of the last forward pass, on the host.
   std::vector<W> logits() {
+    const auto in_use = hold();
+    if (state_ < State::logits)
+      throw Error(
+          "moe: cannot give logits: no forward pass went before, or one of next_logits, which "
+          "gives its own; call forward first");
     const Rows<T, C.dim> x = cache_.normed;
     Arena<B> out(be_, std::size_t(x.count) * C.vocab * sizeof(W));
     W* device = reinterpret_cast<W*>(out.data());
@@ -155,10 +172,15 @@ class Transformer {
   /// of them.
   std::span<const W> next_logits(const std::int32_t* tokens, int sequences, int length, int start,
                                  std::span<const KeyValues<T>> past) {
-    MOE_EXPECTS(sequences <= Head::chunk && start >= 0 && start + length <= C.context,
+    const auto in_use = hold();
+    const std::int64_t end = std::int64_t(start) + length;
+    MOE_EXPECTS(sequences <= Head::chunk && start >= 0 && end <= C.context,
                 "next_logits was asked for " + std::to_string(sequences) +
-                    " sequences up to token " + std::to_string(start + length) + " of at most " +
+                    " sequences up to token " + std::to_string(end) + " of at most " +
                     std::to_string(Head::chunk) + " and " + std::to_string(C.context));
+    MOE_EXPECTS(past.size() == std::size_t(C.layers), "next_logits got keys and values of " +
+                                                          std::to_string(past.size()) +
+                                                          " layers, not one for each layer");
     begin({tokens, nullptr, sequences, length}, false);
     pass_.start = start;
     embed();
@@ -180,6 +202,7 @@ class Transformer {
 
   /// Share of the assignments that each expert of an MoE layer got in the last pass; sums to 1.
   std::array<double, std::size_t(C.moe.experts)> expert_load(int moe_layer) const {
+    require_routed(moe_layer);
     std::array<int, std::size_t(C.moe.experts + 1)> offset{};
     if constexpr (C.moe_layers() > 0)
       be_.download(offset.data(), cache_.blocks.template of<true>(moe_layer).ffn.router.offset.data,
@@ -192,7 +215,14 @@ class Transformer {
 
   /// Entropy of the router's probabilities in the last pass, mean over its tokens; nats, at most
   /// ln experts.
-  double router_entropy(int moe_layer) const { return router_stats(moe_layer)[1]; }
+  double router_entropy(int moe_layer) const {
+    require_routed(moe_layer);
+    return router_stats(moe_layer)[1];
+  }
+
+  /// Model and backend for the calling thread until the result dies: another thread's calls fail
+  /// until then. Every call holds itself; for what takes several of them (training, generating).
+  [[nodiscard]] auto hold() const { return std::pair(in_use_.hold("a model"), detail::hold(be_)); }
 
   B& backend() const { return be_; }
   const Options& options() const { return *options_; }
@@ -206,7 +236,7 @@ class Transformer {
   }
   /// For an optimiser that has set grads() to zero itself.
   void gradients_were_zeroed() { loss_finite_ = true; }
-  /// All losses since the last zero_grads() were finite.
+  /// All losses since the last zero_grads() were finite, passes without a loss left out.
   bool loss_finite() const { return loss_finite_; }
   const Loss& loss() const { return loss_; }
   /// Training passes so far: the position of the dropout and noise streams, part of a checkpoint.
@@ -217,22 +247,22 @@ class Transformer {
   struct Memory {
     std::size_t params, grads, cache, scratch;
   };
+  /// The largest attention that one thread computes, without dropout.
+  static AttentionShape attention_shape() {
+    return {1, C.context, C.context, C.context, C.heads, C.key_heads(), C.head_dim()};
+  }
   static Memory memory(int tokens) {
     return {bytes<Params>(), bytes<Params>(), bytes<Cache>(tokens), bytes<Scratch>(tokens)};
   }
 
  private:
   void begin(const Batch& batch, bool training) {
+    check_batch(batch);
     const int n = batch.sequences * batch.length;
-    MOE_EXPECTS(n >= 1 && n <= options_->max_tokens, "a batch has " + std::to_string(n) +
-                                                         " tokens, the model was built for 1 to " +
-                                                         std::to_string(options_->max_tokens));
-    MOE_EXPECTS(batch.length <= C.context, "sequences have " + std::to_string(batch.length) +
-                                               " tokens, the context is " +
-                                               std::to_string(C.context));
-    ready_for_backward_ = false;
-    load_tokens(batch.tokens, n, tokens_);
-    if (batch.targets) load_tokens(batch.targets, n, targets_);
+    state_ = State::nothing;
+    without_targets_ = !batch.targets;
+    std::copy_n(batch.tokens, n, tokens_.begin());
+    if (batch.targets) std::copy_n(batch.targets, n, targets_.begin());
     bind(cache_, cache_arena_.data(), n);
     bind(scratch_, scratch_arena_.data(), n);
     pass_ = {.options = options_.get(),
@@ -241,14 +271,44 @@ class Transformer {
              .step = training ? passes_++ : 0,
              .moe_layers = std::max(1, C.moe_layers())};
   }
-  static void load_tokens(const std::int32_t* from, int n, std::vector<std::int32_t>& to) {
-    for (int i = 0; i < n; ++i) {
+  /// Errors: what cannot be computed; the model has not changed.
+  void check_batch(const Batch& batch) const {
+    const auto refuse = [&](const std::string& why) {
+      throw Error("moe: cannot read a batch of " + std::to_string(batch.sequences) +
+                  " sequences of " + std::to_string(batch.length) + " tokens: " + why);
+    };
+    const int most = options_->max_tokens;
+    if (batch.sequences < 1 || batch.length < 1)
+      refuse("both must be 1 or more; correct the sizes");
+    if (batch.length > C.context)
+      refuse("the context of the model is " + std::to_string(C.context) + "; use shorter ones");
+    if (std::int64_t(batch.sequences) * batch.length > most)
+      refuse("the model was built for " + std::to_string(most) +
+             " tokens; raise Options.max_tokens or use a smaller batch");
+    if (!batch.tokens) refuse("it has no tokens (a null pointer); set Batch.tokens");
+    const int n = batch.sequences * batch.length;
+    check_tokens("token", batch.tokens, n);
+    if (batch.targets) check_tokens("target", batch.targets, n);
+  }
+  static void check_tokens(const char* what, const std::int32_t* from, int n) {
+    for (int i = 0; i < n; ++i)
       if (from[i] < 0 || from[i] >= C.vocab)
-        throw Error("moe: token " + std::to_string(from[i]) + " at place " + std::to_string(i) +
-                    " of the batch is outside the vocabulary of " + std::to_string(C.vocab) +
-                    "; encode the text with the model's own vocabulary");
-      to[std::size_t(i)] = from[i];
-    }
+        throw Error("moe: " + std::string(what) + " " + std::to_string(from[i]) + " at place " +
+                    std::to_string(i) + " of the batch is outside the vocabulary of " +
+                    std::to_string(C.vocab) + "; encode the text with the model's own vocabulary");
+  }
+  void require_routed(int moe_layer) const {
+    if (moe_layer >= 0 && moe_layer < C.moe_layers() && state_ != State::unused) return;
+    throw Error("moe: cannot tell the routing of MoE layer " + std::to_string(moe_layer) +
+                ": the model has " + std::to_string(C.moe_layers()) + " of them" +
+                (state_ == State::unused ? " and has read no batch" : "") +
+                "; count them from 0, after a forward pass");
+  }
+  static Options checked(const Options& options) {
+    // What is counted in int for each token: choices of experts, and rows of heads.
+    check_options<W>(options,
+                     std::numeric_limits<int>::max() / std::max({2, C.moe.top_k, C.heads}));
+    return options;
   }
 
   /// Everything below the head.
@@ -259,6 +319,7 @@ class Transformer {
     pass_.layer = 0;
     Norm::forward(be_, pass_, params_.final_norm, hidden(C.layers - 1), cache_.normed,
                   cache_.final_norm, scratch_.stage.head.norm);
+    state_ = State::logits;
   }
   /// The same back, from the gradient in the head's scratch.
   void backward_from_head(double loss_scale) {
@@ -342,9 +403,9 @@ class Transformer {
     return to;
   }
 
-  /// Of the pass that went through the head.
-  Loss collect_loss() {
-    const std::size_t n = std::size_t(cache_.head.loss.count);
+  /// Of the pass just made; `known`: it went through the head.
+  Loss collect_loss(bool known) {
+    const std::size_t n = known ? std::size_t(cache_.head.loss.count) : 0;
     be_.download(host_.data(), cache_.head.loss.data, n * sizeof(W));
     be_.download(host_.data() + n, cache_.head.correct.data, n * sizeof(W));
     Loss loss{.tokens = int(n)};
@@ -352,13 +413,14 @@ class Transformer {
       loss.cross_entropy += double(host_[i]);
       loss.accuracy += double(host_[n + i]);
     }
+    // Without targets 0 / 0: not known.
     loss.cross_entropy /= double(n);
     loss.accuracy /= double(n);
     for (int i = 0; i < C.moe_layers(); ++i) add_router_losses(i, loss);
     loss.total = loss.cross_entropy + options_->balance_weight * loss.balance +
                  options_->z_weight * loss.z - options_->entropy_weight * loss.entropy;
     loss_ = loss;
-    loss_finite_ = loss_finite_ && std::isfinite(loss.total);
+    if (known) loss_finite_ = loss_finite_ && std::isfinite(loss.total);
     return loss;
   }
   void add_router_losses(int i, Loss& loss) const {
@@ -383,7 +445,13 @@ class Transformer {
     return {double(stats[0]), double(stats[1])};
   }
 
+  /// What the last pass left. A later state offers what the ones before it do.
+  enum class State { unused, nothing, logits, loss };
+  static constexpr const char* no_targets =
+      "it has no targets, so there is no loss; set Batch.targets, the token that follows each";
+
   B& be_;
+  mutable detail::InUse in_use_;
   std::unique_ptr<Options> options_;  // Pass points to it
   Arena<B> params_arena_, grads_arena_, cache_arena_, scratch_arena_;
   Params params_{}, grads_{};
@@ -394,7 +462,8 @@ class Transformer {
   std::vector<W> host_;
   std::vector<std::int32_t> tokens_, targets_;
   std::uint64_t passes_ = 0;
-  bool ready_for_backward_ = false, loss_finite_ = true;
+  State state_ = State::unused;
+  bool without_targets_ = false, loss_finite_ = true;
 };
 
 }  // namespace moe

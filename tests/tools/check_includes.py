@@ -9,7 +9,7 @@ import tempfile
 
 # The first pattern that matches a path under include/moe/ gives its level.
 LEVELS = [
-    (r"(error|config|random|kernel|bfloat16|strict_math)\.hpp", 0),
+    (r"(error|check_option|in_use|config|random|kernel|bfloat16|strict_math)\.hpp", 0),
     (r"(tensor|tokens|sampling)\.hpp|kernels/.*", 1),
     (r"(reflect|backend|layer)\.hpp", 2),
     (r"(parameters|initial_values|eigen)\.hpp|backend/.*", 3),
@@ -24,7 +24,7 @@ LEVELS = [
 SAME_FOLDER = {"backend", "backend/cpu", "backend/cuda", "layers", "optim", "data", "io",
                "io/hugging_face", "transfer", "distributed", "train"}
 SAME_LEVEL = [
-    (r"config\.hpp", r"error\.hpp"),
+    (r"(config|check_option|in_use)\.hpp", r"error\.hpp"),
     (r"(error|kernel)\.hpp", r"strict_math\.hpp"),
     (r"(random|bfloat16)\.hpp", r"kernel\.hpp"),
     (r"layer\.hpp", r"(backend|reflect)\.hpp"),

@@ -6,18 +6,22 @@
 #include <moe/backend/cpu/peak.hpp>
 #include <moe/backend/cpu/products.hpp>
 #include <moe/backend/cpu/several.hpp>
+#include <moe/in_use.hpp>
 
 namespace moe {
 
 /// The cores of this machine: OpenMP threads over rows, xsimd registers as lanes, packed products.
-/// Results are bitwise the same for every number of threads. One caller at a time.
+/// Results are bitwise the same for every number of threads. One caller at a time: the threads of
+/// a server have a backend and a model each. After fork() the child computes with one thread, to
+/// the same bits.
 ///
 ///     moe::Cpu backend;              // float, all cores
 ///     moe::Cpu<double> checker{1};   // one thread
 ///     moe::Cpu<moe::bfloat16> narrow;  // activations in half the memory, all else float
 ///
-/// Errors: moe::Error from `allocate` and the constructor when memory is short.
-/// Test: tests/backend/cpu.cpp, against Reference<double>.
+/// Errors: moe::Error when memory is short, for a number of threads that makes no sense, and in a
+/// thread that comes while another one is in here.
+/// Test: tests/backend/cpu.cpp, against Reference<double>; tests/backend/in_use.cpp.
 template <class T = float>
 class Cpu {
  public:
@@ -26,23 +30,33 @@ class Cpu {
   using Group = detail::SimdGroup<Wide>;
 
   /// `products`: how numbers of a narrow type are multiplied; no matter for float and double.
+  /// `threads`: 0: all that OpenMP would take.
   explicit Cpu(int threads = 0, Bf16Products products = Bf16Products::measured)
-      : threads_(threads > 0 ? threads : detail::available_threads()),
+      : threads_(detail::checked_threads(threads)),
         products_(threads_, products),
         attention_(threads_) {}
   Cpu(const Cpu&) = delete;
   Cpu& operator=(const Cpu&) = delete;
 
   int threads() const { return threads_; }
+  /// Bytes that the threads' workspaces take for attention of this shape.
+  static std::size_t workspace_bytes(int threads, const AttentionShape& shape) {
+    return std::size_t(threads) * (detail::Products<Wide, T>::bytes_of_thread() +
+                                   detail::BlockAttention<Wide, T>::bytes_of_thread(shape));
+  }
+  /// This backend for the calling thread until the result dies.
+  [[nodiscard]] auto hold() { return in_use_.hold("a backend"); }
 
   std::byte* allocate(std::size_t bytes) { return detail::allocate_zeroed(bytes, threads_); }
   void release(std::byte* block, std::size_t bytes) { detail::release(block, bytes); }
   void zero(void* to, std::size_t bytes) {
+    const auto in_use = hold();
     in_pieces(bytes, [&](std::size_t at, std::size_t n) {
       std::memset(static_cast<std::byte*>(to) + at, 0, n);
     });
   }
   void copy(void* to, const void* from, std::size_t bytes) {
+    const auto in_use = hold();
     in_pieces(bytes, [&](std::size_t at, std::size_t n) {
       std::memcpy(static_cast<std::byte*>(to) + at, static_cast<const std::byte*>(from) + at, n);
     });
@@ -53,6 +67,7 @@ class Cpu {
 
   template <class Kernel>
   void rows(int n, const Kernel& kernel) {
+    const auto in_use = hold();
     constexpr int few = 16;  // not worth waking the other threads
     const int parts = n <= few || threads_ == 1 ? 1 : n < 4 * threads_ ? threads_ : 4 * threads_;
     detail::parallel(threads_, parts, [&](int part, int) {
@@ -64,6 +79,7 @@ class Cpu {
   /// Threads get ranges of whole blocks: which columns are computed together never depends on them.
   template <class Kernel>
   void columns(int n, const Kernel& kernel) {
+    const auto in_use = hold();
     constexpr int width = Group::width, several = 4, block = several * width;
     const int parts = n <= 2 * width ? 1 : threads_;
     detail::parallel(parts, parts, [&](int part, int) {
@@ -78,39 +94,49 @@ class Cpu {
   template <class A = T, class B = T, class C = T>
   void gemm(int m, int n, int k, Matrix<const A> a, Matrix<const B> b, C* c, std::ptrdiff_t ldc,
             GemmOptions<Wide> o = {}) {
+    const auto in_use = hold();
     products_.gemm(m, n, k, a, b, c, ldc, o);
   }
   template <class A = T, class B = T, class C = T>
   void batched_gemm(int batch, int m, int n, int k, Matrix<const A> a, std::ptrdiff_t a_step,
                     Matrix<const B> b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
                     std::ptrdiff_t c_step, GemmOptions<Wide> o = {}) {
+    const auto in_use = hold();
     products_.batched_gemm(batch, m, n, k, a, a_step, b, b_step, c, ldc, c_step, o);
   }
   template <class A = T, class B = T, class C = T>
   void grouped_gemm_m(int groups, const int* offset, int n, int k, Matrix<const A> a,
                       Matrix<const B> b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
                       GemmOptions<Wide> o = {}, std::ptrdiff_t bias_step = 0) {
+    const auto in_use = hold();
     products_.grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, bias_step);
   }
   template <class A = T, class B = T, class C = T>
   void grouped_gemm_k(int groups, const int* offset, int m, int n, Matrix<const A> a,
                       Matrix<const B> b, C* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
                       GemmOptions<Wide> o = {}) {
+    const auto in_use = hold();
     products_.grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o);
   }
 
-  void reserve(const AttentionShape& shape) { attention_.reserve(shape); }
+  void reserve(const AttentionShape& shape) {
+    const auto in_use = hold();
+    attention_.reserve(shape);
+  }
   void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
                          Wide* lse) {
+    const auto in_use = hold();
     attention_.forward(s, q, k, v, out, lse);
   }
   void attention_backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
                           const T* dout, const Wide* lse, T* dq, T* dk, T* dv) {
+    const auto in_use = hold();
     attention_.backward(s, q, k, v, out, dout, lse, dq, dk, dv);
   }
 
   void group_by_expert(int tokens, int experts, int top_k, const int* expert, int* slot_of,
                        int* token_of, int* offset) {
+    const auto in_use = hold();
     const int slots = tokens * top_k;
     std::fill(offset, offset + experts + 1, 0);
     for (int i = 0; i < slots; ++i) ++offset[expert[i] + 1];
@@ -138,6 +164,7 @@ class Cpu {
     });
   }
 
+  detail::InUse in_use_;
   int threads_;
   detail::Products<Wide, T> products_;
   detail::BlockAttention<Wide, T> attention_;

@@ -1,4 +1,5 @@
 #pragma once
+#include <limits>
 #include <moe/io/files.hpp>
 #include <moe/random.hpp>
 #include <moe/tokens.hpp>
@@ -32,6 +33,11 @@ inline void require_windows(std::size_t tokens, int sequences, int length) {
   if (sequences < 1 || length < 1) {
     throw Error("moe: cannot cut batches of " + std::to_string(sequences) + " sequences of " +
                 std::to_string(length) + " tokens: both must be 1 or more; give other sizes");
+  }
+  if (sequences > std::numeric_limits<int>::max() / length) {
+    throw Error("moe: cannot cut batches of " + std::to_string(sequences) + " sequences of " +
+                std::to_string(length) + " tokens: the tokens of a batch are counted in int; " +
+                "give smaller sizes");
   }
   if (tokens < static_cast<std::size_t>(length) + 1) {
     throw Error("moe: cannot cut windows of " + std::to_string(length) + " tokens from a text of " +
@@ -100,6 +106,10 @@ class DisjointWindows {
   DisjointWindows(std::span<const std::int32_t> tokens, int sequences, int length)
       : split_(tokens), sequences_(sequences), length_(length) {
     detail::require_windows(tokens.size(), sequences, length);
+    if (targets() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+      throw Error("moe: cannot evaluate on " + std::to_string(targets()) +
+                  " tokens: they are counted in int; give a part of them");
+    }
     full_windows_ = targets() / static_cast<std::size_t>(length);
     rest_ = static_cast<int>(targets() % static_cast<std::size_t>(length));
     const std::size_t wide = static_cast<std::size_t>(sequences);

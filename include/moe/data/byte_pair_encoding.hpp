@@ -1,4 +1,5 @@
 #pragma once
+#include <moe/check_option.hpp>
 #include <moe/data/byte_pair_encoder.hpp>
 #include <moe/data/tokenizer_json.hpp>
 #include <moe/data/tokenizer_json_writer.hpp>
@@ -103,11 +104,16 @@ class BytePairEncoding {
  private:
   BytePairEncoding(detail::BytePairVocabulary vocabulary, const BytePairOptions& options,
                    const std::string& path)
-      : tables_(options.merges < 0 ? std::move(vocabulary)
-                                   : first_merges(vocabulary, options.merges, path)),
+      : tables_(checked(options).merges < 0 ? std::move(vocabulary)
+                                            : first_merges(vocabulary, options.merges, path)),
         end_of_text_(token_of(detail::end_of_text_token)),
         fingerprint_(make_fingerprint()) {}
 
+  static const BytePairOptions& checked(const BytePairOptions& options) {
+    detail::OptionCheck{"make a tokenizer", "BytePairOptions"}.at_least("merges", options.merges,
+                                                                        -1);
+    return options;
+  }
   const detail::TokenStrings& tokens() const { return tables_.vocabulary.tokens; }
 
   /// The vocabulary of the bytes, the first merges, and end of text as the last token.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <moe/check_option.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe/io/memory_map.hpp>
 #include <span>
@@ -32,7 +33,8 @@ class TokenShard {
   explicit TokenShard(std::vector<std::int32_t> tokens)
       : own_(std::move(tokens)), width_(4), count_(own_.size()) {}
 
-  TokenShard(const std::string& path, const TokenFileOptions& options) : file_(path) {
+  TokenShard(const std::string& path, const TokenFileOptions& options)
+      : file_(checked(path, options)) {
     const std::string_view bytes = file_.bytes();
     TokenHeader header{};
     if (!bytes.empty())
@@ -92,6 +94,10 @@ class TokenShard {
   }
 
  private:
+  static const std::string& checked(const std::string& path, const TokenFileOptions& options) {
+    OptionCheck{"read tokens", "TokenFileOptions"}.at_least("vocab", options.vocab, 0);
+    return path;
+  }
   /// The mapping begins at a page, the header has 1024 bytes: the tokens are aligned.
   const char* data() const {
     return own_.empty() ? file_.bytes().data() + begin_

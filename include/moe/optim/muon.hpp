@@ -39,20 +39,14 @@ class Muon : public detail::Update<Model, Muon<Model>> {
 
  public:
   explicit Muon(Model& model, const MuonOptions& options = {})
-      : Base(model, options.adamw),
+      : Base(model, checked(options).adamw),
         options_(options),
         stacks_(all_stacks()),
         directions_(model.backend(), direction_bytes()),
         orthogonalise_(model.backend(), orthogonaliser_bytes()) {
-    const auto good = [](double x) { return x >= 0 && std::isfinite(x); };
     std::size_t most = 0;
     for (const Stack& stack : stacks_) most = std::max(most, stack.most());
     active_.reserve(most);
-    detail::check_option(good(options.lr), "MuonOptions.lr", options.lr, "finite, 0 or more");
-    detail::check_option(options.momentum >= 0 && options.momentum < 1, "MuonOptions.momentum",
-                         options.momentum, "in [0, 1)");
-    detail::check_option(good(options.weight_decay), "MuonOptions.weight_decay",
-                         options.weight_decay, "finite, 0 or more");
   }
 
   /// The peak learning rate of the hidden matrices.
@@ -63,6 +57,12 @@ class Muon : public detail::Update<Model, Muon<Model>> {
 
  private:
   friend Base;
+  static const MuonOptions& checked(const MuonOptions& o) {
+    const detail::OptionCheck check{"build an optimiser", "MuonOptions"};
+    detail::check_rates<T>(check, o.lr, o.weight_decay);
+    check.below_one("momentum", o.momentum);
+    return o;
+  }
   using Orthogonal = Orthogonaliser<Backend>;
 
   /// A matrix: number `at` of leaf number `leaf`, number `matrix` of all that have a gradient norm.

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <moe/check_option.hpp>
 #include <moe/optim/choice.hpp>
 
 // Learning rates as a share of the peak. Steps are optimiser updates, counted from 0, never
@@ -23,6 +24,14 @@ struct ScheduleOptions {
   double final = 0.1;  // share of the peak at step == steps
 };
 
+/// Errors: moe::Error for `steps` below 0 and a share outside of [0, 1]. The three schedules check
+/// themselves; a trainer asks before the first step.  Test: tests/options.cpp.
+inline void check_options(const ScheduleOptions& o, int steps) {
+  detail::OptionCheck{"follow a schedule", "Schedule"}.at_least("steps", steps, 0);
+  const detail::OptionCheck check{"follow a schedule", "ScheduleOptions"};
+  check(o.final >= 0 && o.final <= 1, "final", o.final, "from 0 to 1");
+}
+
 namespace detail {
 inline int count_or_share(int count, int steps, int divisor) {
   return count >= 0 ? count : steps / divisor;
@@ -38,11 +47,12 @@ inline double warm_up(int step, int warmup) {
 }  // namespace detail
 
 /// Linear warm-up to 1, then  final + (1 - final)(1 + cos(pi t))/2,  t = (step - warmup)/(steps -
-/// warmup).   Never throws, never allocates.
+/// warmup).   Errors: those of check_options.
 /// Source: Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5.  Test: tests/optim/schedule.cpp.
 ///
 ///     optimizer.step(moe::cosine(step, steps));  // 5 % warm-up, ends at a tenth of the peak
 inline double cosine(int step, int steps, ScheduleOptions o = {}) {
+  check_options(o, steps);
   const int warmup = detail::count_or_share(o.warmup, steps, 20);
   if (step < warmup) return detail::warm_up(step, warmup);
   const double t = detail::progress(step, warmup, steps);
@@ -54,6 +64,7 @@ inline double cosine(int step, int steps, ScheduleOptions o = {}) {
 ///
 ///     optimizer.step(moe::warmup_stable_decay(step, 5000, {.warmup = 100, .decay = 1000}));
 inline double warmup_stable_decay(int step, int steps, ScheduleOptions o = {}) {
+  check_options(o, steps);
   const int warmup = detail::count_or_share(o.warmup, steps, 20);
   const int decay = detail::count_or_share(o.decay, steps, 5);
   const double t = detail::progress(step, std::max(warmup, steps - decay), steps);
@@ -62,6 +73,7 @@ inline double warmup_stable_decay(int step, int steps, ScheduleOptions o = {}) {
 
 /// Linear warm-up to 1, then 1.
 inline double constant(int step, int steps, ScheduleOptions o = {}) {
+  check_options(o, steps);
   return detail::warm_up(step, detail::count_or_share(o.warmup, steps, 20));
 }
 

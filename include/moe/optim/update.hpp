@@ -4,7 +4,8 @@
 #include <concepts>
 #include <cstdint>
 #include <moe/backend.hpp>
-#include <moe/error.hpp>
+#include <moe/check_option.hpp>
+#include <moe/in_use.hpp>
 #include <moe/kernels/update.hpp>
 #include <moe/optim/clip.hpp>
 #include <moe/reflect.hpp>
@@ -49,20 +50,27 @@ struct StepReport {
 
 namespace detail {
 
-inline void check_option(bool good, const char* name, double value, const char* rule) {
-  if (!good)
-    throw Error("moe: cannot build an optimiser with " + std::string(name) + " = " +
-                std::to_string(value) + ": it must be " + rule + "; correct the option");
+/// An update multiplies matrices by 1 - lr * weight_decay: from 1 on it erases them or turns their
+/// signs. T: the type of the parameters.
+template <class T>
+void check_rates(const OptionCheck& check, double lr, double weight_decay) {
+  check.not_negative<T>("lr", lr);
+  check.not_negative<T>("weight_decay", weight_decay);
+  check(lr * weight_decay < 1, "weight_decay", weight_decay,
+        "below 1 / lr, or every update erases the weights");
 }
 
-inline void check_options(const AdamWOptions& o) {
-  check_option(o.lr >= 0 && std::isfinite(o.lr), "AdamWOptions.lr", o.lr, "finite, 0 or more");
-  check_option(o.beta1 >= 0 && o.beta1 < 1, "AdamWOptions.beta1", o.beta1, "in [0, 1)");
-  check_option(o.beta2 >= 0 && o.beta2 < 1, "AdamWOptions.beta2", o.beta2, "in [0, 1)");
-  check_option(o.eps > 0, "AdamWOptions.eps", o.eps, "above 0");
-  check_option(o.weight_decay >= 0, "AdamWOptions.weight_decay", o.weight_decay, "0 or more");
-  check_option(o.clip > 0, "AdamWOptions.clip", o.clip, "above 0");
-  check_option(o.skip_limit > 0, "AdamWOptions.skip_limit", o.skip_limit, "above 0");
+template <class T>
+void check_options(const AdamWOptions& o) {
+  const OptionCheck check{"build an optimiser", "AdamWOptions"};
+  check_rates<T>(check, o.lr, o.weight_decay);
+  check.below_one("beta1", o.beta1);
+  check.below_one("beta2", o.beta2);
+  check.positive<T>("eps", o.eps);
+  check(o.clip >= OptionCheck::smallest<T>(), "clip", o.clip,
+        "above 0 in the numbers of the model");
+  check.not_negative<T>("balance_rate", o.balance_rate);
+  check.at_least("skip_limit", o.skip_limit, 1);
 }
 
 /// What AdamW and Muon have in common: norm, clipping, skipping, counters, state, and AdamW itself
@@ -79,9 +87,12 @@ class Update {
 
   /// One update from the gradients in the model, which are zero afterwards. With a loss or gradient
   /// that is not finite nothing changes but the counters of skips.
-  /// Errors: moe::Diverged after skip_limit skips in a row. Never allocates otherwise.
+  /// Errors: moe::Diverged after skip_limit skips in a row; a factor that is negative or not
+  /// finite, or a model that another thread is in: nothing has changed then. Never allocates
+  /// otherwise.
   StepReport step(double lr_factor = 1) {
-    MOE_EXPECTS(std::isfinite(lr_factor), "the learning rate factor of step is not finite");
+    OptionCheck{"update", "step()"}.not_negative<T>("lr_factor", lr_factor);
+    const auto in_use = hold(*model_);
     const double norm = norm_.measure(model_->grads());
     const double lr = rule().lr() * lr_factor;
     if (!model_->loss_finite() || !std::isfinite(norm)) {
@@ -98,7 +109,10 @@ class Update {
 
   /// Updates made, skipped ones not counted: the step of schedules and of bias correction.
   std::int64_t updates() const { return updates_; }
-  void set_updates(std::int64_t n) { updates_ = n; }
+  void set_updates(std::int64_t n) {
+    MOE_EXPECTS(n >= 0, "an optimiser was told of " + std::to_string(n) + " updates");
+    updates_ = n;
+  }
   /// Updates skipped since the start, and without an update in between up to now.
   std::int64_t skipped() const { return skipped_; }
   std::int64_t consecutive_skips() const { return consecutive_skips_; }
@@ -139,10 +153,9 @@ class Update {
 
   Update(Model& model, const AdamWOptions& options)
       : model_(&model),
-        options_(options),
+        options_(checked(options)),
         norm_(model.backend()),
         arena_(model.backend(), state_bytes()) {
-    check_options(options);
     std::byte* at = arena_.data();
     for (const LeafInfo& leaf : leaves<Params>()) {
       const auto take = [&](bool wanted) {
@@ -164,6 +177,10 @@ class Update {
   bool has_gradient(std::size_t matrix) const { return norm_.square(matrix) >= kernel::at_rest<T>; }
 
  private:
+  static const AdamWOptions& checked(const AdamWOptions& options) {
+    check_options<T>(options);
+    return options;
+  }
   Rule& rule() { return static_cast<Rule&>(*this); }
   static const LeafInfo& info(std::size_t i) { return leaves<Params>()[i]; }
   static LeafView<T> state_of(std::size_t i, T* data) {

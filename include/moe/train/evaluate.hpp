@@ -12,6 +12,7 @@ namespace moe {
 ///     const moe::Loss loss = moe::evaluate(model, moe::DisjointWindows(validation, 16, 256));
 template <class Model>
 Loss evaluate(Model& model, const DisjointWindows& windows) {
+  const auto in_use = detail::hold(model);
   Loss sum;
   for (int i = 0; i < windows.batches(); ++i) {
     const Loss loss = model.forward(windows.batch(i), /*training=*/false);

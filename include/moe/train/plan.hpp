@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <cstdio>
+#include <limits>
 #include <moe/backend.hpp>
 #include <moe/flops.hpp>
 #include <moe/parameters.hpp>
@@ -12,6 +13,7 @@ namespace moe {
 struct Plan {
   ParameterCount parameters;
   std::size_t params = 0, grads = 0, cache = 0, scratch = 0, optimizer = 0;  // bytes
+  std::size_t workspaces = 0;  // bytes of the threads; 0 where the backend has none
   TokenFlops flops;
   int batch_tokens = 0;
   /// Share of the rate of large products that a whole step is taken to reach. Measured on two
@@ -19,8 +21,19 @@ struct Plan {
   /// products are not counted as work.
   double efficiency = 0.75;
 
-  std::size_t peak_bytes() const { return params + grads + cache + scratch + optimizer; }
+  std::size_t peak_bytes() const {
+    return params + grads + cache + scratch + optimizer + workspaces;
+  }
 };
+
+/// Bytes that a backend with so many threads takes for itself beside a model.
+template <class Model>
+std::size_t workspace_bytes([[maybe_unused]] int threads) {
+  using B = typename Model::Backend;
+  if constexpr (requires { B::workspace_bytes(threads, Model::attention_shape()); })
+    return B::workspace_bytes(threads, Model::attention_shape());
+  return 0;
+}
 
 /// The plan of training `Model` with `Optimizer` on batches of sequences * length tokens.
 /// Test: tests/train/plan.cpp.
@@ -28,7 +41,11 @@ struct Plan {
 ///     const auto plan = moe::make_plan<Model, moe::Muon<Model>>(16, 256);
 ///     std::puts(moe::describe(plan).c_str());
 template <class Model, class Optimizer>
-Plan make_plan(int sequences, int length) {
+Plan make_plan(int sequences, int length, int threads = 1) {
+  MOE_EXPECTS(
+      sequences >= 1 && length >= 1 && sequences <= std::numeric_limits<int>::max() / length,
+      "a plan was asked for " + std::to_string(sequences) + " sequences of " +
+          std::to_string(length) + " tokens");
   const int tokens = sequences * length;
   const auto memory = Model::memory(tokens);
   return {parameter_count<Model>(),
@@ -37,6 +54,7 @@ Plan make_plan(int sequences, int length) {
           memory.cache,
           memory.scratch,
           Optimizer::bytes_needed(),
+          workspace_bytes<Model>(threads),
           token_flops(Model::config, length),
           tokens,
           Optimizer::orthogonalises(Role::hidden) ? 0.4 : 0.75};
@@ -45,6 +63,10 @@ Plan make_plan(int sequences, int length) {
 /// The rate of one matrix product (m, k) x (k, n) over about `seconds`, in 1e9 operations a second.
 template <Backend B>
 double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
+  if (m < 1 || n < 1 || k < 1 || !(seconds >= 0 && seconds <= 3600))
+    throw Error("moe: cannot measure a product of " + std::to_string(m) + " x " +
+                std::to_string(n) + " x " + std::to_string(k) + " for " + std::to_string(seconds) +
+                " s: sizes must be 1 or more and the time at most an hour; correct them");
   using T = Scalar<B>;
   using Clock = std::chrono::steady_clock;
   const auto bytes = [](int rows, int cols) {
@@ -88,9 +110,9 @@ inline std::string describe(const Plan& plan) {
               plan.parameters.active, plan.parameters.embedding) +
          line(
              "peak memory  %.1f MB = parameters %.1f + gradients %.1f + cache %.1f + scratch %.1f "
-             "+ optimiser %.1f",
+             "+ optimiser %.1f + threads %.1f",
              mb(plan.peak_bytes()), mb(plan.params), mb(plan.grads), mb(plan.cache),
-             mb(plan.scratch), mb(plan.optimizer)) +
+             mb(plan.scratch), mb(plan.optimizer), mb(plan.workspaces)) +
          line("work         %.3f MFLOP a token (forward %.3f, backward %.3f)", f.training() * 1e-6,
               f.forward() * 1e-6, f.backward() * 1e-6);
 }

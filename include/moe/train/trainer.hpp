@@ -109,6 +109,7 @@ class Trainer {
 
   /// Trains until the steps are done or something stops it.
   StopReason run() {
+    const auto in_use = detail::hold(model_);  // a second thread is refused, not this one
     open_folder();
     session_seconds_ = 0, session_tokens_ = 0;
     auto reason = StopReason::finished;
@@ -158,21 +159,18 @@ class Trainer {
   TrainerOptions checked(TrainerOptions o) const {
     if (o.length == 0) o.length = config.context;
     if (o.eval_length == 0) o.eval_length = o.length;
-    const auto at_least = [](const char* name, int value, int least) {
-      if (value >= least) return;
-      throw Error(std::string("moe: cannot train with TrainerOptions.") + name + " = " +
-                  std::to_string(value) + ": it must be " + std::to_string(least) +
-                  " or more; correct the option");
-    };
-    at_least("steps", o.steps, 1);
-    at_least("sequences", o.sequences, 1);
-    at_least("length", o.length, 1);
-    at_least("accumulation", o.accumulation, 1);
-    at_least("eval_length", o.eval_length, 1);
-    at_least("log_every", o.log_every, 1);
-    at_least("eval_every", o.eval_every, 1);
-    at_least("checkpoint_every", o.checkpoint_every, 0);
-    at_least("patience", o.patience, 0);
+    const detail::OptionCheck check{"train", "TrainerOptions"};
+    check.at_least("steps", o.steps, 1);
+    check.at_least("sequences", o.sequences, 1);
+    check.at_least("length", o.length, 1);
+    check.at_least("accumulation", o.accumulation, 1);
+    check.at_least("eval_length", o.eval_length, 1);
+    check.at_least("log_every", o.log_every, 1);
+    check.at_least("eval_every", o.eval_every, 1);
+    check.at_least("checkpoint_every", o.checkpoint_every, 0);
+    check.at_least("patience", o.patience, 0);
+    check.at_least("pause_at", o.pause_at, 0);
+    check_options(o.rates, o.steps);
     if (const int longest = std::max(o.length, o.eval_length); longest > config.context) {
       throw Error("moe: cannot train on sequences of " + std::to_string(longest) +
                   " tokens: the context of the model is " + std::to_string(config.context) +
@@ -185,6 +183,9 @@ class Trainer {
                   " tokens: the model was built for " +
                   std::to_string(model_.options().max_tokens) + "; raise Options.max_tokens");
     }
+    const int most = std::numeric_limits<int>::max() / (o.sequences * o.length);
+    check(o.accumulation <= most, "accumulation", o.accumulation,
+          "at most " + std::to_string(most) + ", as the tokens of an update are counted in int");
     return o;
   }
 

@@ -85,7 +85,7 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
              UpcycleReport& report) {
   using T = typename Dense::T;
   constexpr std::size_t vocab = Dense::config.vocab;
-  const moe::Batch batch{tokens, tokens, 1, length};
+  const moe::Batch batch{tokens, nullptr, 1, length};
   dense.forward(batch, false);
   const auto expected = dense.logits();
   moe.forward(batch, false);

@@ -159,16 +159,12 @@ class Upcycler {
   What what_;
 };
 
-/// `rows`: distinct rows of a router.
-inline void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
-  const auto check = [](bool good, const char* name, double value, const char* rule) {
-    if (!good)
-      throw Error("moe: cannot upcycle with UpcycleOptions." + std::string(name) + " = " +
-                  std::to_string(value) + ": it must be " + rule + "; correct the option");
-  };
-  const auto good = [](double x) { return x >= 0 && std::isfinite(x); };
-  check(good(o.router_std), "router_std", o.router_std, "finite, 0 or more");
-  check(good(o.noise), "noise", o.noise, "finite, 0 or more");
+/// `rows`: distinct rows of a router. T: the type of the parameters.
+template <class T>
+void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
+  const OptionCheck check{"upcycle", "UpcycleOptions"};
+  check.not_negative<T>("router_std", o.router_std);
+  check.not_negative<T>("noise", o.noise);
   check(o.drop >= 0 && o.drop <= 1, "drop", o.drop, "from 0 to 1");
   if (o.router == RouterStart::orthogonal && rows > dim)
     throw Error("moe: cannot start a router with " + std::to_string(rows) +
@@ -227,7 +223,7 @@ UpcycleReport upcycle(Dense& dense, Moe& moe, const UpcycleOptions& options = {}
   const auto old_leaves = detail::parameters_by_name(dense);
   const auto new_leaves = detail::parameters_by_name(moe);
   std::vector<std::int32_t> random;
-  detail::check_upcycle_options(options, to.moe.experts / groups, to.dim);
+  detail::check_upcycle_options<typename Moe::W>(options, to.moe.experts / groups, to.dim);
   const int room = std::min(dense.options().max_tokens, moe.options().max_tokens);
   const Batch probe = detail::checked_probe(options, to.vocab, std::min(to.context, room), random);
   Upcycler::check(old_leaves, new_leaves);
@@ -258,7 +254,10 @@ UpcycleReport upcycle(Dense& dense, Moe& moe, const UpcycleOptions& options = {}
 template <Recipe R = Recipe::copy, class Dense, class DenseOptimizer, class Moe, class MoeOptimizer>
 void upcycle_state(Dense& dense, DenseOptimizer& dense_optimizer, Moe& moe,
                    MoeOptimizer& moe_optimizer, const UpcycleOptions& options = {}) {
-  static_assert(check_upcycle<Dense::config, Moe::config, R>());
+  constexpr ModelConfig from = Dense::config, to = Moe::config;
+  static_assert(check_upcycle<from, to, R>());
+  constexpr int groups = R == Recipe::virtual_groups ? virtual_groups(from, to) : 1;
+  detail::check_upcycle_options<typename Moe::W>(options, to.moe.experts / groups, to.dim);
   using Upcycler = detail::Upcycler<Dense::config, Moe::config, R, typename Dense::Backend>;
   using What = typename Upcycler::What;
   const auto move = [&](std::string_view prefix, What what) {

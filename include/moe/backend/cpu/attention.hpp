@@ -21,7 +21,10 @@ class BlockAttention {
   explicit BlockAttention(int threads) : threads_(threads), space_(std::size_t(threads)) {}
 
   void reserve(const AttentionShape& s) {
-    for (Workspace& w : space_) w.reserve(Block(s, nullptr).numbers * sizeof(T));
+    for (Workspace& w : space_) w.reserve(bytes_of_thread(s));
+  }
+  static std::size_t bytes_of_thread(const AttentionShape& s) {
+    return Block(s, nullptr).numbers * sizeof(T);
   }
 
   void forward(const AttentionShape& s, const S* q, const S* k, const S* v, S* out, T* lse) {

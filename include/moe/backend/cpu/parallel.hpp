@@ -1,16 +1,51 @@
 #pragma once
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <moe/error.hpp>
+#include <string>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
 namespace moe::detail {
 
+/// What OpenMP would take: OMP_NUM_THREADS, or the processors that this process may run on.
 inline int available_threads() {
 #ifdef _OPENMP
   return omp_get_max_threads();
 #else
   return 1;
 #endif
+}
+
+/// `threads`, or for 0 what is available, and no more than the runtime ever grants.
+/// Errors: fewer than 0, or so many that it must be a mistake: each costs memory and time.
+inline int checked_threads(int threads) {
+  int processors = 1, granted = 1;
+#ifdef _OPENMP
+  processors = omp_get_num_procs();
+  granted = std::max(1, omp_get_thread_limit());
+#endif
+  const int most = std::max(1024, std::min(processors, 1 << 20) * 4);
+  const int wanted = threads == 0 ? available_threads() : threads;
+  if (wanted < 1 || wanted > most)
+    throw Error("moe: cannot compute with " + std::to_string(wanted) + " threads" +
+                (threads == 0 ? " (OMP_NUM_THREADS)" : "") + ": it must be from 1 to " +
+                std::to_string(most) + ", and there are " + std::to_string(processors) +
+                " processors; give a smaller number, or 0 for all of them");
+  return threads == 0 ? std::min(wanted, granted) : wanted;
+}
+
+/// Whether fork() made this process after its parent had started threads here: they are not in the
+/// child, and GNU's OpenMP would wait for them for ever.
+inline std::atomic<bool> threads_left_behind{false};
+
+/// Before threads are started for the first time.
+inline void notice_forks() {
+  [[maybe_unused]] static const int registered = ::pthread_atfork(
+      nullptr, nullptr, [] { threads_left_behind.store(true, std::memory_order_relaxed); });
 }
 
 /// One copy of the code of a task, whoever calls it: inlined into a serial and a parallel loop the
@@ -27,11 +62,12 @@ MOE_ONE_COPY void run_task(const F& work, int task, int worker) {
 
 /// Calls work(task, worker) for every task. Which worker (0 ... threads - 1) runs a task is left
 /// open: a result must not depend on it, a workspace may. Also correct, and serial, without OpenMP
-/// and where the runtime grants fewer threads.
+/// and where the runtime grants fewer threads, and in the child of a fork.
 template <class F>
 void parallel([[maybe_unused]] int threads, int tasks, const F& work) {
 #ifdef _OPENMP
-  if (threads > 1 && tasks > 1) {
+  if (threads > 1 && tasks > 1 && !threads_left_behind.load(std::memory_order_relaxed)) {
+    notice_forks();
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int task = 0; task < tasks; ++task) run_task(work, task, omp_get_thread_num());
     return;

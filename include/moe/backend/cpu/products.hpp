@@ -19,8 +19,11 @@ class Products {
       : threads_(threads), space_(std::size_t(threads)) {
     dot_ = narrow && (narrow_products == Bf16Products::dot ||
                       (narrow_products == Bf16Products::measured && dot_is_faster()));
+    for (Workspace& w : space_) w.reserve(bytes_of_thread());
+  }
+  static std::size_t bytes_of_thread() {
     const std::size_t rounded = narrow ? Blocking<T>::rounded_numbers : 0;
-    for (Workspace& w : space_) w.reserve((Blocking<T>::workspace_numbers + rounded) * sizeof(T));
+    return (Blocking<T>::workspace_numbers + rounded) * sizeof(T);
   }
 
   template <class A, class B, class C>

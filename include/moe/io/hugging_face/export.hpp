@@ -129,6 +129,7 @@ void export_hugging_face(Model& model, const std::string& folder,
                          const HuggingFaceExport& how = {}) {
   using Params = typename Model::Params;
   constexpr ModelConfig config = Model::config;
+  detail::check_export(how, config.vocab);
   const HuggingFaceFamily family = detail::family_of(config);
   const Json about = detail::hugging_face_config(family, config, model.options(), how);
   const auto pieces =

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <moe/check_option.hpp>
 #include <moe/io/dtype.hpp>
 #include <moe/io/hugging_face/config.hpp>
 
@@ -71,6 +72,18 @@ inline std::string activation_name(Activation activation) {
     default:
       return "silu";
   }
+}
+
+/// `vocab`: tokens that the model knows.
+inline void check_export(const HuggingFaceExport& how, int vocab) {
+  const OptionCheck check{"export to Hugging Face", "HuggingFaceExport"};
+  check.at_least("shard_bytes", how.shard_bytes, std::uint64_t(1));
+  const auto token = [&](const char* name, const std::optional<int>& id) {
+    check(!id || (*id >= 0 && *id < vocab), name, id.value_or(0),
+          "a token of the model, from 0 to " + std::to_string(vocab - 1));
+  };
+  token("bos_token", how.bos_token);
+  token("eos_token", how.eos_token);
 }
 
 inline Json token_or_null(const std::optional<int>& token) {

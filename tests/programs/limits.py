@@ -1,0 +1,92 @@
+"""What users ask of a program is compared with numbers and with the machine: flags that would wrap,
+overflow or be no number, more threads than make sense, more memory than there is."""
+import os
+import pathlib
+import random
+import resource
+import string
+import tempfile
+
+from process import Checks, must, program, start
+
+checks = Checks()
+folder = tempfile.TemporaryDirectory()
+root = pathlib.Path(folder.name)
+draw = random.Random(7)
+text = root / "text.txt"
+text.write_text(string.ascii_letters + string.digits + ".\n" +
+                "".join(" ".join(draw.choice("king sword fall stone Rome".split())
+                                 for _ in range(7)) + "\n" for _ in range(400)), encoding="utf-8")
+
+
+def refused(what, codes, arguments, *parts, **options):
+    result = start(*arguments, **options)
+    checks.check(result.returncode in codes, f"{what}: exit code {result.returncode}")
+    for part in ("moe: ",) + parts:
+        checks.check(part in result.stderr, f"{what}: '{part}' is in {result.stderr!r}")
+
+
+def limited(bytes):
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (bytes, bytes))
+
+
+shakespeare = program("shakespeare")
+SMALL = ["--data", text, "--batch", 2, "--no-progress", "--threads", 1]
+
+
+def train(name, *options):
+    return [shakespeare, "train", "--out", root / name, "--steps", 2, *SMALL, *options]
+
+
+# Numbers that CLI11 alone takes for others.
+WRONG = {"--seed": ["-1", "18446744073709551616", "1.5", "0x10", ""],
+         "--steps": ["1e12", "1000000000000", "99999999999999999999", "010", "nan"],
+         "--dropout": ["nan", "inf", "-nan"], "--lr": ["nan", "inf", "1e999"]}
+for flag, values in WRONG.items():
+    for value in values:
+        refused(f"{flag}={value}", [2], [shakespeare, "train", "--dry-run", f"{flag}={value}"], flag)
+OTHERS = {"upcycle": ["--seed=-1", "--noise=nan", "--drop=nan", "--lr1=nan", "--steps1=1e12"],
+          "simple_moe": ["--seed=-1", "--dropout=nan", "--clip=nan", "--eps=nan", "--steps=1e12"],
+          "dense_vs_moe": ["--seed=-1", "--balance=nan"],
+          "ablation_batch_vs_seqlen": ["--seed=-1", "--tokens=nan"],
+          "scale_model": ["--budget=nan", "--vocab=1e12", "--mfu=inf"]}
+for name, arguments in OTHERS.items():
+    for argument in arguments:
+        command = [program(name), argument] + (["--budget", 100] if name == "scale_model" and
+                                               "budget" not in argument else [])
+        refused(f"{name} {argument}", [2], command, argument.partition("=")[0])
+largest = must(shakespeare, "train", "--dry-run", "--batch", 1, "--threads", 1,
+               f"--seed={2**64 - 1}")
+checks.check("peak memory" in largest.stdout, "the largest seed is one")
+
+# Threads.
+refused("--threads 100000", [1], train("a", "--threads", 100000), "100000 threads",
+        "processors")
+environment = dict(os.environ, OMP_NUM_THREADS="100000")
+refused("OMP_NUM_THREADS", [1], train("b", "--threads", 0), "100000 threads", "OMP_NUM_THREADS",
+        env=environment)
+must(*train("c"))
+for value in ("1", "3", "2,2"):
+    must(*train(f"d{value}", "--threads", 0), env=dict(os.environ, OMP_NUM_THREADS=value))
+must(*train("e", "--threads", 0), env=dict(os.environ, OMP_THREAD_LIMIT="1"))
+
+# Memory. The limit of address space is what a test can set without rights.
+LITTLE = 600_000_000
+refused("train in little memory", [1], train("f", "--preset", "full", "--batch", 64),
+        "it needs ", "can be had", "--batch", preexec_fn=limited(LITTLE))
+checks.check(not (root / "f").exists(), "nothing was written")
+plan = start(shakespeare, "train", "--dry-run", "--preset", "full", "--batch", 64, "--threads", 1,
+             preexec_fn=limited(LITTLE))
+checks.check(plan.returncode == 0 and "peak memory" in plan.stdout and
+             "warning" in plan.stdout and "can be had" in plan.stdout,
+             f"a plan says that it does not fit: {plan.stdout!r} {plan.stderr!r}")
+refused("evaluate in little memory", [1],
+        [shakespeare, "eval", "--checkpoint", root / "c/last", "--data", text, "--batch", 4000,
+         "--threads", 1], "it needs ", "--batch", preexec_fn=limited(LITTLE))
+refused("grow in little memory", [1],
+        [program("upcycle"), "--preset", "small", "--batch", 256, "--threads", 1, "--out",
+         root / "g", "--data", text], "it needs ", "--batch", preexec_fn=limited(LITTLE))
+refused("the laboratory in little memory", [1],
+        [program("simple_moe"), "--preset", "small", "--batch", 4096, "--threads", 1, "--out",
+         root / "h", "--data", text], "it needs ", "--batch", preexec_fn=limited(LITTLE))
+checks.end()
