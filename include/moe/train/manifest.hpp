@@ -77,6 +77,7 @@ inline Json read_manifest(const std::string& folder) {
                 "'; check the path");
   }
   const std::string text = read_file(path);
+  detail::refuse_foreign(text, path);
   if (!detail::is_sealed(text))
     detail::damaged(folder,
                     std::string(detail::manifest_file) + " does not match its own checksum");
