@@ -33,9 +33,8 @@ std::vector<std::string> messages(const std::string& content) {
           message_of([&] { HuggingFaceTensors(folder / "i"); }),
           message_of([&] { BytePairEncoding::from_folder(folder.path()); }),
           message_of([&] { BytePairEncoding::from_folder(folder / "v"); }),
-          message_of([&] {
-            BytePairEncoding::from_files(folder / "vocab.json", folder / "merges.txt");
-          }),
+          message_of(
+              [&] { BytePairEncoding::from_files(folder / "vocab.json", folder / "merges.txt"); }),
           message_of([&] { read_hugging_face_config(folder.path()); }),
           message_of([&] { read_manifest(folder.path()); })};
 }
