@@ -171,7 +171,7 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
     out.added.push_back(added);
   }
 
-  out.index = TokenIndex(static_cast<std::size_t>(count));
+  out.index = TokenIndex(tokens);
   std::string bytes;
   for (std::int32_t id = 0; id < count; ++id) {
     const std::int32_t what = at[static_cast<std::size_t>(id)];

@@ -84,13 +84,13 @@ class TensorFile {
       }
       if (file.shape(t.name) != t.shape)
         damaged(folder, "tensor '" + t.name + "' of " + file_ + " has another shape");
-      const auto matches = [&](const void* bytes, std::size_t size) {
-        return hex(xxh64(bytes, size)) == hash->as_string(what + ".tensors." + t.name);
+      const auto matches = [&](const void* data, std::size_t length) {
+        return hex(xxh64(data, length)) == hash->as_string(what + ".tensors." + t.name);
       };
       bool good = true;
       if (std::is_same_v<T, double> && file.dtype(t.name) == Dtype::F32) {
-        const std::string bytes = file.read_bytes(t.name);
-        good = matches(bytes.data(), bytes.size());
+        const std::string stored = file.read_bytes(t.name);
+        good = matches(stored.data(), stored.size());
         t.values = file.template read_as<T>(t.name);
       } else {
         t.values = file.template read<T>(t.name);
