@@ -404,7 +404,8 @@ TEST_CASE("tokenizer.json: GPT-2's pattern as a step of its own is GPT-2's patte
 }
 
 TEST_CASE("tokenizer.json: ids may have holes, and a merge may be there twice", "[external]") {
-  // As in Hugging Face tokenizers 0.23: the later place of a merge counts, a hole decodes to nothing.
+  // As in Hugging Face tokenizers 0.23: the later place of a merge counts, a hole decodes to
+  // nothing.
   const std::string good = with([](TokenizerParts& p) {
                              p.merges = {"a b", "b c"};
                              p.added = R"([{"id":400,"content":"<pad>","special":true}])";
