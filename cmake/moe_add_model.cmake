@@ -34,6 +34,10 @@ endfunction()
 # _moe_model_integer(variable key [fallback])
 function(_moe_model_integer variable key)
   _moe_model_get(value ${key})
+  # Also 1e+05, which is read as 100000.0: some writers make that of an integer.
+  if(value_type STREQUAL "NUMBER" AND value MATCHES "^([1-9][0-9]*)\\.0*$")
+    set(value ${CMAKE_MATCH_1})
+  endif()
   if(value_type STREQUAL "NULL" AND ARGC GREATER 2)
     set(value ${ARGV2})
   elseif(NOT value_type STREQUAL "NUMBER" OR NOT value MATCHES "^[1-9][0-9]*$" OR
@@ -231,6 +235,21 @@ function(moe_add_model target)
   endif()
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${path}")
   file(READ "${path}" json)
+  # A byte order mark changes nothing, and NaN and Infinity, which Python writes, are no fields that
+  # are read here: as texts they are refused where a number is expected.
+  string(ASCII 239 187 191 mark)
+  string(REGEX REPLACE "^${mark}" "" json "${json}")
+  foreach(i RANGE 1)  # twice: of two in a row the first takes the comma before the second
+    string(REGEX REPLACE "([:,[][ \n\r\t]*)(NaN|-?Infinity)([ \n\r\t]*[],}])"
+           "\\1\"\\2\"\\3" json "${json}")
+  endforeach()
+  if(json MATCHES "^version https://git-lfs")
+    message(FATAL_ERROR "moe_add_model: cannot use '${path}': it is a pointer of Git LFS and not "
+                        "the file itself; run 'git lfs pull' in its folder")
+  elseif(json MATCHES "^[ \n\r\t]*<([!]?[Dd][Oo][Cc][Tt][Yy][Pp][Ee] )?[Hh][Tt][Mm][Ll]")
+    message(FATAL_ERROR "moe_add_model: cannot use '${path}': it is a web page; download the file "
+                        "itself, by its 'raw' or 'resolve' address")
+  endif()
   string(JSON length ERROR_VARIABLE error LENGTH "${json}")
   if(NOT error STREQUAL "NOTFOUND" OR NOT json MATCHES "^[ \n\r\t]*{")
     _moe_model_fail("it is no JSON object")

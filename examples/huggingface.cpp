@@ -1,6 +1,6 @@
 // A checkpoint of Hugging Face in, another one out: imports a dense model, turns it into a mixture
-// of experts that computes the same, trains that a little and exports it as a Mixtral, which
-// transformers, vLLM and llama.cpp's converter read.
+// of experts that computes the same, trains that a little and exports it as a Mixtral,
+// with the tokenizer, the special tokens and the generation defaults of the first.
 //
 //   huggingface [FOLDER [OUT]]
 //
@@ -50,8 +50,7 @@ int main(int argc, char** argv) try {
   if (tokenizer.size() > smollm.vocab)
     throw moe::Error("moe: cannot use the tokenizer of '" + folder +
                      "': it has more tokens than the model; take the folder of one checkpoint");
-  moe::HuggingFaceExport how{.tokenizer_folder = folder};
-  if (tokenizer.end_of_text() >= 0) how.eos_token = tokenizer.end_of_text();
+  const moe::HuggingFaceExport how{.like = folder};  // what it says and is still true is kept
   const auto tokens = tokenizer.encode(moe::generated_text(200000, 1));
   moe::RandomWindows windows(tokens, sequences, length, 1);
   const moe::Batch probe = windows.sample(updates);

@@ -77,6 +77,13 @@ gives("{${mixtral},\"sliding_window\":64}" model ".kv_heads = 2" ".hidden = 80"
 gives("{${gpt2}}" model ".hidden = 128" ".tied = true" ".bias = true" ".norm = moe::Norm::layer"
       ".position = moe::Position::learned" ".activation = moe::Activation::gelu_tanh}\;")
 
+# What means the same is read as the same.
+string(REPLACE ":96" ":1e+04" changed "{${llama},\"a\":[NaN, -Infinity],\"max_length\":Infinity}")
+gives("${changed}" model ".vocab = 10000,")
+string(REPLACE ":96" ":10000.0" changed "{${llama},\"head_dim\":null}")
+string(ASCII 239 187 191 mark)
+gives("${mark}${changed}" model ".vocab = 10000," ".tied = false")
+
 # CMake runs again by itself when the file changes.
 file(WRITE "${work}/config.json" "{${gpt2},\"activation_function\":\"relu2\"}")
 execute_process(COMMAND ${CMAKE_COMMAND} --build "${work}/build" OUTPUT_QUIET
@@ -91,8 +98,12 @@ refuses("[]" "it is no JSON object")
 refuses("" "it is no JSON object")
 refuses("{}" "model_type is missing where gpt2, llama or mixtral is expected")
 refuses("{\"model_type\":\"qwen3_moe\"}" "model_type is qwen3_moe where")
-string(REPLACE ":96" ":1e4" changed "{${llama}}")
-refuses("${changed}" "vocab_size is 10000.0 where an integer")
+string(REPLACE ":96" ":1.5" changed "{${llama}}")
+refuses("${changed}" "vocab_size is 1.5 where an integer")
+string(REPLACE ":96" ":NaN" changed "{${llama}}")
+refuses("${changed}" "vocab_size is NaN where an integer")
+refuses("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n" "run 'git lfs pull'")
+refuses("<!DOCTYPE html><html></html>" "it is a web page")
 string(REPLACE ":96" ":\"96\"" changed "{${llama}}")
 refuses("${changed}" "vocab_size is 96 where an integer")
 string(REPLACE ":96" ":0" changed "{${llama}}")

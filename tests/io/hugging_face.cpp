@@ -435,7 +435,8 @@ TEST_CASE("Hugging Face: what config.json may not say is refused with the field"
       {"llama", "vocab_size", Json()},
       {"llama", "vocab_size", 0},
       {"llama", "vocab_size", -1},
-      {"llama", "vocab_size", 1e4},
+      {"llama", "vocab_size", 1.5},
+      {"llama", "vocab_size", 1e300},
       {"llama", "vocab_size", "11"},
       {"llama", "vocab_size", std::int64_t(1) << 31},
       {"llama", "num_attention_heads", 3},
@@ -796,4 +797,201 @@ TEST_CASE("Hugging Face: no damage of one byte and no cut of the JSON files is a
     CHECK(sentences > 3 * good.size());
     attempt(good);
   }
+}
+
+TEST_CASE("Hugging Face: the head alone fills a tied embedding", "[io]") {
+  const ScratchFolder folder;
+  const auto check = [&]<ModelConfig C>(const std::string& embedding, const std::string& prefix) {
+    Made<C> made;
+    export_hugging_face(made.model, folder / "a");
+    Checkpoint c(folder / "a");
+    c.rename(embedding, "lm_head.weight");
+    c.write(folder / "b");
+    CHECK(import_message<C>(folder / "b", made.numbers()) == "");
+    const auto names = c.tensors;
+    for (const auto& [name, tensor] : names)
+      if (name.starts_with(prefix)) c.rename(name, name.substr(prefix.size()));
+    c.write(folder / "b");
+    CHECK(import_message<C>(folder / "b", made.numbers()) == "");
+    c.tensors[embedding.substr(prefix.size())] = c.tensors.at("lm_head.weight");
+    c.write(folder / "b");
+    CHECK(import_message<C>(folder / "b", made.numbers()) == "");
+    c.tensors["lm_head.weight"].values[3] += 1;
+    c.write(folder / "b");
+    const std::string message = import_message<C>(folder / "b", made.numbers());
+    CHECK(is_sentence(message));
+    CHECK(has(message, "'lm_head.weight' is unexpected, as config.json ties"));
+  };
+  check.operator()<gpt2>("transformer.wte.weight", "transformer.");
+  check.operator()<llama>("model.embed_tokens.weight", "model.");
+}
+
+TEST_CASE("Hugging Face: config.json as Python and editors write it", "[io]") {
+  const ScratchFolder folder;
+  write_file(folder / "config.json",
+             "\xEF\xBB\xBF{\"model_type\":\"llama\",\"vocab_size\":1e+05,\"hidden_size\":32.0,"
+             "\"intermediate_size\":80,\"num_hidden_layers\":2,\"num_attention_heads\":4,"
+             "\"max_position_embeddings\":64,\"a\":[NaN,-Infinity],\"max_length\":Infinity}");
+  const HuggingFaceConfig c = read_hugging_face_config(folder.path());
+  CHECK(c.model.vocab == 100000);
+  CHECK(c.model.dim == 32);
+  write_file(folder / "config.json", R"({"model_type":"llama","vocab_size":NaN})");
+  CHECK(has(message_of([&] { read_hugging_face_config(folder.path()); }), "vocab_size is "));
+}
+
+TEST_CASE("Hugging Face: all files that an index names and that are missing are named", "[error]") {
+  const ScratchFolder folder;
+  write_file(folder / "model.safetensors.index.json",
+             R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");
+  const std::string message = message_of([&] { HuggingFaceTensors(folder.path()); });
+  CHECK(is_sentence(message));
+  CHECK(has(message, "'one.safetensors', 'two.safetensors'"));
+}
+
+namespace {
+
+/// SmolLM2's config.json in the sizes of `llama`, as transformers 4 wrote it, and its other files.
+void write_smollm2(const std::string& folder, const std::string& more = "") {
+  write_file(folder + "/config.json", R"({
+  "architectures": [
+    "LlamaForCausalLM"
+  ],
+  "attention_bias": false,
+  "attention_dropout": 0.0,
+  "bos_token_id": 1,
+  "eos_token_id": [
+    2,
+    5
+  ],
+  "hidden_act": "silu",
+  "hidden_size": 8,
+  "initializer_range": 0.041666666666666664,
+  "intermediate_size": 12,
+  "is_llama_config": true,
+  "max_position_embeddings": 6,
+  "model_type": "llama",
+  "num_attention_heads": 4,
+  "num_hidden_layers": 2,
+  "num_key_value_heads": 2,
+  "pad_token_id": 2,
+  "pretraining_tp": 1,
+  "rms_norm_eps": 1e-05,
+  "rope_interleaved": false,
+  "rope_scaling": null,
+  "rope_theta": 100000,
+  "tie_word_embeddings": true,
+  "torch_dtype": "bfloat16",
+  "transformers.js_config": {
+    "kv_cache_dtype": {
+      "q4f16": "float16"
+    }
+  },
+  "transformers_version": "4.42.3",
+  "use_cache": true,)" + more + R"(
+  "vocab_size": 11
+}
+)");
+  write_file(folder + "/generation_config.json",
+             R"({"_from_model_config": true, "bos_token_id": 1, "eos_token_id": [2, 5],
+  "max_length": 1000000000000000019884624838656, "temperature": 0.2, "top_p": 0.9,
+  "transformers_version": "4.42.3"})");
+  write_file(folder + "/tokenizer.json", "{\"a\":1}");
+  write_file(folder + "/chat_template.jinja", "{% for m in messages %}x{% endfor %}");
+  write_file(folder + "/special_tokens_map.json", "{}");
+  write_file(folder + "/README.md", "its card");
+}
+
+/// Names of the fields that differ.
+std::string differing(const std::string& a, const std::string& b) {
+  std::string all;
+  for (const Difference& d : differences(parse_json(read_file(a)), parse_json(read_file(b))))
+    all += (all.empty() ? "" : " ") + d.field;
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Hugging Face: an export keeps what the folder it came from says", "[io]") {
+  const ScratchFolder folder;
+  make_folders(folder / "smol");
+  Made<llama> made(1, {.rope_base = 100000});
+  export_hugging_face(made.model, folder / "smol");
+  write_smollm2(folder / "smol", R"("future_field": [1, {"x": 1e-7}], "bound": Infinity,)");
+  Made<llama> model(2, hugging_face_options(folder / "smol"));
+  import_hugging_face(model.model, folder / "smol");
+  export_hugging_face(model.model, folder / "a", {.like = folder / "smol"});
+
+  const std::string text = read_file(folder / "a/config.json");
+  CHECK(has(text, "\"bound\": Infinity"));
+  CHECK(has(text, "\"rope_theta\": 100000,"));
+  CHECK(has(text, "\"future_field\": [1, {\"x\": 1e-7}]"));
+  CHECK(!has(text, "transformers_version"));
+  const std::string generation = read_file(folder / "a/generation_config.json");
+  CHECK(has(generation, "1000000000000000019884624838656"));
+  CHECK(has(generation, "\"temperature\": 0.2"));
+  CHECK(!has(generation, "transformers_version"));
+  CHECK(read_file(folder / "a/chat_template.jinja") ==
+        read_file(folder / "smol/chat_template.jinja"));
+  CHECK(read_file(folder / "a/tokenizer.json") == read_file(folder / "smol/tokenizer.json"));
+  CHECK(!detail::exists(folder / "a/README.md"));
+
+  // Only these differ; and what was exported is exported again without any difference.
+  write_smollm2(folder / "smol");
+  export_hugging_face(model.model, folder / "a", {.like = folder / "smol"});
+  CHECK(differing(folder / "smol/config.json", folder / "a/config.json") ==
+        "torch_dtype transformers_version dtype head_dim rope_parameters mlp_bias");
+  CHECK(differing(folder / "smol/generation_config.json", folder / "a/generation_config.json") ==
+        "transformers_version");
+  Made<llama> again(3, hugging_face_options(folder / "a"));
+  import_hugging_face(again.model, folder / "a");
+  CHECK(again.numbers() == made.numbers());
+  export_hugging_face(again.model, folder / "b", {.like = folder / "a"});
+  for (const std::string& name : detail::names_in(folder / "a")) {
+    INFO(name);
+    CHECK(read_file(folder / ("a/" + name)) == read_file(folder / ("b/" + name)));
+  }
+
+  // tokenizer_folder alone stands for like; what is given replaces what is kept.
+  export_hugging_face(model.model, folder / "c",
+                      {.tokenizer_folder = folder / "smol", .eos_token = 7, .pad_token = 3});
+  const Json c = parse_json(read_file(folder / "c/config.json"));
+  CHECK(c.at("bos_token_id") == Json(1));
+  CHECK(c.at("eos_token_id") == Json(7));
+  CHECK(c.at("pad_token_id") == Json(3));
+  CHECK(parse_json(read_file(folder / "c/generation_config.json")).at("eos_token_id") == Json(7));
+  CHECK(is_sentence(message_of(
+      [&] { export_hugging_face(model.model, folder / "c", {.like = folder / "none"}); })));
+}
+
+TEST_CASE("Hugging Face: a dense folder's tokens and defaults go with the grown Mixtral", "[io]") {
+  const ScratchFolder folder;
+  make_folders(folder / "smol");
+  write_smollm2(folder / "smol");
+  constexpr ModelConfig grown =
+      changed(llama, [](ModelConfig& c) { c.moe = {.experts = 3, .top_k = 2, .hidden = 12}; });
+  Made<grown> made(1, {.rope_base = 100000});
+  export_hugging_face(made.model, folder / "a", {.like = folder / "smol"});
+  const Json c = parse_json(read_file(folder / "a/config.json"));
+  CHECK(c.at("model_type") == Json("mixtral"));
+  CHECK(c.at("eos_token_id").dump() == "[2,5]");
+  CHECK(c.at("pad_token_id") == Json(2));
+  CHECK(c.at("initializer_range") == Json(0.041666666666666664));
+  CHECK(c.at("num_local_experts") == Json(3));
+  CHECK(c.at("rope_theta") == Json(100000));
+  for (const char* key :
+       {"attention_bias", "mlp_bias", "pretraining_tp", "is_llama_config", "rope_interleaved"})
+    CHECK(c.find(key) == nullptr);
+  CHECK(c.find("transformers.js_config") != nullptr);
+  CHECK(has(read_file(folder / "a/generation_config.json"), "\"top_p\": 0.9"));
+  CHECK(import_message<grown>(folder / "a", {}).find("rope_base 100000.0") != std::string::npos);
+
+  // Of another kind of model only the tokens are kept, and of these those that it has.
+  Made<gpt2> gpt;
+  write_smollm2(folder / "smol", R"("sep_token_id": 11,)");
+  export_hugging_face(gpt.model, folder / "g", {.like = folder / "smol"});
+  const Json g = parse_json(read_file(folder / "g/config.json"));
+  CHECK(g.at("pad_token_id") == Json(2));
+  CHECK(g.find("sep_token_id") == nullptr);
+  CHECK(g.find("rope_theta") == nullptr);
+  CHECK(g.find("hidden_size") == nullptr);
 }

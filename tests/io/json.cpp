@@ -163,3 +163,19 @@ TEST_CASE("parse_json: more values than allowed are refused, as many are not", "
   CHECK(has(message_of([&] { moe::parse_json(text, "x", 5); }), "more values than expected"));
   CHECK(has(message_of([&] { moe::parse_json("1", "x", 0); }), "more values than expected"));
 }
+
+TEST_CASE("Json: doubles are written as Python writes them", "[io]") {
+  const std::pair<double, const char*> cases[] = {
+      {100000.0, "100000.0"}, {1e6, "1000000.0"},           {1e-4, "0.0001"}, {1e-5, "1e-05"},
+      {1.5e-7, "1.5e-07"},    {1e15, "1000000000000000.0"}, {1e16, "1e+16"},  {0.0, "0.0"},
+      {-0.0, "-0.0"},         {-250000.0, "-250000.0"},     {0.1, "0.1"},     {1e300, "1e+300"}};
+  for (const auto& [value, text] : cases) CHECK(moe::Json(value).dump() == text);
+}
+
+TEST_CASE("JsonReader: Python's numbers only where they are asked for", "[io]") {
+  const std::string text = R"({"a":[NaN,Infinity,-Infinity,-1]})";
+  CHECK_THROWS_AS(moe::parse_json(text), moe::Error);
+  const moe::Json json = moe::parse_json(text, "text", SIZE_MAX, moe::JsonNumbers::python);
+  CHECK(json.at("a").items("a").size() == 4);
+  CHECK(json.dump() == R"({"a":[null,null,null,-1]})");
+}

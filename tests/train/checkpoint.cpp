@@ -179,11 +179,71 @@ TEST_CASE("load: another configuration is refused with every differing field and
   Options options = test::tiny_options();
   options.rope_base = 5000;
   test::TinyTransformer turned(s.first.backend, options);
-  CHECK(has(message_of([&] { load(turned, s.folder); }), "rope_base 10000"));
+  const std::string number = message_of([&] { load(turned, s.folder); });
+  CHECK(is_sentence(number));
+  CHECK(has(number, "has rope_base 10000"));
+  CHECK(has(number, "where this model has rope_base 5000"));
+  CHECK(has(number, "build the model with the Options .rope_base = 10000"));
+  CHECK(!has(number, "rebuild"));
 
+  constexpr ModelConfig layered = [] {
+    ModelConfig c = test::tiny_config;
+    c.norm = c.norm == Norm::rms ? Norm::layer : Norm::rms;
+    return c;
+  }();
+  Transformer<layered, test::TinyBackend> normed(s.first.backend, {.max_tokens = 16});
+  CHECK(has(message_of([&] { load(normed, s.folder); }), "rebuild with .norm = moe::Norm::"));
+}
+
+TEST_CASE("load: float parameters are those of a bf16 and of a double program", "[checkpoint]") {
+  Saved s;
+  const auto numbers = [](auto& model) {
+    using Model = std::remove_cvref_t<decltype(model)>;
+    std::vector<double> all;
+    for (const LeafInfo& leaf : leaves<typename Model::Params>()) {
+      const auto v = view<typename Model::W>(model.params(), leaf);
+      all.insert(all.end(), v.data, v.data + v.size);
+    }
+    return all;
+  };
+  Options options = test::tiny_options();
+  options.seed += 1;
+  Cpu<bfloat16> narrow(1);
+  Transformer<test::tiny_config, Cpu<bfloat16>> rounded(narrow, options);
+  load(rounded, s.folder);
+  CHECK(numbers(rounded) == numbers(s.first.model));
   Cpu<double> doubles(1);
-  Transformer<test::tiny_config, Cpu<double>> precise(doubles, {.max_tokens = 16});
-  CHECK(has(message_of([&] { load(precise, s.folder); }), "scalar \"F32\""));
+  Transformer<test::tiny_config, Cpu<double>> precise(doubles, options);
+  load(precise, s.folder);
+  CHECK(numbers(precise) == numbers(s.first.model));
+
+  // And back: what a bf16 program saved is float; what a double program saved is not.
+  save(rounded, s.scratch / "rounded");
+  Transformer<test::tiny_config, test::TinyBackend> again(s.first.backend, options);
+  load(again, s.scratch / "rounded");
+  CHECK(numbers(again) == numbers(s.first.model));
+  save(precise, s.scratch / "precise");
+  const std::string message = message_of([&] { load(again, s.scratch / "precise"); });
+  CHECK(is_sentence(message));
+  CHECK(has(message, "its parameters are double"));
+
+  // A damaged file is noticed on the way to double, too.
+  const std::string path = s.folder + "/model.safetensors";
+  std::string bytes = read_file(path);
+  bytes.back() = char(bytes.back() ^ 1);
+  write_file(path, bytes);
+  CHECK(has(message_of([&] { load(precise, s.folder); }), "does not match its checksum"));
+}
+
+TEST_CASE("load_checkpoint: a run goes on in the numbers that it was begun in", "[checkpoint]") {
+  Saved s;
+  Cpu<bfloat16> narrow(1);
+  Transformer<test::tiny_config, Cpu<bfloat16>> rounded(narrow, test::tiny_options());
+  AdamW adamw(rounded);
+  const std::string message = message_of([&] { load_checkpoint(rounded, adamw, s.folder); });
+  CHECK(is_sentence(message));
+  CHECK(has(message, "the run computes in F32 and this program in BF16"));
+  CHECK(has(message, "moe::load"));
 }
 
 TEST_CASE("load: the state of another optimiser is refused", "[checkpoint]") {

@@ -46,6 +46,7 @@ class BytePairEncoding {
     return {detail::BytePairVocabulary(), BytePairOptions{.merges = 0}, ""};
   }
 
+  /// The largest id and one: rows that an embedding needs. Ids without a token are empty strings.
   int vocab_size() const { return tokens().size(); }
   int size() const { return vocab_size(); }
   /// The token <|endoftext|>, or -1.

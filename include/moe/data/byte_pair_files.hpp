@@ -20,7 +20,7 @@ struct AddedToken {
 
 /// What the files of a byte-level tokenizer say, checked.
 struct BytePairVocabulary {
-  TokenStrings tokens;  // bytes of token 0, 1, ...
+  TokenStrings tokens;  // bytes of token 0, 1, ...; empty where no token has this id
   TokenIndex index;     // of the tokens that merges work on
   std::vector<Merge> merges;
   PairTable pairs;  // their ranks
@@ -45,6 +45,7 @@ struct BytePairText {
 
 inline MemoryMap map_vocabulary(const std::string& path) {
   MemoryMap file(path);
+  refuse_foreign(file.bytes(), path);
   if (file.bytes().size() >> 31 != 0) vocabulary_failed(path, "it is larger than 2 GiB");
   return file;
 }
@@ -76,6 +77,20 @@ inline void read_vocabulary(JsonReader& reader, BytePairText& text) {
   });
 }
 
+/// One more than the largest id that `count` tokens may have. Vocabularies have holes (ids that
+/// were reserved or taken out again), but not so many that a small file asks for much memory.
+inline std::size_t id_limit(std::size_t count) {
+  constexpr std::size_t holes = 1 << 16;
+  return count + holes;
+}
+
+[[noreturn]] inline void id_too_large(const std::string& path, std::string_view name,
+                                      std::size_t id, std::size_t count) {
+  vocabulary_failed(path, "token " + in_quotes(name) + " has id " + std::to_string(id) + " where " +
+                              std::to_string(count) + " tokens have ids below " +
+                              std::to_string(id_limit(count)));
+}
+
 /// Refuses names and ids that are wrong by themselves, before tables are made of them.
 inline void check_each(const BytePairText& text, const std::string& path) {
   TokenIndex added(static_cast<std::size_t>(text.added_names.size()));
@@ -90,14 +105,10 @@ inline void check_each(const BytePairText& text, const std::string& path) {
                                   " is not written in the 256 characters of byte-level BPE");
     }
   }
-  std::vector<bool> given(count);
+  std::vector<bool> given(id_limit(count));
   for (int i = 0; i < text.names.size(); ++i) {
     const auto id = static_cast<std::size_t>(text.ids[static_cast<std::size_t>(i)]);
-    if (id >= count) {
-      vocabulary_failed(path, "token " + in_quotes(text.names[i]) + " has id " +
-                                  std::to_string(id) + " where " + std::to_string(count) +
-                                  " tokens have the ids from 0");
-    }
+    if (id >= given.size()) id_too_large(path, text.names[i], id, count);
     if (given[id]) {
       vocabulary_failed(path, "id " + std::to_string(id) + " is given to two tokens, one of them " +
                                   in_quotes(text.names[i]));
@@ -121,15 +132,18 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
 
   // What stands at each id: a name (its number), or an added token (-2 - its number).
   constexpr std::int32_t nothing = -1;
-  int count = text.names.size();
-  for (int i = 0; i < text.added_names.size(); ++i)
-    count += names.find(text.names, text.added_names[i]) < 0;
-  std::vector<std::int32_t> at(static_cast<std::size_t>(count), nothing);
+  std::size_t tokens = text.ids.size();
+  std::int32_t last = -1;
+  for (const std::int32_t id : text.ids) last = std::max(last, id);
+  for (int i = 0; i < text.added_names.size(); ++i) {
+    tokens += names.find(text.names, text.added_names[i]) < 0;
+    last = std::max(last, text.added[static_cast<std::size_t>(i)].id);
+  }
+  const auto size = std::min(static_cast<std::size_t>(last + std::int64_t{1}), id_limit(tokens));
+  const auto count = static_cast<std::int32_t>(size);
+  std::vector<std::int32_t> at(size, nothing);
   const auto place = [&](std::int32_t id, std::int32_t what, std::string_view name) {
-    if (id >= count) {
-      fail("token " + in_quotes(name) + " has id " + std::to_string(id) + " where " +
-           std::to_string(count) + " tokens have the ids from 0");
-    }
+    if (id >= count) id_too_large(path, name, static_cast<std::size_t>(id), tokens);
     std::int32_t& slot = at[static_cast<std::size_t>(id)];
     if (slot != nothing) {
       fail("id " + std::to_string(id) + " is given to two tokens, one of them " + in_quotes(name));
@@ -157,10 +171,14 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
     out.added.push_back(added);
   }
 
-  out.index = TokenIndex(static_cast<std::size_t>(count));
+  out.index = TokenIndex(tokens);
   std::string bytes;
   for (std::int32_t id = 0; id < count; ++id) {
     const std::int32_t what = at[static_cast<std::size_t>(id)];
+    if (what == nothing) {
+      out.tokens.push_back("");
+      continue;
+    }
     const bool added = what < nothing;
     const std::string_view name = added ? text.added_names[-2 - what] : text.names[what];
     const bool known = to_bytes(name, bytes);
@@ -195,8 +213,11 @@ class MergeReader {
       fail(pair, std::string("has ") + (merge.left < 0 || merge.right < 0 ? "a part" : "a result") +
                      " that is not in the vocabulary");
     }
-    if (!vocabulary_.pairs.insert(merge.left, merge.right, static_cast<std::int32_t>(rank)))
-      fail(pair, "repeats an earlier one");
+    // As in tokenizers, of a pair that is there twice the later place counts.
+    constexpr int most_repeats = 1000;
+    if (!vocabulary_.pairs.insert(merge.left, merge.right, static_cast<std::int32_t>(rank)) &&
+        ++repeats_ > most_repeats)
+      fail(pair, "repeats an earlier one, as more than 1000 do");
     vocabulary_.merges.push_back(merge);
   }
 
@@ -236,6 +257,7 @@ class MergeReader {
   BytePairVocabulary& vocabulary_;
   const std::string& path_;
   std::string left_, right_;
+  int repeats_ = 0;
 };
 
 /// vocab.json and merges.txt, GPT-2's.
@@ -244,7 +266,7 @@ inline BytePairVocabulary read_vocabulary_files(const std::string& vocabulary,
   BytePairText text;
   {
     const MemoryMap file = map_vocabulary(vocabulary);
-    JsonReader reader(file.bytes(), vocabulary);
+    JsonReader reader(without_byte_order_mark(file.bytes()), vocabulary);
     read_vocabulary(reader, text);
     reader.finish();
   }
@@ -255,7 +277,7 @@ inline BytePairVocabulary read_vocabulary_files(const std::string& vocabulary,
   }
   BytePairVocabulary out = assemble(text, vocabulary);
   const MemoryMap file = map_vocabulary(merges);
-  MergeReader(out, merges).add_lines(file.bytes());
+  MergeReader(out, merges).add_lines(without_byte_order_mark(file.bytes()));
   return out;
 }
 

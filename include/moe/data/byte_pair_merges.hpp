@@ -20,14 +20,14 @@ class PairTable {
 
   PairTable() : slots_(slots_for(0)) {}
 
-  /// False when the pair is there already.
+  /// The later rank of a pair replaces the earlier one. False when the pair was there already.
   bool insert(std::int32_t left, std::int32_t right, std::int32_t rank) {
     if (2 * (count_ + 1) > slots_.size()) grow();
     Slot& slot = slots_[find(key(left, right))];
-    if (slot.rank != none) return false;
+    const bool is_new = slot.rank == none;
     slot = {key(left, right), rank};
-    ++count_;
-    return true;
+    count_ += is_new;
+    return is_new;
   }
   std::int32_t rank(std::int32_t left, std::int32_t right) const {
     return slots_[find(key(left, right))].rank;

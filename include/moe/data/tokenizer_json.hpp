@@ -31,6 +31,8 @@ class TokenizerJsonReader {
   struct Step {
     std::string type;
     bool add_prefix_space = true, use_regex = true, individual_digits = false;
+    std::string pattern = {}, behavior = {};
+    bool invert = false;
   };
 
   void read_all_but_merges() {
@@ -44,11 +46,13 @@ class TokenizerJsonReader {
       } else if (name == "pre_tokenizer") {
         once(seen_pre_tokenizer_, name);
         read_pre_tokenizer();
-      } else if (name == "normalizer" || name == "truncation" || name == "padding") {
-        if (!reader_.accept("null")) refuse("its field '" + name + "' is not null");
+      } else if (name == "normalizer") {
+        if (!reader_.accept("null")) read_normalizer();
       } else if (name == "post_processor") {
         if (!reader_.accept("null")) read_post_processor();
       } else {
+        // Also truncation and padding, which belong to a call: encode() does neither, as
+        // transformers unless it is asked to.
         reader_.skip();
       }
     });
@@ -157,6 +161,15 @@ class TokenizerJsonReader {
         step.use_regex = boolean();
       } else if (name == "individual_digits") {
         step.individual_digits = boolean();
+      } else if (name == "pattern" && reader_.peek() == '{') {
+        reader_.each_member([&](const std::string& kind) {
+          std::string text = reader_.string();
+          if (kind == "Regex") step.pattern = std::move(text);
+        });
+      } else if (name == "behavior" && reader_.peek() == '"') {
+        step.behavior = reader_.string();
+      } else if (name == "invert") {
+        step.invert = boolean();
       } else {
         reader_.skip();
       }
@@ -169,33 +182,82 @@ class TokenizerJsonReader {
     std::vector<Step> steps;
     if (!reader_.accept("null")) read_steps(steps);
     std::size_t at = 0;
-    if (steps.size() == 2 && steps[0].type == "Digits") {
+    if (steps.size() > 1 && steps[0].type == "Digits") {
       if (!steps[0].individual_digits)
         refuse("its setting 'individual_digits' is false, only single digits are known");
       text_.pre_tokenizer = PreTokenizer::gpt2_each_digit;
       at = 1;
     }
-    for (const Step& step : steps) {
+    const bool split = steps.size() > at + 1 && steps[at].type == "Split";
+    if (split) require_gpt2_split(steps[at++]);
+    for (const Step& step : std::span(steps).subspan(at)) {
       if (step.type != "ByteLevel" && step.type != "Digits")
         refuse("its pre-tokenizer is '" + step.type + "', only 'ByteLevel' and 'Digits' are known");
     }
     if (steps.size() != at + 1 || steps[at].type != "ByteLevel")
       refuse("its pre-tokenizer is not 'ByteLevel', alone or after 'Digits'");
     if (steps[at].add_prefix_space) refuse("its setting 'add_prefix_space' is true");
-    if (!steps[at].use_regex) refuse("its setting 'use_regex' is false");
+    if (!steps[at].use_regex && !split) refuse("its setting 'use_regex' is false");
   }
 
-  /// ByteLevel changes offsets only; others add tokens.
-  void read_post_processor() {
+  /// The pattern of ByteLevel, written out as a step before it.
+  void require_gpt2_split(const Step& step) const {
+    constexpr std::string_view rest = R"(| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+    const bool known = step.pattern == "'s|'t|'re|'ve|'m|'ll|'d" + std::string(rest) ||
+                       step.pattern == "'(?:[sdmt]|ll|ve|re)" + std::string(rest);
+    if (!known || step.behavior != "Isolated" || step.invert)
+      refuse("its pre-tokenizer 'Split' does not cut as GPT-2's pattern does");
+  }
+
+  /// A Sequence of nothing changes nothing.
+  void read_normalizer() {
     std::string type;
     reader_.each_member([&](const std::string& name) {
       if (name == "type") {
         type = readable(reader_.string());
+      } else if (name == "normalizers") {
+        reader_.each_item([&] { read_normalizer(); });
       } else {
         reader_.skip();
       }
     });
-    if (type != "ByteLevel") refuse("its post-processor is '" + type + "', which adds tokens");
+    if (type != "Sequence")
+      refuse("its field 'normalizer' is not null: '" + type + "' changes the text");
+  }
+
+  /// ByteLevel changes offsets only, and the template of one text may hold nothing but the text;
+  /// all others add tokens, which encode() does not.
+  void read_post_processor() {
+    std::string type, adds;
+    bool has_template = false;
+    reader_.each_member([&](const std::string& name) {
+      if (name == "type") {
+        type = readable(reader_.string());
+      } else if (name == "processors") {
+        reader_.each_item([&] { read_post_processor(); });
+      } else if (name == "single") {
+        has_template = true;
+        reader_.each_item([&] { read_template_part(adds); });
+      } else {
+        reader_.skip();
+      }
+    });
+    if (type == "ByteLevel" || type == "Sequence") return;
+    if (type == "TemplateProcessing" && has_template && adds.empty()) return;
+    refuse("its post-processor is '" + type + "', which adds " +
+           (adds.empty() ? "tokens" : "token " + adds));
+  }
+  /// {"Sequence": ...}, or {"SpecialToken": {"id": "<s>"}}: then its name goes to `adds`.
+  void read_template_part(std::string& adds) {
+    reader_.each_member([&](const std::string& kind) {
+      if (kind == "Sequence") return reader_.skip();
+      if (adds.empty()) adds = in_quotes(kind);
+      if (reader_.peek() != '{') return reader_.skip();
+      reader_.each_member([&](const std::string& name) {
+        if (name != "id" || reader_.peek() != '"') return reader_.skip();
+        adds = in_quotes(reader_.string());
+      });
+    });
   }
 
   std::string_view json_;
@@ -208,7 +270,7 @@ class TokenizerJsonReader {
 
 inline BytePairVocabulary read_tokenizer_json(const std::string& path) {
   const MemoryMap file = map_vocabulary(path);
-  return TokenizerJsonReader(file.bytes(), path).read();
+  return TokenizerJsonReader(without_byte_order_mark(file.bytes()), path).read();
 }
 
 }  // namespace moe::detail

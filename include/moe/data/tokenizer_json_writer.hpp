@@ -17,6 +17,7 @@ inline TokenizerTexts write_tokenizer(const BytePairVocabulary& vocabulary) {
   for (int id = 0; id < count; ++id) {
     const AddedToken* special = added[static_cast<std::size_t>(id)];
     const std::string_view bytes = vocabulary.tokens[id];
+    if (bytes.empty()) continue;
     std::string entry;
     append_json_string(entry, special ? std::string(bytes) : to_characters(bytes));
     entry += ": " + std::to_string(id);

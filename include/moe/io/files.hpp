@@ -13,6 +13,7 @@
 #include <ctime>
 #include <memory>
 #include <moe/error.hpp>
+#include <moe/io/foreign_file.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -130,7 +131,8 @@ inline void sync_folder(const std::string& path) {
 }  // namespace detail
 
 /// A file opened for reads at any position; `size` is that of the moment of opening.
-/// Errors: missing, unreadable, a folder, a pipe, shorter than it was.  Test: tests/io/files.cpp.
+/// Errors: missing, unreadable, a folder, a pipe, a pointer of Git LFS, shorter than it was.
+/// Test: tests/io/files.cpp.
 class FileReader {
  public:
   // Without O_NONBLOCK a pipe without a writer would hang here.
@@ -150,6 +152,7 @@ class FileReader {
                   "': it is a pipe or a device; save its content to a file first");
     }
     size_ = static_cast<std::uint64_t>(status.st_size);
+    refuse_pointer();
   }
 
   const std::string& path() const { return path_; }
@@ -179,6 +182,15 @@ class FileReader {
   }
 
  private:
+  /// Git LFS leaves a small text where the file should be: no reader of ours wants that.
+  void refuse_pointer() const {
+    constexpr std::uint64_t largest_pointer = 1024;
+    if (size_ > largest_pointer) return;
+    char begin[64];
+    const std::string_view text(begin, read_some(0, begin, sizeof begin));
+    if (detail::is_lfs_pointer(text)) detail::refuse_foreign(text, path_);
+  }
+
   std::string path_;
   detail::Descriptor file_;
   std::uint64_t size_ = 0;

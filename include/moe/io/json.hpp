@@ -83,8 +83,9 @@ class Json {
   /// Appends an item; a null value becomes an array first.
   void push_back(Json item);
 
-  /// JSON text, compact or with `indent` spaces a level. Doubles round-trip; NaN and infinities
-  /// have no JSON form and are written as null.
+  /// JSON text, compact or with `indent` spaces a level. Doubles round-trip and are written as
+  /// Python writes them (100000.0, 0.0001, 1e-05, 1e+16), which some readers take for granted; NaN
+  /// and infinities have no JSON form and are written as null.
   std::string dump(int indent = 0) const;
 
   friend bool operator==(const Json& a, const Json& b) { return a.value_ == b.value_; }
@@ -109,7 +110,7 @@ class Json {
 /// values it may have; more of them are refused before the first is built.
 /// Errors: moe::Error naming `what`, the byte and the reason.
 Json parse_json(std::string_view text, std::string_view what = "JSON text",
-                std::size_t max_values = SIZE_MAX);
+                std::size_t max_values = SIZE_MAX, JsonNumbers numbers = JsonNumbers::strict);
 
 inline const char* Json::type_name() const {
   static constexpr const char* names[] = {"null",     "a boolean", "an integer", "an integer",
@@ -212,7 +213,15 @@ void append_json_number(std::string& out, T value) {
     if (!std::isfinite(value)) return void(out += "null");
   }
   char text[32];
-  const char* end = std::to_chars(text, text + sizeof text, value).ptr;
+  const char* end = nullptr;
+  if constexpr (std::floating_point<T>) {
+    const T size = std::abs(value);
+    const bool plain = size == 0 || (size >= T(1e-4) && size < T(1e16));
+    const auto format = plain ? std::chars_format::fixed : std::chars_format::scientific;
+    end = std::to_chars(text, text + sizeof text, value, format).ptr;
+  } else {
+    end = std::to_chars(text, text + sizeof text, value).ptr;
+  }
   const std::string_view digits(text, static_cast<std::size_t>(end - text));
   out += digits;
   // A double stays a double when it is read back.
@@ -304,14 +313,15 @@ inline std::string Json::dump(int indent) const {
   return out;
 }
 
-inline Json parse_json(std::string_view text, std::string_view what, std::size_t max_values) {
+inline Json parse_json(std::string_view text, std::string_view what, std::size_t max_values,
+                       JsonNumbers numbers) {
   // Every value but the first follows one of these, if not in a string.
   const auto precedes = [](char c) { return c == ',' || c == '[' || c == '{'; };
   if (static_cast<std::size_t>(std::count_if(text.begin(), text.end(), precedes)) >= max_values) {
-    JsonReader values(text, what);
+    JsonReader values(text, what, numbers);
     values.skip(max_values);
   }
-  JsonReader reader(text, what);
+  JsonReader reader(text, what, numbers);
   Json json = detail::read_json_value(reader);
   reader.finish();
   return json;

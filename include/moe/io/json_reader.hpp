@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <limits>
 #include <moe/error.hpp>
+#include <moe/io/foreign_file.hpp>
 #include <moe/io/utf8.hpp>
 #include <string>
 #include <string_view>
@@ -18,6 +20,10 @@ struct JsonNumber {
   double real_value = 0;             // fraction, exponent, -0, or beyond 64 bits
 };
 
+/// Which numbers a text may hold: those of JSON, or also NaN, Infinity and -Infinity, which
+/// Python's json module writes and reads.
+enum class JsonNumbers { strict, python };
+
 /// Walks strict JSON (RFC 8259) without building a tree, so that hostile text costs no memory.
 /// Rejects invalid UTF-8, NaN, leading zeros, comments, trailing commas, control characters in
 /// strings, lone surrogates, numbers beyond double, nesting above 128, text after the value.
@@ -30,7 +36,10 @@ class JsonReader {
  public:
   static constexpr int max_depth = 128;
 
-  JsonReader(std::string_view text, std::string_view what) : text_(text), what_(what) {
+  JsonReader(std::string_view text, std::string_view what,
+             JsonNumbers numbers = JsonNumbers::strict)
+      : text_(text), what_(what), numbers_(numbers) {
+    detail::refuse_foreign(text, what);
     at_ = find_invalid_utf8(text);
     if (at_ != std::string_view::npos) fail("the text is not valid UTF-8");
     at_ = 0;
@@ -69,6 +78,13 @@ class JsonReader {
 
   std::string string();
   JsonNumber number();
+  /// The next value of any type as it stands in the text, checked.
+  std::string_view raw() {
+    peek();
+    const std::size_t begin = at_;
+    skip();
+    return text_.substr(begin, at_ - begin);
+  }
 
   /// Passes over one value of any type, with all the checks.
   void skip() {
@@ -148,6 +164,7 @@ class JsonReader {
   }
 
   std::string_view text_, what_;
+  JsonNumbers numbers_;
   std::size_t at_ = 0;
   int depth_ = 0;
 };
@@ -198,6 +215,15 @@ inline void JsonReader::escape(std::string& out) {
 }
 
 inline JsonNumber JsonReader::number() {
+  if (numbers_ == JsonNumbers::python) {
+    using Limits = std::numeric_limits<double>;
+    const auto real = [](double value) {
+      return JsonNumber{.kind = JsonNumber::Kind::real, .real_value = value};
+    };
+    if (accept("NaN")) return real(Limits::quiet_NaN());
+    if (accept("Infinity")) return real(Limits::infinity());
+    if (accept("-Infinity")) return real(-Limits::infinity());
+  }
   if (peek() != '-' && !is_digit(peek())) fail("a value is expected");
   const std::size_t begin = at_;
   const auto digit = [&] { return at_ < text_.size() && is_digit(text_[at_]); };

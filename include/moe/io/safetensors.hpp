@@ -129,6 +129,8 @@ class Safetensors {
                                max_metadata = 100000;
 
   [[noreturn]] void fail(const std::string& why) const {
+    char begin[64];
+    detail::refuse_foreign({begin, file_.read_some(0, begin, sizeof begin)}, path());
     throw Error("moe: cannot read '" + path() + "' as safetensors: " + why +
                 "; the file is damaged or not of this format");
   }

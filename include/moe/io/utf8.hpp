@@ -7,6 +7,12 @@
 
 namespace moe {
 
+/// A text without the byte order mark that some editors put before it.
+inline std::string_view without_byte_order_mark(std::string_view text) {
+  constexpr std::string_view mark = "\xEF\xBB\xBF";
+  return text.starts_with(mark) ? text.substr(mark.size()) : text;
+}
+
 /// The code point that starts at text[at], and `at` moved behind it; -1 and `at` unmoved when the
 /// bytes there are not well-formed UTF-8 (overlong, surrogate, above U+10FFFF, cut off).
 /// Source: Unicode 15, table 3-7.  Test: tests/io/utf8.cpp.

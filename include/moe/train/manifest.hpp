@@ -74,6 +74,7 @@ inline Json read_manifest(const FolderReader& reader) {
                 "'; check the path");
   }
   const std::string text = read_file(reader.file(manifest_file));
+  refuse_foreign(text, path);
   if (!is_sealed(text))
     damaged(folder, std::string(manifest_file) + " does not match its own checksum");
   Json manifest = parse_json(text, path, manifest_values);
@@ -100,16 +101,72 @@ inline Json read_manifest(const std::string& folder) {
   return detail::read_manifest(FolderReader(folder, detail::manifest_file));
 }
 
-/// Refuses a checkpoint of another model: names every field that differs, with both values.
-/// `model` is what describe_model gives for this program's model.
+namespace detail {
+
+inline const std::string& stored_scalar(const std::string& folder, const Json& manifest) {
+  const std::string what = manifest_field(folder, "model");
+  return manifest.at("model", manifest_field(folder)).at("scalar", what).as_string(what);
+}
+
+/// A value as a program writes it: "rms" of field norm is moe::Norm::rms.
+inline std::string in_code(const Difference& difference) {
+  const std::string& value = difference.first;
+  if (value.size() < 2 || value[0] != '"') return value;
+  std::string type = difference.field.substr(difference.field.rfind('.') + 1);
+  if (!type.empty() && type[0] >= 'a' && type[0] <= 'z') type[0] = char(type[0] - 'a' + 'A');
+  return "moe::" + type + "::" + value.substr(1, value.size() - 2);
+}
+
+}  // namespace detail
+
+/// Refuses a checkpoint of another model: names every field that differs, with both values, and
+/// says which belong into the ModelConfig and which into the Options. `model` is what
+/// describe_model gives for this program's model. In which numbers the model computes need not
+/// agree: parameters are float under Cpu<float> and Cpu<bfloat16>, and a double holds every float.
+/// Errors: also double parameters where this program's are float.
 inline void require_same_model(const std::string& folder, const Json& manifest, const Json& model) {
-  const auto found = differences(manifest.at("model", detail::manifest_field(folder)), model);
-  if (found.empty()) return;
+  auto found = differences(manifest.at("model", detail::manifest_field(folder)), model);
+  std::erase_if(found, [](const Difference& d) { return d.field == "scalar"; });
+  const std::string stored = detail::stored_scalar(folder, manifest);
+  if (found.empty()) {
+    if (stored != "F64" || model.at("scalar") == Json("F64")) return;
+    throw Error("moe: cannot load checkpoint '" + folder +
+                "': its parameters are double and this program's are float, which hold less of "
+                "them; use a program with Cpu<double>, or export the model there as F32 with "
+                "moe::export_hugging_face and import that");
+  }
+  std::vector<Difference> structure, options;
+  for (const Difference& d : found) {
+    const bool is_option = d.field == "norm_eps" || d.field == "rope_base";
+    Difference advice = d;
+    advice.first = detail::in_code(d);
+    if (!d.first.empty() && !d.second.empty()) (is_option ? options : structure).push_back(advice);
+  }
+  std::string advice;
+  if (!structure.empty())
+    advice = "rebuild with " + detail::listed(structure, &Difference::first, ".", " = ");
+  if (!options.empty())
+    advice += (advice.empty() ? "" : ", ") + std::string("build the model with the Options ") +
+              detail::listed(options, &Difference::first, ".", " = ");
+  const bool only_options = structure.empty() && options.size() == found.size();
   throw Error("moe: checkpoint '" + folder + "' has " +
               detail::listed(found, &Difference::first, "", " ") +
-              " where this program was compiled for " +
-              detail::listed(found, &Difference::second, "", " ") + "; rebuild with " +
-              detail::listed(found, &Difference::first, ".", " = ") + " or use another checkpoint");
+              (only_options ? " where this model has " : " where this program was compiled for ") +
+              detail::listed(found, &Difference::second, "", " ") + "; " + advice +
+              (advice.empty() ? "" : " or ") + "use another checkpoint");
+}
+
+/// Refuses to go on with a run in other numbers than it was computed in so far: the rest of it
+/// would not be the run that was stopped.
+inline void require_same_numbers(const std::string& folder, const Json& manifest,
+                                 const Json& model) {
+  const std::string &stored = detail::stored_scalar(folder, manifest),
+                    &ours = model.at("scalar").as_string("scalar");
+  if (stored == ours) return;
+  throw Error("moe: cannot resume from '" + folder + "': the run computes in " + stored +
+              " and this program in " + ours +
+              ", which would change it in the middle; use the backend that it was begun with, or "
+              "begin a new run from its parameters with moe::load");
 }
 
 /// All that decides which parameters a model has and what it computes from them.

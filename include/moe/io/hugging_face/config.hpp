@@ -156,23 +156,20 @@ inline void require_same_config(const std::string& folder, const HuggingFaceConf
 
 }  // namespace detail
 
-/// Reads FOLDER/config.json: model_type gpt2, llama or mixtral, in the spelling of transformers 4
-/// or 5. What this library does not compute is refused, never passed over.
-/// Errors: moe::Error naming the field and its value.  Test: tests/io/hugging_face.cpp.
-///
-///     const moe::HuggingFaceConfig config = moe::read_hugging_face_config("smollm");
-inline HuggingFaceConfig read_hugging_face_config(const std::string& folder) {
-  const detail::HuggingFaceFields fields(folder + "/config.json");
+namespace detail {
+
+inline HuggingFaceConfig config_in(const std::string& folder) {
+  const HuggingFaceFields fields(folder + "/config.json");
   HuggingFaceConfig config;
   const std::string type = fields.text("model_type", "");
   if (fields.find("quantization_config"))
     fields.refuse("quantization_config", "and quantised weights are not supported");
   if (type == "gpt2") {
     config.family = HuggingFaceFamily::gpt2;
-    detail::read_gpt2(fields, config);
+    read_gpt2(fields, config);
   } else if (type == "llama" || type == "mixtral") {
     config.family = type == "llama" ? HuggingFaceFamily::llama : HuggingFaceFamily::mixtral;
-    detail::read_llama(fields, config);
+    read_llama(fields, config);
   } else {
     fields.refuse("model_type", "where gpt2, llama or mixtral is expected");
   }
@@ -180,6 +177,17 @@ inline HuggingFaceConfig read_hugging_face_config(const std::string& folder) {
     fields.refuse(type == "gpt2" ? "layer_norm_epsilon" : "rms_norm_eps",
                   "where a number above 0 is expected");
   return config;
+}
+
+}  // namespace detail
+
+/// Reads FOLDER/config.json: model_type gpt2, llama or mixtral, in the spelling of transformers 4
+/// or 5. What this library does not compute is refused, never passed over.
+/// Errors: moe::Error naming the field and its value.  Test: tests/io/hugging_face.cpp.
+///
+///     const moe::HuggingFaceConfig config = moe::read_hugging_face_config("smollm");
+inline HuggingFaceConfig read_hugging_face_config(const std::string& folder) {
+  return read_settled(folder, detail::config_in);
 }
 
 /// `options` with the numbers that config.json decides: norm_eps and rope_base.

@@ -1,6 +1,6 @@
 #pragma once
 #include <moe/io/folder_transaction.hpp>
-#include <moe/io/hugging_face/export_config.hpp>
+#include <moe/io/hugging_face/kept.hpp>
 #include <moe/io/hugging_face/names.hpp>
 #include <moe/io/safetensors_writer.hpp>
 
@@ -8,21 +8,18 @@ namespace moe {
 
 namespace detail {
 
-/// Copies the tokenizer's files; where there are none, says so.
-inline void copy_tokenizer(const std::string& from, const FolderTransaction& to) {
+/// Copies the tokenizer's files; where there are none and one is `required`, says so.
+inline void copy_tokenizer(const std::string& from, FolderTransaction& to, bool required) {
   bool any = false;
-  for (const char* name :
-       {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-        "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                           "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
+                           "chat_template.jinja", "chat_template.json"}) {
     const std::string path = from + "/" + name;
     if (!exists(path)) continue;
-    const std::string bytes = read_file(path);
-    FileWriter file(to.path(name));
-    file.write(bytes);
-    file.finish();
+    to.write(name, read_file(path));
     any = true;
   }
-  if (!any) {
+  if (!any && required) {
     throw Error("moe: cannot copy a tokenizer from '" + from +
                 "': it holds neither tokenizer.json nor vocab.json; check the path");
   }
@@ -116,14 +113,16 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
 
 }  // namespace detail
 
-/// Writes a model as a Hugging Face folder that transformers, vLLM and llama.cpp's converter read:
-/// dense models with RMSNorm as LlamaForCausalLM, with LayerNorm as GPT2LMHeadModel, mixtures as
-/// MixtralForCausalLM with one tensor for each matrix of an expert. The folder appears whole or not
-/// at all; an old one is replaced if it has a config.json. Needs the memory of one file.
-/// Errors: a structure that none of them has (the field is named), the disk, F16 too small.
-/// Test: tests/io/hugging_face.cpp, and with transformers ./dev interop.
+/// Writes a model as a Hugging Face folder, in the layout that transformers 4 and 5 read (./dev
+/// interop compares with transformers 5): dense models with RMSNorm as LlamaForCausalLM, with
+/// LayerNorm as GPT2LMHeadModel, mixtures as MixtralForCausalLM with one tensor for each matrix of
+/// an expert. The folder appears whole or not at all; an old one is replaced if it has a
+/// config.json. Needs the memory of one file. Errors: a structure that none of them has (the field
+/// is named), the disk, F16 too small. Test: tests/io/hugging_face.cpp, and with transformers ./dev
+/// interop.
 ///
-///     moe::export_hugging_face(model, "out/mixtral", {.dtype = moe::Dtype::BF16});
+///     moe::import_hugging_face(model, "smollm2");
+///     moe::export_hugging_face(model, "out", {.dtype = moe::Dtype::BF16, .like = "smollm2"});
 template <class Model>
 void export_hugging_face(Model& model, const std::string& folder,
                          const HuggingFaceExport& how = {}) {
@@ -131,7 +130,19 @@ void export_hugging_face(Model& model, const std::string& folder,
   constexpr ModelConfig config = Model::config;
   detail::check_export(how, config.vocab);
   const HuggingFaceFamily family = detail::family_of(config);
-  const Json about = detail::hugging_face_config(family, config, model.options(), how);
+  const std::string like = detail::kept_folder(how);
+  std::string about =
+      detail::hugging_face_config(family, config, model.options(), how).dump(2) + "\n";
+  Json plain_generation;
+  plain_generation["bos_token_id"] = detail::token_or_null(how.bos_token);
+  plain_generation["eos_token_id"] = detail::token_or_null(how.eos_token);
+  if (how.pad_token) plain_generation["pad_token_id"] = *how.pad_token;
+  std::string generation = plain_generation.dump(2) + "\n";
+  if (!how.like.empty() || (!like.empty() && detail::exists(like + "/config.json"))) {
+    const auto kept = detail::kept_config(like, family, config, model.options(), how);
+    about = kept.dump();
+    generation = detail::kept_generation(like, kept, config.vocab, how).dump();
+  }
   const auto pieces =
       detail::hugging_face_pieces(detail::names_of(family, detail::ExpertLayout::separate),
                                   leaf_names<Params>(), leaves<Params>());
@@ -141,13 +152,12 @@ void export_hugging_face(Model& model, const std::string& folder,
   const std::size_t files = shard.back() + 1;
 
   FolderTransaction save(folder, "moe_export.json");
-  if (!how.tokenizer_folder.empty()) detail::copy_tokenizer(how.tokenizer_folder, save);
+  const bool has_tokenizer = !how.tokenizer_folder.empty();
+  if (has_tokenizer || (!like.empty() && !how.write_tokenizer))
+    detail::copy_tokenizer(has_tokenizer ? how.tokenizer_folder : like, save, has_tokenizer);
   if (how.write_tokenizer) how.write_tokenizer(detail::parent_folder(save.path("config.json")));
-  save.write("config.json", about.dump(2) + "\n");
-  Json generation;
-  generation["bos_token_id"] = detail::token_or_null(how.bos_token);
-  generation["eos_token_id"] = detail::token_or_null(how.eos_token);
-  save.write("generation_config.json", generation.dump(2) + "\n");
+  save.write("config.json", about);
+  save.write("generation_config.json", generation);
   Json::Object map;
   std::uint64_t total = 0;
   for (std::size_t i = 0, file = 0; file < files; ++file) {

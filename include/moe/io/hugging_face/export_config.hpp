@@ -10,9 +10,15 @@ namespace moe {
 struct HuggingFaceExport {
   Dtype dtype = Dtype::F32;                   // of the tensors: F32, BF16, F16 or F64
   std::uint64_t shard_bytes = 5'000'000'000;  // of tensors in one file
-  std::string tokenizer_folder = {};          // tokenizer.json, vocab.json ... are copied from it
+  /// The Hugging Face folder that the model came from. What it says and is still true is kept: the
+  /// fields of config.json that are not about shapes, generation_config.json, the tokenizer with
+  /// its chat template. What became false is rewritten (architecture, sizes, element type) or left
+  /// out. Licence and model card are not copied: they speak of the weights that were there.
+  std::string like = {};
+  /// The tokenizer's folder; where only one of the two is given, it stands for the other.
+  std::string tokenizer_folder = {};
   std::function<void(const std::string& folder)> write_tokenizer = {};  // or written by this
-  std::optional<int> bos_token = {}, eos_token = {};
+  std::optional<int> bos_token = {}, eos_token = {}, pad_token = {};    // instead of those kept
 };
 
 namespace detail {
@@ -105,6 +111,7 @@ inline Json hugging_face_config(HuggingFaceFamily family, const ModelConfig& c, 
   set("tie_word_embeddings", c.tied);
   set("bos_token_id", token_or_null(how.bos_token));
   set("eos_token_id", token_or_null(how.eos_token));
+  if (how.pad_token) set("pad_token_id", *how.pad_token);
   set("initializer_range", o.init_std);
   set("use_cache", true);
   set("torch_dtype", hugging_face_dtype(how.dtype));

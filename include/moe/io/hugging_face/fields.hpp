@@ -2,6 +2,7 @@
 #include <climits>
 #include <moe/io/files.hpp>
 #include <moe/io/json.hpp>
+#include <moe/io/utf8.hpp>
 #include <optional>
 
 namespace moe::detail {
@@ -14,7 +15,8 @@ class HuggingFaceFields {
     if (const std::uint64_t size = FileReader(path_).size(); size > limit)
       fail("it has " + std::to_string(size) + " bytes where at most 1048576 are expected");
     constexpr std::size_t most_values = 4096;
-    json_ = parse_json(read_file(path_), path_, most_values);
+    const std::string bytes = read_file(path_);
+    json_ = parse_json(without_byte_order_mark(bytes), path_, most_values, JsonNumbers::python);
     if (!json_.is_object()) fail("it is no JSON object");
   }
 
@@ -33,8 +35,10 @@ class HuggingFaceFields {
   int integer(const std::string& key, std::optional<int> fallback = {}) const {
     const Json* value = find(key);
     if (!value && fallback) return *fallback;
-    const double number = value && value->is_integer() ? value->as_double(key) : 0;
-    if (number < 1 || number > INT_MAX) refuse(key, "where an integer from 1 on is expected");
+    // Also 1e+05 and 100000.0, which some writers make of an integer.
+    const double number = value && value->is_number() ? value->as_double(key) : 0;
+    if (!(number >= 1 && number <= INT_MAX) || number != std::floor(number))
+      refuse(key, "where an integer from 1 on is expected");
     return int(number);
   }
   double number(const std::string& key, double fallback) const {

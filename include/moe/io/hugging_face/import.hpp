@@ -11,6 +11,8 @@ namespace detail {
 inline bool is_buffer(HuggingFaceFamily family, const HuggingFaceNames& names, int layers,
                       const std::string& name) {
   const std::string before = names.prefix + names.layers;
+  if (family != HuggingFaceFamily::gpt2 && name == names.prefix + "rotary_emb.inv_freq")
+    return true;
   if (!name.starts_with(before)) return false;
   const std::size_t dot = name.find('.', before.size());
   int layer = -1;
@@ -82,6 +84,26 @@ inline bool same_numbers(const HuggingFaceTensors& files, const std::string& a,
   return true;
 }
 
+/// Whether the names of a file have the family's prefix, as those of a whole model have; those of
+/// its body saved alone have none.
+inline bool has_prefix(const HuggingFaceTensors& files, const HuggingFaceNames& names) {
+  const std::string embedding = std::string(names.model[0].theirs) + ".weight";
+  if (files.contains(names.prefix + embedding)) return true;
+  if (files.contains(embedding)) return false;
+  const auto all = files.names();
+  return std::any_of(all.begin(), all.end(), [&](const std::string& name) {
+    return name.starts_with(names.prefix + names.layers);
+  });
+}
+
+/// A tied matrix is one matrix: where a file holds it as the head only, that is the embedding.
+inline void take_embedding_from_head(const HuggingFaceTensors& files,
+                                     std::vector<HuggingFacePiece>& pieces) {
+  HuggingFacePiece& embedding = pieces.at(0);
+  if (!files.contains(embedding.tensor) && files.contains("lm_head.weight"))
+    embedding.tensor = "lm_head.weight";
+}
+
 /// Names every difference between the tensors of a folder and the pieces of a model.
 inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingFaceConfig& config,
                                  const HuggingFaceNames& names,
@@ -110,6 +132,9 @@ inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingF
     if (name == "lm_head.weight" && config.model.tied) {
       const std::string& embedding = pieces.at(0).tensor;
       if (files.contains(embedding) && same_numbers(files, name, embedding)) continue;
+      complaints.add(in_quotes(name) + " is unexpected, as config.json ties the head to " +
+                     in_quotes(embedding) + " and its numbers are others");
+      continue;
     }
     complaints.add(in_quotes(name) + " is unexpected");
   }
@@ -145,15 +170,17 @@ template <class Model>
 void import_hugging_face(Model& model, const std::string& folder) {
   using T = typename Model::W;
   using Params = typename Model::Params;
-  const HuggingFaceConfig config = read_hugging_face_config(folder);
-  detail::require_same_config(folder, config, Model::config, model.options());
-  const HuggingFaceTensors files(folder);
+  const auto [config, files] = read_settled(folder, [&](const std::string& place) {
+    HuggingFaceConfig config = read_hugging_face_config(place);
+    detail::require_same_config(place, config, Model::config, model.options());
+    return std::pair(std::move(config), HuggingFaceTensors(place));  // which opens all files
+  });
   auto names = detail::names_of(config.family, detail::ExpertLayout::separate);
-  if (!files.contains(names.prefix + std::string(names.model[0].theirs) + ".weight"))
-    names.prefix = "";
+  if (!detail::has_prefix(files, names)) names.prefix = "";
   const auto layout = detail::expert_layout(files, config, names.prefix);
   names.feed_forward = detail::names_of(config.family, layout).feed_forward;
-  const auto pieces = detail::hugging_face_pieces(names, leaf_names<Params>(), leaves<Params>());
+  auto pieces = detail::hugging_face_pieces(names, leaf_names<Params>(), leaves<Params>());
+  if (config.model.tied) detail::take_embedding_from_head(files, pieces);
   detail::require_same_tensors(files, config, names, pieces);
 
   std::vector<T> line, matrix;

@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/io/folder_transaction.hpp>
+#include <moe/io/folder_reader.hpp>
 #include <moe/io/json.hpp>
 #include <moe/io/safetensors.hpp>
 
@@ -20,8 +20,7 @@ class HuggingFaceTensors {
     } else if (detail::exists(index)) {
       open_shards(index);
     } else {
-      fail("there is neither model.safetensors nor model.safetensors.index.json",
-           "check the path, or save the model with safe serialization");
+      fail_without_tensors();
     }
   }
 
@@ -51,6 +50,23 @@ class HuggingFaceTensors {
 
   [[noreturn]] void fail(const std::string& why, const std::string& hint) const {
     throw Error("moe: cannot load '" + folder_ + "': " + why + "; " + hint);
+  }
+  /// Says what the folder holds instead of safetensors.
+  [[noreturn]] void fail_without_tensors() const {
+    std::string there;
+    for (const char* other :
+         {"pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.safetensors",
+          "consolidated.safetensors", "consolidated.00.pth", "tf_model.h5", "flax_model.msgpack"})
+      if (there.empty() && detail::exists(folder_ + "/" + other)) there = other;
+    const std::string neither =
+        "there is neither model.safetensors nor model.safetensors.index.json";
+    if (there.empty()) fail(neither, "check the path, or save the model with safe serialization");
+    if (there.starts_with("adapter"))
+      fail(neither + ", only '" + there + "', the difference to another model",
+           "merge it into that model with merge_and_unload() of peft and save the result");
+    fail(neither + ", only '" + there + "'",
+         "convert it with AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, "
+         "safe_serialization=True) of transformers");
   }
   /// The number of the file that holds a tensor, or the number of files.
   std::size_t find(const std::string& name) const {
@@ -100,10 +116,16 @@ class HuggingFaceTensors {
     std::map<std::string, std::size_t> number;
     walk(index, [&](const std::string&, const std::string& shard, const JsonReader& reader) {
       number.emplace(shard, 0);
-      if (number.size() > max_files) reader.fail("there are more than 2000 files");
+      if (number.size() > max_files) reader.fail("there are more than 10000 files");
     });
     std::vector<std::string> shards;
     std::vector<std::vector<bool>> listed;  // of each tensor of each file
+    std::string missing;
+    for (const auto& [shard, unused] : number)
+      if (!detail::exists(folder_ + "/" + shard) && missing.size() < 500)
+        missing += (missing.empty() ? "" : ", ") + in_quotes(shard);
+    if (!missing.empty())
+      fail("No such file as " + missing + ", which the index names", "download what is missing");
     for (auto& [shard, at] : number) {
       at = shards.size();
       shards.push_back(shard);
