@@ -10,7 +10,7 @@ using test::TinyRun;
 
 TEST_CASE("Cursor: a loss that is not known is null in JSON and NaN again when it is read",
           "[cursor]") {
-  const Json json = to_json(Cursor{});
+  const Json json = parse_json(to_json(Cursor{}).dump());
   for (const char* field : {"best_loss", "last_loss", "last_train_loss"})
     CHECK(json.at(field).is_null());
   const Cursor back = detail::read_cursor(parse_json(json.dump()), "cursor");

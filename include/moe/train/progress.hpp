@@ -65,7 +65,7 @@ class Progress {
     std::string text = print("step %lld", (long long)row.step) + "  train " +
                        loss(row.train_loss, "%.4f") + "  validation " + loss(row.loss, "%.4f");
     if (std::isfinite(row.loss)) text += print(" nats (perplexity %.3f)", std::exp(row.loss));
-    message(text + "  " + speed(row.tokens_per_second) + (row.best ? "  best so far" : ""));
+    message(text + (row.best ? "  best so far" : "") + "  " + speed(row.tokens_per_second));
   }
 
   /// A line of its own above the bar.

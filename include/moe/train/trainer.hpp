@@ -3,6 +3,7 @@
 #include <functional>
 #include <moe/data/batch.hpp>
 #include <moe/data/shuffled_windows.hpp>
+#include <moe/data/text.hpp>
 #include <moe/flops.hpp>
 #include <moe/optim/schedule.hpp>
 #include <moe/parameters.hpp>
@@ -73,7 +74,7 @@ class Trainer {
         options_(checked(std::move(options))),
         callbacks_(std::move(callbacks)),
         about_(std::move(about)),
-        windows_(windows_of(train)),
+        windows_(windows_of(train, validation)),
         validation_(validation,
                     std::max(1, options_.sequences * options_.length / options_.eval_length),
                     options_.eval_length),
@@ -182,8 +183,9 @@ class Trainer {
   }
 
   std::variant<RandomWindows, ShuffledWindows> windows_of(
-      std::span<const std::int32_t> train) const {
+      std::span<const std::int32_t> train, std::span<const std::int32_t> validation) const {
     const TrainerOptions& o = options_;
+    require_parts(train.size(), validation.size(), o.length, o.eval_length);
     if (o.windows == Windows::random) return RandomWindows(train, o.sequences, o.length, o.seed);
     return ShuffledWindows(train, o.sequences, o.length, o.seed, o.sequences * o.accumulation);
   }
