@@ -135,8 +135,8 @@ struct Changes {
         return std::string(digits);
       };
       const std::string have = has < 0 ? "" : " is compiled with " + text(has);
-      throw UsageError("moe: cannot use " + std::string(size.flag) + " " + text(*size.wanted) +
-                       ": " + by + have +
+      throw UsageError("moe: cannot use " + std::string(size.flag) + " (" + size.document + ") " +
+                       text(*size.wanted) + ": " + by + have +
                        "; leave it out, or have another model built: ./dev simple_moe --help");
     };
     if (preset) {
