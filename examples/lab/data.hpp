@@ -54,8 +54,9 @@ struct Data {
     if (corpus.path.empty() || folder.empty()) {
       tokens = tokenizer.encode(corpus.text, moe::SpecialTokens::as_tokens);
     } else {
-      const moe::CachedTokens cached = moe::cached_tokens(
-          corpus.path, tokenizer, moe::SpecialTokens::as_tokens, o.path.empty() ? o.cache : "");
+      const moe::CachedTokens cached =
+          moe::cached_tokens(corpus.text, corpus.path, tokenizer, moe::SpecialTokens::as_tokens,
+                             o.path.empty() ? o.cache : "");
       tokens = cached.tokens.tokens();
       source += "\n" + cached.source;
     }

@@ -18,8 +18,8 @@ struct Settings {
   int warmup = 100;         // updates
   double final_rate = 0.1;  // share of the peak at the last update
   double dropout = 0;       // on the embedding, attention, and both branches
-  double balance_weight = 0.01, z_weight = 0.001;
-  int eval_every = 250;
+  double balance_weight = 0.01, z_weight = 0.001, entropy_weight = 0;
+  int eval_every = 250, sample_every = 0;  // 0: no samples during training
   std::uint64_t seed = 1337;
 };
 
@@ -46,6 +46,13 @@ inline const Settings demo_settings{.preset = "demo",
                                     .final_rate = 0.02,
                                     .eval_every = 250};
 
+/// The same model in the 500 steps of the document's quick test, with a sample now and then.
+inline const Settings quick_settings = [] {
+  Settings s = demo_settings;
+  s.preset = "quick", s.steps = 500, s.eval_every = 100, s.sample_every = 100;
+  return s;
+}();
+
 /// The Tiny-Shakespeare mixture of electrixoul/moe_tests with its defects mended: the balance loss
 /// has its plus sign, experts start like every other matrix, decay is for matrices only, rates
 /// count updates, evaluation covers the validation split once, selection is by cross entropy.
@@ -68,6 +75,18 @@ inline const Settings full_settings{.preset = "full",
                                     .warmup = 100,
                                     .final_rate = 0.1};
 
+/// The same model with the numbers that its document publishes: for a machine with hours to spare.
+inline const Settings document_settings{.preset = "document",
+                                        .steps = 10000,
+                                        .batch = 64,
+                                        .optimizer = "adamw",
+                                        .adamw_lr = 3e-3,
+                                        .warmup = 2000,
+                                        .final_rate = 0,
+                                        .balance_weight = 0.05,
+                                        .z_weight = 0.001,
+                                        .sample_every = 1000};
+
 /// The GPU recipe of nanoGPT's train_shakespeare_char.py: dense.
 inline constexpr moe::ModelConfig nanogpt_config{.vocab = 65,
                                                  .dim = 384,
@@ -86,5 +105,11 @@ inline const Settings nanogpt_settings{.preset = "nanogpt",
                                        .warmup = 100,
                                        .final_rate = 0.1,
                                        .dropout = 0.2};
+
+/// The same model for texts with more characters than it has tokens: it reads bytes.
+constexpr moe::ModelConfig of_bytes(moe::ModelConfig config) {
+  config.vocab = 256;
+  return config;
+}
 
 }  // namespace shakespeare

@@ -1,10 +1,11 @@
 #pragma once
 #include <string>
-#include <string_view>
+#include <vector>
 
+#include "data.hpp"
 #include "presets.hpp"
 
-// What main.cpp knows of a preset: each is compiled in a file of its own.
+// What main.cpp knows of the models: each is compiled in a file of its own.
 
 namespace shakespeare {
 
@@ -25,19 +26,39 @@ struct SampleRequest {
   std::uint64_t seed = 0;
 };
 
-/// Each gives the exit code; errors are thrown as moe::Error.
-struct Preset {
-  Settings defaults;
-  int (*train)(const TrainRequest&);
-  int (*evaluate)(const EvaluateRequest&);
-  int (*sample)(const SampleRequest&);
+/// A compiled model. Each function but `plan` gives the exit code; errors are thrown as moe::Error.
+struct Model {
+  moe::ModelConfig config;
+  int (*plan)(const TrainRequest&);
+  int (*train)(const TrainRequest&, const Data&);
+  int (*evaluate)(const EvaluateRequest&, const Data&);
+  int (*sample)(const SampleRequest&, const Vocabulary&);
 };
 
-Preset demo_preset();
-Preset full_preset();
-Preset nanogpt_preset();
+Model demo_model();
+Model demo_bytes_model();
+Model full_model();
+Model full_bytes_model();
+Model nanogpt_model();
 
-/// Set by Ctrl-C: the run saves itself and ends after the step it is in.
-bool interrupted();
+/// A name for a model and the numbers a run starts from. `bytes`: for texts with too many
+/// characters, null where nobody has asked for it.
+struct Preset {
+  Settings defaults;
+  Model (*characters)();
+  Model (*bytes)();
+
+  Model model(const Vocabulary& vocabulary) const {
+    return vocabulary.is_bytes() ? bytes() : characters();
+  }
+};
+
+inline std::vector<Preset> presets() {
+  return {{demo_settings, demo_model, demo_bytes_model},
+          {quick_settings, demo_model, demo_bytes_model},
+          {document_settings, full_model, full_bytes_model},
+          {full_settings, full_model, full_bytes_model},
+          {nanogpt_settings, nanogpt_model, nullptr}};
+}
 
 }  // namespace shakespeare

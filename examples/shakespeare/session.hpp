@@ -1,7 +1,9 @@
 #pragma once
 #include <moe/moe.hpp>
 
+#include "../lab/signals.hpp"
 #include "program.hpp"
+#include "samples.hpp"
 
 // train, eval and sample for one model.
 
@@ -9,52 +11,45 @@ namespace shakespeare {
 
 using Backend = moe::Cpu<float>;
 
-/// The text as tokens, split, with what a checkpoint must know about it.
-struct Data {
-  moe::Corpus corpus;
-  moe::CharVocabulary vocabulary;
-  std::vector<std::int32_t> train, validation;
-
-  Data(const std::string& path, int model_vocab)
-      : Data(path, model_vocab, [](const moe::Corpus& c) { return moe::CharVocabulary(c.text); }) {}
-  Data(const std::string& path, int model_vocab, const moe::CharVocabulary& known)
-      : Data(path, model_vocab, [&](const moe::Corpus&) { return known; }) {}
-
-  std::string hash() const { return moe::hex(moe::xxh64(corpus.text.data(), corpus.text.size())); }
-
- private:
-  template <class Choose>
-  Data(const std::string& path, int model_vocab, const Choose& choose)
-      : corpus(moe::find_tiny_shakespeare(path)), vocabulary(choose(corpus)) {
-    moe::require_fits(vocabulary.size(), model_vocab);
-    const moe::Split part = moe::split(corpus.text);
-    train = vocabulary.encode(part.train);
-    validation = vocabulary.encode(part.validation);
-  }
-};
-
 template <moe::ModelConfig C>
 class Session {
-  using Model = moe::Transformer<C, Backend>;
+  using Transformer = moe::Transformer<C, Backend>;
 
  public:
-  static int train(const TrainRequest& request) {
+  /// Prints what a run will take; no model is made.
+  static int plan(const TrainRequest& request) {
+    const Settings& s = request.settings;
+    Backend backend(request.threads);
+    const auto plan = plan_of(s, backend.threads());
+    std::printf("preset       %s, optimiser %s, %d threads\n%s", s.preset.c_str(),
+                s.optimizer.c_str(), backend.threads(), moe::describe(plan).c_str());
+    try {
+      require_room(plan, s);
+    } catch (const moe::Error& error) {  // it may be for another machine; no room for a probe
+      std::printf("warning      %s\n", error.what());
+      return 0;
+    }
+    const double gflops = moe::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
+    std::fputs(moe::predict(plan, gflops, s.steps, plan.batch_tokens).c_str(), stdout);
+    return 0;
+  }
+
+  static int train(const TrainRequest& request, const Data& data) {
     const Settings& s = request.settings;
     const moe::AdamWOptions adamw{.lr = s.adamw_lr,
                                   .beta1 = s.beta1,
                                   .beta2 = s.beta2,
                                   .weight_decay = s.adamw_decay,
                                   .clip = s.clip};
-    if (s.optimizer == "adamw") return train_with<moe::AdamW<Model>>(request, adamw);
-    return train_with<moe::Muon<Model>>(request, moe::MuonOptions{.lr = s.muon_lr,
-                                                                  .momentum = s.muon_momentum,
-                                                                  .weight_decay = s.muon_decay,
-                                                                  .adamw = adamw});
+    if (s.optimizer == "adamw") return train_with<moe::AdamW<Transformer>>(request, data, adamw);
+    return train_with<moe::Muon<Transformer>>(request, data,
+                                              moe::MuonOptions{.lr = s.muon_lr,
+                                                               .momentum = s.muon_momentum,
+                                                               .weight_decay = s.muon_decay,
+                                                               .adamw = adamw});
   }
 
-  static int evaluate(const EvaluateRequest& request) {
-    const moe::Json manifest = moe::read_manifest(request.checkpoint);
-    const Data data(request.data, C.vocab, vocabulary_of(manifest));
+  static int evaluate(const EvaluateRequest& request, const Data& data) {
     const int sequences = request.batch > 0 ? request.batch : 16;
     if (sequences > (1 << 20))
       throw moe::Error("moe: cannot evaluate with --batch " + std::to_string(sequences) +
@@ -62,62 +57,72 @@ class Session {
     Backend backend(request.threads);
     require_memory(sequences * C.context, backend.threads(), 0, "evaluate",
                    "use a smaller --batch");
-    Model model(backend, {.max_tokens = sequences * C.context});
+    Transformer model(backend, {.max_tokens = sequences * C.context});
     moe::load(model, request.checkpoint);
     const moe::Loss loss =
         moe::evaluate(model, moe::DisjointWindows(data.validation, sequences, C.context));
-    std::printf("%s\nvalidation %.4f nats, perplexity %.3f, accuracy %.4f (%d tokens)\n",
-                data.corpus.source.c_str(), loss.cross_entropy, std::exp(loss.cross_entropy),
-                loss.accuracy, loss.tokens);
+    std::printf("%s\n", data.corpus.source.c_str());
+    if (!std::isfinite(loss.cross_entropy)) {
+      throw moe::Error("moe: the loss of '" + request.checkpoint +
+                       "' on the validation part is not finite: the model is of no use; try "
+                       "another checkpoint of its run");
+    }
+    std::printf("validation %.4f nats, perplexity %.3f, accuracy %.4f (%d tokens)\n",
+                loss.cross_entropy, std::exp(loss.cross_entropy), loss.accuracy, loss.tokens);
     return 0;
   }
 
-  static int sample(const SampleRequest& request) {
-    const moe::Json manifest = moe::read_manifest(request.checkpoint);
-    const moe::CharVocabulary vocabulary = vocabulary_of(manifest);
-    const auto prompt = vocabulary.encode(request.prompt);
-    if (prompt.empty()) throw moe::Error("moe: cannot sample from an empty prompt: give --prompt");
+  static int sample(const SampleRequest& request, const Vocabulary& vocabulary) {
+    const auto prompt = vocabulary.encode(request.prompt, "--prompt");
     if (prompt.size() > std::size_t(C.context)) {
-      throw moe::Error("moe: cannot sample from a prompt of " + std::to_string(prompt.size()) +
-                       " characters: the model reads at most " + std::to_string(C.context) +
-                       "; shorten the prompt");
+      throw moe::Error("moe: cannot use a --prompt of " + std::to_string(prompt.size()) + " " +
+                       vocabulary.unit() + ": the model reads at most " +
+                       std::to_string(C.context) + "; shorten the prompt");
     }
     Backend backend(request.threads);
-    require_memory(C.context, backend.threads(), moe::Generator<Model>::bytes(), "sample",
+    require_memory(C.context, backend.threads(), moe::Generator<Transformer>::bytes(), "sample",
                    "use fewer --threads or a smaller model");
-    Model model(backend, {.max_tokens = C.context});
+    Transformer model(backend, {.max_tokens = C.context});
     moe::load(model, request.checkpoint);
-    std::fputs(request.prompt.c_str(), stdout);
-    const auto show = [&](std::int32_t token) {
-      std::fputs(vocabulary.decode({token}).c_str(), stdout);
-      std::fflush(stdout);
+    const auto print = [](const std::string& text) {
+      if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+        throw moe::Error(
+            "moe: cannot write the sample: the output is closed or full; give one "
+            "that is read to its end");
     };
-    moe::generate_tokens(model, prompt,
-                         {.tokens = request.tokens,
-                          .temperature = request.temperature,
-                          .top_k = request.top_k,
-                          .top_p = request.top_p,
-                          .min_p = request.min_p,
-                          .seed = request.seed,
-                          .vocab = vocabulary.size()},
-                         show);
-    std::fputs("\n", stdout);
-    return 0;
+    print(request.prompt);
+    signals::finish_first();
+    struct Stopped {};
+    moe::TextStream stream;
+    int code = 0;
+    try {
+      moe::generate_tokens(model, prompt,
+                           {.tokens = request.tokens,
+                            .temperature = request.temperature,
+                            .top_k = request.top_k,
+                            .top_p = request.top_p,
+                            .min_p = request.min_p,
+                            .seed = request.seed,
+                            .vocab = vocabulary.size()},
+                           [&](std::int32_t token) {
+                             print(stream.push(vocabulary.decode({token})));
+                             if (signals::interrupted()) throw Stopped{};
+                           });
+    } catch (const Stopped&) {
+      code = signals::exit_code;
+    }
+    print(stream.finish() + "\n");
+    return code;
   }
 
  private:
-  static moe::CharVocabulary vocabulary_of(const moe::Json& manifest) {
-    return moe::CharVocabulary::from_json(
-        manifest.at("run", "the manifest").at("vocabulary", "run of the manifest"), "vocabulary");
-  }
-
   /// Of a model without an optimiser, before it is built.
   static void require_memory(int tokens, int threads, std::size_t more, const std::string& what,
                              const std::string& advice) {
-    const auto m = Model::memory(tokens);
-    moe::require_memory(
-        m.params + m.grads + m.cache + m.scratch + more + moe::workspace_bytes<Model>(threads),
-        what, advice);
+    const auto m = Transformer::memory(tokens);
+    moe::require_memory(m.params + m.grads + m.cache + m.scratch + more +
+                            moe::workspace_bytes<Transformer>(threads),
+                        what, advice);
   }
 
   static moe::Options model_options(const Settings& s) {
@@ -128,37 +133,47 @@ class Session {
                         .ffn_output = s.dropout},
             .balance_weight = s.balance_weight,
             .z_weight = s.z_weight,
+            .entropy_weight = s.entropy_weight,
             .seed = s.seed};
   }
 
+  static moe::Plan plan_of(const Settings& s, int threads) {
+    if (s.optimizer == "adamw")
+      return moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, C.context, threads);
+    return moe::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, C.context, threads);
+  }
+  static void require_room(const moe::Plan& plan, const Settings& s) {
+    moe::require_memory(plan.peak_bytes(), "train with preset " + s.preset,
+                        "use a smaller --batch or preset");
+  }
+
+  static moe::TrainerOptions trainer_options(const TrainRequest& request) {
+    const Settings& s = request.settings;
+    return {.steps = s.steps,
+            .sequences = s.batch,
+            .rates = {.warmup = s.warmup, .final = s.final_rate},
+            .log_every = request.log_every,
+            .eval_every = s.eval_every,
+            .checkpoint_every = request.checkpoint_every,
+            .patience = request.patience,
+            .pause_at = request.pause_at,
+            .seed = s.seed,
+            .out = request.out,
+            .overwrite = request.overwrite};
+  }
+
   template <class Optimizer, class OptimizerOptions>
-  static int train_with(const TrainRequest& request, const OptimizerOptions& optimizer_options) {
+  static int train_with(const TrainRequest& request, const Data& data,
+                        const OptimizerOptions& optimizer_options) {
     const Settings& s = request.settings;
     Backend backend(request.threads);
-    const auto plan = moe::make_plan<Model, Optimizer>(s.batch, C.context, backend.threads());
-    const auto require_room = [&] {
-      moe::require_memory(plan.peak_bytes(), "train with preset " + s.preset,
-                          "use a smaller --batch or preset");
-    };
-    if (request.dry_run) {
-      std::printf("preset       %s, optimiser %s, %d threads\n%s", s.preset.c_str(),
-                  s.optimizer.c_str(), backend.threads(), moe::describe(plan).c_str());
-      try {
-        require_room();
-      } catch (const moe::Error& error) {  // it may be for another machine; no room for a probe
-        std::printf("warning      %s\n", error.what());
-        return 0;
-      }
-      const double gflops = moe::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
-      std::fputs(moe::predict(plan, gflops, s.steps, plan.batch_tokens).c_str(), stdout);
-      return 0;
-    }
-    const Data data(request.data, C.vocab);
-    std::fprintf(stderr, "%s, %d characters in the vocabulary\n%s", data.corpus.source.c_str(),
-                 data.vocabulary.size(), moe::describe(plan).c_str());
-    require_room();
+    const auto plan = plan_of(s, backend.threads());
+    std::fprintf(stderr, "%s, %d %s in the vocabulary\n%s", data.corpus.source.c_str(),
+                 data.vocabulary.size(), data.vocabulary.unit().c_str(),
+                 moe::describe(plan).c_str());
+    require_room(plan, s);
 
-    Model model(backend, model_options(s));
+    Transformer model(backend, model_options(s));
     Optimizer optimizer(model, optimizer_options);
     moe::Progress progress(
         {.steps = s.steps,
@@ -168,39 +183,43 @@ class Session {
     moe::Json about;
     about["settings"] = moe::to_json(s);
     about["vocabulary"] = data.vocabulary.to_json();
-    about["text"] = data.hash();
+    about["text"] = data.hash;
+    about["data"] = data.corpus.source;
+    std::optional<Samples> samples;
     moe::Trainer trainer(
-        model, optimizer, data.train, data.validation,
-        {.steps = s.steps,
-         .sequences = s.batch,
-         .rates = {.warmup = s.warmup, .final = s.final_rate},
-         .log_every = request.log_every,
-         .eval_every = s.eval_every,
-         .checkpoint_every = request.checkpoint_every,
-         .patience = request.patience,
-         .pause_at = request.pause_at,
-         .seed = s.seed,
-         .out = request.out,
-         .overwrite = request.overwrite},
-        {.on_step = [&](const moe::StepRow& row) { progress.step(row); },
+        model, optimizer, data.train, data.validation, trainer_options(request),
+        {.on_step =
+             [&](const moe::StepRow& row) {
+               progress.step(row);
+               if (!samples->is_due(row.step)) return;
+               const std::string text = samples->take(model, row.step);
+               if (request.progress) progress.message(text);
+             },
          .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
          .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-         .should_stop = interrupted},
+         .should_stop = signals::interrupted},
         about);
-    if (request.resume) resume(trainer, request, data);
-    return report(trainer, trainer.run(), request, data);
+    if (request.resume) {
+      resume(trainer);
+    } else {
+      moe::detail::require_ours(trainer.folder("summary.json"), is_summary());
+      moe::detail::require_ours(trainer.folder("samples.jsonl"), moe::detail::has_rows);
+    }
+    samples.emplace(request, data.vocabulary, request.resume ? trainer.cursor().step : -1);
+    signals::finish_first();
+    moe::StopReason reason;
+    try {
+      reason = trainer.run();
+    } catch (const moe::Diverged& error) {
+      write_summary(trainer, request, data, error.what());
+      throw;
+    }
+    write_summary(trainer, request, data);
+    return report(trainer, reason, request);
   }
 
   template <class Trainer>
-  static void resume(Trainer& trainer, const TrainRequest& request, const Data& data) {
-    const moe::Json manifest = moe::read_manifest(trainer.folder("last"));
-    if (const moe::Json* run = manifest.find("run"); run && run->find("text")) {
-      if (run->find("text")->as_string("text") != data.hash()) {
-        throw moe::Error("moe: cannot resume '" + request.out +
-                         "': its text was another one than '" + data.corpus.source +
-                         "'; give the same --data");
-      }
-    }
+  static void resume(Trainer& trainer) {
     for (const moe::Difference& d : trainer.resume()) {
       std::fprintf(stderr, "note: %s is now %s, it was %s: the run changes from here on\n",
                    d.field.c_str(), d.second.c_str(), d.first.c_str());
@@ -209,29 +228,44 @@ class Session {
   }
 
   template <class Trainer>
-  static int report(const Trainer& trainer, moe::StopReason reason, const TrainRequest& request,
-                    const Data& data) {
+  static void write_summary(const Trainer& trainer, const TrainRequest& request, const Data& data,
+                            const std::string& failure = {}) {
     moe::Json summary;
     summary["preset"] = request.settings.preset;
     summary["data"] = data.corpus.source;
     const moe::Json known = trainer.summary();
     for (const auto& [name, value] : known.members("summary")) summary[name] = value;
-    moe::write_file(trainer.folder("summary.json"), summary.dump(2) + "\n");
+    if (!failure.empty()) summary["failure"] = failure;
+    try {
+      const std::string path = trainer.folder("summary.json");
+      moe::detail::require_ours(path, is_summary());
+      moe::write_file(path, summary.dump(2) + "\n");
+    } catch (const moe::Error& error) {
+      std::fprintf(stderr, "warning: %s\n", error.what());
+    }
+  }
+  static moe::detail::LooksOurs is_summary() { return moe::detail::has_members({"params_total"}); }
+
+  template <class Trainer>
+  static int report(const Trainer& trainer, moe::StopReason reason, const TrainRequest& request) {
     const moe::Cursor& c = trainer.cursor();
-    std::printf("step %lld: validation %.4f nats; best %.4f at step %lld; %.0f s of training\n",
-                (long long)c.step, c.last_loss, c.best_loss, (long long)c.best_step, c.seconds);
+    std::printf("step %lld: %s; %.0f s of training\n", (long long)c.step, moe::describe(c).c_str(),
+                c.seconds);
     if (reason == moe::StopReason::paused || reason == moe::StopReason::stopped)
       std::printf("stopped early and saved; go on with: train --out %s --resume\n",
                   request.out.c_str());
     if (reason == moe::StopReason::no_gain)
       std::printf("stopped early: %d evaluations in a row brought no gain\n", request.patience);
-    return reason == moe::StopReason::stopped ? 130 : 0;
+    const std::string why = moe::failure(c);
+    if (!why.empty()) std::fprintf(stderr, "%s\n", why.c_str());
+    if (reason == moe::StopReason::stopped) return signals::exit_code;
+    return why.empty() ? 0 : 1;
   }
 };
 
 template <moe::ModelConfig C>
-Preset make_preset(const Settings& defaults) {
-  return {defaults, &Session<C>::train, &Session<C>::evaluate, &Session<C>::sample};
+Model make_model() {
+  return {C, &Session<C>::plan, &Session<C>::train, &Session<C>::evaluate, &Session<C>::sample};
 }
 
 }  // namespace shakespeare

@@ -76,3 +76,14 @@ TEST_CASE("split: a part without text and a wrong fraction are errors", "[error]
   }
   CHECK(message_of([] { moe::split("ab"); }).empty());
 }
+
+TEST_CASE("require_parts: names the whole text, its parts and what would be enough", "[text]") {
+  CHECK(message_of([] { moe::require_parts(900, 100, 64, 64); }).empty());
+  const std::string message =
+      message_of([] { moe::require_parts(900, 100, 128, 128, "'a.txt'", "characters"); });
+  CHECK(is_sentence(message));
+  for (const char* part : {"'a.txt'", "1000 characters", "900", "100", "128", "1290"})
+    CHECK(has(message, part));
+  CHECK(message_of([] { moe::require_parts(1161, 129, 128, 128); }).empty());  // those 1290
+  CHECK(has(message_of([] { moe::require_parts(50, 50, 64, 16); }), "130 tokens"));
+}

@@ -124,11 +124,14 @@ for what, options, part in [
 # Bad text.
 for what, content, part in [
         ("empty", b"", "empty"), ("with NUL", b"abc\0def" * 500, "NUL"),
-        ("not UTF-8", b"caf\xe9 " * 500, "UTF-8"), ("too short", b"To be, or not to be", "windows"),
-        ("66 characters", "".join(chr(0x100 + i) for i in range(66)).encode() * 50, "66")]:
+        ("not UTF-8", b"caf\xe9 " * 500, "UTF-8"), ("too short", b"To be, or not to be", "windows")]:
     bad = root / "bad.txt"
     bad.write_bytes(content)
     refused(f"text {what}", 1, [shakespeare, "train", "--out", root / "b", "--data", bad], part)
+# More characters than the preset has tokens: bytes, or a sentence where no such model is compiled.
+bad.write_bytes("".join(chr(0x100 + i) for i in range(66)).encode() * 50)
+refused("66 characters", 1, [shakespeare, "train", "--out", root / "b", "--data", bad,
+                             "--preset", "nanogpt"], "66")
 refused("missing text", 1, [shakespeare, "train", "--data", root / "none.txt"], "none.txt")
 refused("folder as text", 1, [shakespeare, "train", "--data", root], str(root))
 

@@ -57,9 +57,11 @@ TEST_CASE("Progress: plain lines where there is no terminal", "[progress]") {
     StepRow row{.step = 1, .tokens_per_second = 500, .load = {{0.5, 0.5}}, .health = {{1.9, 0, 0}}};
     row.loss.cross_entropy = 4.25;
     progress.step(row);
+    row.resources.cpu_percent = 0;
     row.step = 2;
     progress.step(row);  // too soon after the first
-    progress.evaluation({.step = 2, .loss = 2, .best = true});
+    progress.evaluation({.step = 2, .loss = 2, .best = true, .tokens_per_second = 1500});
+    progress.evaluation({.step = 3});
     row.step = 10;
     row.collapsed = 1;
     progress.step(row);
@@ -70,8 +72,10 @@ TEST_CASE("Progress: plain lines where there is no terminal", "[progress]") {
   std::fclose(file);
   CHECK(has(text, "step 1/10  loss 4.250  0.5k tokens/s  50 % of peak"));
   CHECK_FALSE(has(text, "step 2/10"));
-  CHECK(has(text, "healthy (1.9 of 2 experts)  cpu 0 %"));
-  CHECK(has(text, "validation 2.0000 nats (perplexity 7.389)  best so far"));
+  CHECK(has(text, "healthy (1.9 of 2 experts)  cpu unknown"));
+  CHECK(has(text, "(1.9 of 2 experts)  cpu 0 %"));
+  CHECK(has(text, "validation 2.0000 nats (perplexity 7.389)  best so far  1.5k tokens/s"));
+  CHECK(has(text, "step 3  train not finite  validation not finite  speed unknown"));
   CHECK(has(text, "step 10/10"));
   CHECK(has(text, "COLLAPSED in 1 of 1 layers (1.9 of 2 experts)"));
   CHECK_FALSE(has(text, "\r"));

@@ -1,6 +1,6 @@
 #pragma once
 #include <limits>
-#include <moe/io/files.hpp>
+#include <moe/io/input.hpp>
 #include <moe/random.hpp>
 #include <moe/tokens.hpp>
 #include <span>
@@ -142,7 +142,7 @@ class DisjointWindows {
   int rest_ = 0, full_batches_ = 0;
 };
 
-/// Any file as tokens 0 to 255, one a byte (vocab 256), for programs without a vocabulary.
+/// Any file or pipe as tokens 0 to 255, one a byte (vocab 256), for programs without a vocabulary.
 ///
 ///     const moe::ByteCorpus corpus("input.txt");
 ///     model.forward(corpus.sample(16, 256, step));
@@ -152,11 +152,12 @@ class DisjointWindows {
 class ByteCorpus {
  public:
   explicit ByteCorpus(const std::string& path, std::uint64_t seed = 0) : seed_(seed) {
-    const std::string bytes = read_file(path);
+    const std::string bytes = read_input(path);
     tokens_.reserve(bytes.size());
     for (const char c : bytes) tokens_.push_back(static_cast<unsigned char>(c));
     if (tokens_.empty()) {
-      throw Error("moe: cannot use '" + path + "' as text: it is empty; give another file");
+      throw Error("moe: cannot use " + input_name(path) +
+                  " as text: it is empty; give another file");
     }
   }
 

@@ -3,6 +3,7 @@
 #include <moe/data/byte_pair_encoder.hpp>
 #include <moe/data/tokenizer_json.hpp>
 #include <moe/data/tokenizer_json_writer.hpp>
+#include <moe/io/folder_reader.hpp>
 
 namespace moe {
 
@@ -37,9 +38,11 @@ class BytePairEncoding {
   /// tokenizer.json if the folder has one, else vocab.json and merges.txt.
   static BytePairEncoding from_folder(const std::string& folder,
                                       const BytePairOptions& options = {}) {
-    const std::string json = folder + "/tokenizer.json";
-    if (detail::exists(json)) return from_tokenizer_json(json, options);
-    return from_files(folder + "/vocab.json", folder + "/merges.txt", options);
+    return read_settled(folder, [&](const std::string& place) {
+      const std::string json = place + "/tokenizer.json";
+      if (detail::exists(json)) return from_tokenizer_json(json, options);
+      return from_files(place + "/vocab.json", place + "/merges.txt", options);
+    });
   }
   /// No files and no merges: GPT-2's tokens 0 to 255, one a byte, and 256 for end of text.
   static BytePairEncoding bytes() {

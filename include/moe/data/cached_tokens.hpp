@@ -1,6 +1,7 @@
 #pragma once
 #include <moe/data/byte_pair_encoding.hpp>
 #include <moe/data/token_file.hpp>
+#include <moe/io/input.hpp>
 
 namespace moe {
 
@@ -10,18 +11,19 @@ struct CachedTokens {
   std::string source;
 };
 
-/// The tokens of a text file, encoded once and kept in a token file beside it or in `folder`. The
-/// name of that file holds a hash of the text and of the tokenizer: with either changed it is
-/// another file. Where none can be written, or one is damaged, the tokens are made anew.
+/// The tokens of a text, encoded once and kept in a token file beside its file `text_path` or in
+/// `folder`. The name of that file holds a hash of the text and of the tokenizer: with either
+/// changed it is another file. Where none can be written, or one is damaged, the tokens are made
+/// anew; those of a text that came through a pipe are not kept.
+/// Errors: a text that cannot be encoded.  Test: tests/data/cached_tokens.cpp.
 ///
-///     const moe::CachedTokens stories = moe::cached_tokens("stories.txt", tokenizer);
-///     std::printf("%s\n", stories.source.c_str());
-///
-/// Errors: a text that cannot be read or encoded.  Test: tests/data/cached_tokens.cpp.
-inline CachedTokens cached_tokens(const std::string& text_path, const BytePairEncoding& tokenizer,
+///     const auto tokens = moe::cached_tokens(corpus.text, corpus.path, tokenizer);
+inline CachedTokens cached_tokens(std::string_view text, const std::string& text_path,
+                                  const BytePairEncoding& tokenizer,
                                   SpecialTokens special = SpecialTokens::as_text,
                                   const std::string& folder = {}) {
-  const std::string text = read_file(text_path);
+  if (text_path.empty() || is_stream(text_path))
+    return {TokenFile(tokenizer.encode(text, special)), "tokens: made, the text is in no file"};
   const std::uint64_t key =
       tokenizer.fingerprint() + static_cast<std::uint64_t>(special == SpecialTokens::as_tokens);
   const std::string place =
@@ -44,6 +46,18 @@ inline CachedTokens cached_tokens(const std::string& text_path, const BytePairEn
     return {TokenFile(std::move(tokens)), "tokens: made from " + text_path + " and not kept: " +
                                               std::string(error.what()).substr(5)};
   }
+}
+
+/// The same for a text file that is read here.
+///
+///     const moe::CachedTokens stories = moe::cached_tokens("stories.txt", tokenizer);
+///     std::printf("%s\n", stories.source.c_str());
+///
+/// Errors: a text that cannot be read or encoded.
+inline CachedTokens cached_tokens(const std::string& text_path, const BytePairEncoding& tokenizer,
+                                  SpecialTokens special = SpecialTokens::as_text,
+                                  const std::string& folder = {}) {
+  return cached_tokens(read_input(text_path), text_path, tokenizer, special, folder);
 }
 
 }  // namespace moe

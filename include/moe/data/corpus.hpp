@@ -14,7 +14,8 @@ extern char** environ;
 
 namespace moe {
 
-/// A text, a sentence that says where it came from, and its file ("": it was generated).
+/// A text, a sentence that says where it came from, and its file ("": it was generated, or came
+/// through a pipe and cannot be read again).
 struct Corpus {
   std::string text, source, path = {};
 };
@@ -140,7 +141,8 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
 
 }  // namespace detail
 
-/// A text to train on, from the first place that has it: the file `path`, if one is given;
+/// A text to train on, from the first place that has it: the file, pipe or "-"
+/// (standard input) `path`, if one is given;
 /// $MOE_DATA_DIR; the cache ($XDG_CACHE_HOME or ~/.cache)/moe; a download of at most `seconds`
 /// for each of curl and wget ($MOE_NO_DOWNLOAD forbids it); 1.1 MB of generated text.
 /// Cache and download count only with the right SHA-256 or, where none is known, if they look
@@ -149,7 +151,10 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
 /// back. Test: tests/data/corpus.cpp.
 inline Corpus find_text(const KnownText& known, std::string_view path, int seconds = 10) {
   if (!path.empty()) {
-    return {load_text(std::string(path)), "text: " + std::string(path), std::string(path)};
+    const std::string given(path);
+    const bool stream = is_stream(given);
+    return {load_text(given), "text: " + (given == "-" ? "standard input" : given),
+            stream ? "" : given};
   }
   if (const std::string folder = detail::environment("MOE_DATA_DIR"); !folder.empty()) {
     std::vector<std::string> names = known.other_files;

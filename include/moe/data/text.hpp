@@ -1,18 +1,19 @@
 #pragma once
 #include <cmath>
 #include <concepts>
-#include <moe/io/files.hpp>
+#include <cstdint>
+#include <moe/io/input.hpp>
 #include <moe/io/utf8.hpp>
 
 namespace moe {
 
-/// A text file, whole.
+/// A text, whole: of a file, a pipe or "-" (standard input), read once.
 /// Errors: missing, a folder, empty, or no text (a NUL byte, bytes that are not UTF-8).
 /// Test: tests/data/text.cpp.
 inline std::string load_text(const std::string& path) {
-  std::string text = read_file(path);
+  std::string text = read_input(path);
   const auto fail = [&](const std::string& why) {
-    throw Error("moe: cannot use '" + path + "' as text: " + why +
+    throw Error("moe: cannot use " + input_name(path) + " as text: " + why +
                 "; give a plain text file in UTF-8");
   };
   if (text.empty()) fail("it is empty");
@@ -63,6 +64,29 @@ inline Split split_documents(std::string_view text, std::string_view separator,
   if (separator.empty() || at == std::string_view::npos) return plain;
   const std::size_t cut = at + separator.size();
   return {text.substr(0, cut), text.substr(cut)};
+}
+
+/// Checks that both parts of a text give windows of `length` tokens (and `eval_length` to validate
+/// on): each needs one token more. `name` and `unit` are the user's words for the text and a token.
+/// Errors: they do not; the sentence has the whole text, its parts, and what would be enough.
+/// Test: tests/data/text.cpp.
+inline void require_parts(std::size_t train, std::size_t validation, int length, int eval_length,
+                          const std::string& name = "this text",
+                          const std::string& unit = "tokens") {
+  const auto least_train = std::size_t(length) + 1, least_validation = std::size_t(eval_length) + 1;
+  if (train >= least_train && validation >= least_validation) return;
+  const double all = double(std::max<std::size_t>(1, train + validation));
+  const auto enough = [&](std::size_t part, std::size_t least) {
+    return std::ceil(double(least) * all / double(std::max<std::size_t>(1, part)));
+  };
+  const double least = std::max(enough(train, least_train), enough(validation, least_validation));
+  const auto count = [](auto n) { return std::to_string(std::uint64_t(n)); };
+  throw Error("moe: cannot train on " + name + ": of its " + count(train + validation) + " " +
+              unit + " " + count(train) + " are to train on and " + count(validation) +
+              " to validate, and windows of " + std::to_string(length) +
+              (length == eval_length ? std::string() : " and " + std::to_string(eval_length)) +
+              " need one more than that in each part; give a text of " + count(least) + " " + unit +
+              " or more");
 }
 
 /// The views of a temporary text would dangle.

@@ -90,10 +90,13 @@ class Removal {
     if (found && !found->strangers.empty()) refuse(found->strangers.front());
     folders_.emplace_back(path, list);
   }
-  /// All that a Trainer writes to its folder. Other files there stay.
+  /// All that a Trainer and the programs around it write to the folder of a run. Other files there
+  /// stay.
   void add_run(const std::string& folder) {
     if (!detail::exists(folder)) return;
     add_file(folder + "/metrics.jsonl", detail::has_rows);
+    add_file(folder + "/samples.jsonl", detail::has_rows);
+    add_file(folder + "/summary.json", detail::has_members({"params_total"}));
     for (const std::string& name : detail::names_in(folder))
       if (name.starts_with("events.out.tfevents."))
         add_file(folder + "/" + name, detail::has_events);

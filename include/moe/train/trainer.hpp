@@ -3,6 +3,7 @@
 #include <functional>
 #include <moe/data/batch.hpp>
 #include <moe/data/shuffled_windows.hpp>
+#include <moe/data/text.hpp>
 #include <moe/flops.hpp>
 #include <moe/optim/schedule.hpp>
 #include <moe/parameters.hpp>
@@ -46,7 +47,9 @@ struct TrainerCallbacks {
   std::function<void(const StepRow&)> on_step = {};
   std::function<void(const EvaluationRow&)> on_evaluation = {};
   std::function<void(const std::string&)> on_warning = {};
-  std::function<bool()> should_stop = {};  // asked after every step; `last` is saved before the end
+  // Asked after every step and between the batches of an evaluation, which is then given up: the
+  // resumed run begins with it. `last` is saved before the end.
+  std::function<bool()> should_stop = {};
 };
 
 /// The loop: batch, forward, backward, update, and at intervals evaluation, metrics, checkpoints
@@ -72,7 +75,7 @@ class Trainer {
         options_(checked(std::move(options))),
         callbacks_(std::move(callbacks)),
         about_(std::move(about)),
-        windows_(windows_of(train)),
+        windows_(windows_of(train, validation)),
         validation_(validation,
                     std::max(1, options_.sequences * options_.length / options_.eval_length),
                     options_.eval_length),
@@ -113,24 +116,17 @@ class Trainer {
     open_folder();
     session_seconds_ = 0, session_tokens_ = 0;
     auto reason = StopReason::finished;
-    while (cursor_.step < options_.steps) {
+    // A session that was stopped in an evaluation is followed by one that begins with it.
+    const bool begun = cursor_.step > 0 && cursor_.last_step != cursor_.step;
+    if (begun && is_due(options_.eval_every)) reason = after_step();
+    while (reason == StopReason::finished && !is_last()) {
       step();
-      const bool evaluated = is_due(options_.eval_every);
-      if (evaluated) evaluate();
-      if (options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience)
-        reason = StopReason::no_gain;
-      if (cursor_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
-      if (callbacks_.should_stop && callbacks_.should_stop() && !is_last())
-        reason = StopReason::stopped;
-      const int every = options_.checkpoint_every;
-      const bool ends = reason != StopReason::finished || is_last();
-      if (ends || (every > 0 ? is_due(every) : evaluated)) save("last", ends);
-      if (reason != StopReason::finished) break;
+      reason = after_step();
     }
     return reason;
   }
 
-  /// What is known about the run so far, for summary.json.
+  /// What is known about the run so far, for summary.json; null stands for what is not.
   Json summary() const {
     const ParameterCount parameters = parameter_count<Model>();
     Json json;
@@ -140,14 +136,16 @@ class Trainer {
     json["steps"] = cursor_.step;
     json["tokens"] = cursor_.tokens;
     json["seconds"] = cursor_.seconds;
-    json["tokens_per_second"] = double(cursor_.tokens) / std::max(cursor_.seconds, 1e-9);
+    json["tokens_per_second"] = speed(cursor_.tokens, cursor_.seconds);
     json["flops_per_token"] = token_flops(config, options_.length).training();
     json["train_loss"] = cursor_.last_train_loss;
     json["val_loss"] = cursor_.last_loss;
     json["val_perplexity"] = std::exp(cursor_.last_loss);
     json["best_val_loss"] = cursor_.best_loss;
-    json["best_step"] = cursor_.best_step;
+    json["best_step"] = cursor_.best_step < 0 ? Json() : Json(cursor_.best_step);
     json["skipped_updates"] = optimizer_.skipped();
+    const std::string why = failure(cursor_);
+    json["failure"] = why.empty() ? Json() : Json(why);
     json["threads"] = model_.backend().threads();
     json["seed"] = options_.seed;
     return json;
@@ -190,8 +188,9 @@ class Trainer {
   }
 
   std::variant<RandomWindows, ShuffledWindows> windows_of(
-      std::span<const std::int32_t> train) const {
+      std::span<const std::int32_t> train, std::span<const std::int32_t> validation) const {
     const TrainerOptions& o = options_;
+    require_parts(train.size(), validation.size(), o.length, o.eval_length);
     if (o.windows == Windows::random) return RandomWindows(train, o.sequences, o.length, o.seed);
     return ShuffledWindows(train, o.sequences, o.length, o.seed, o.sequences * o.accumulation);
   }
@@ -265,6 +264,28 @@ class Trainer {
     if (board_ && !unless_needed(false, [&] { write(*board_, row); })) board_.reset();
   }
 
+  /// Tokens a second, or unknown.
+  static double speed(std::int64_t tokens, double seconds) {
+    return seconds > 0 ? double(tokens) / seconds : unknown;
+  }
+
+  /// What is due between two updates. Gives why the run ends here; `finished` when it does not.
+  StopReason after_step() {
+    const bool due = is_due(options_.eval_every), evaluated = due && evaluate();
+    auto reason = StopReason::finished;
+    if (options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience)
+      reason = StopReason::no_gain;
+    if (cursor_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
+    if (due && !evaluated) reason = StopReason::stopped;
+    if (!is_last() && should_stop()) reason = StopReason::stopped;
+    const int every = options_.checkpoint_every;
+    const bool ends = reason != StopReason::finished || is_last();
+    if (ends || (every > 0 ? is_due(every) : evaluated)) save("last", ends);
+    return reason;
+  }
+
+  bool should_stop() const { return callbacks_.should_stop && callbacks_.should_stop(); }
+
   void step() {
     const auto start = Clock::now();
     const double share = 1.0 / options_.accumulation;
@@ -278,6 +299,7 @@ class Trainer {
       add(model_.forward_backward(std::visit(sample, windows_), share), share);
     }
     row_.report = optimizer_.step(rate());
+    cursor_.skipped = optimizer_.skipped();
     ++cursor_.step;
     cursor_.tokens += row_.loss.tokens;
     if (std::isfinite(row_.loss.cross_entropy)) {
@@ -317,7 +339,7 @@ class Trainer {
     row_.tokens = cursor_.tokens;
     row_.skipped = optimizer_.skipped();
     row_.seconds = cursor_.seconds;
-    row_.tokens_per_second = double(session_tokens_) / session_seconds_;
+    row_.tokens_per_second = speed(session_tokens_, session_seconds_);
     for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
       row_.health[layer] = router_health(row_.load[layer]);
       const std::string warning = sentinel_.observe(int(layer), row_.health[layer]);
@@ -331,15 +353,21 @@ class Trainer {
     if (callbacks_.on_step) callbacks_.on_step(row_);
   }
 
-  void evaluate() {
-    EvaluationRow row{.step = cursor_.step, .tokens = cursor_.tokens, .seconds = cursor_.seconds};
-    row.train_loss =
-        cursor_.train_loss_sum / double(std::max<std::int64_t>(1, cursor_.train_loss_steps));
-    const Loss loss = moe::evaluate(model_, validation_);
-    row.loss = loss.cross_entropy, row.accuracy = loss.accuracy;
+  /// False when it was given up; nothing is recorded then.
+  bool evaluate() {
+    EvaluationRow row{.step = cursor_.step,
+                      .tokens = cursor_.tokens,
+                      .seconds = cursor_.seconds,
+                      .tokens_per_second = speed(session_tokens_, session_seconds_)};
+    if (cursor_.train_loss_steps > 0)
+      row.train_loss = cursor_.train_loss_sum / double(cursor_.train_loss_steps);
+    const auto loss = moe::evaluate(model_, validation_, callbacks_.should_stop);
+    if (!loss) return false;
+    row.loss = loss->cross_entropy, row.accuracy = loss->accuracy;
     row.best = std::isfinite(row.loss) && (cursor_.best_step < 0 || row.loss < cursor_.best_loss);
     cursor_.last_loss =
         std::isfinite(row.loss) ? row.loss : std::numeric_limits<double>::infinity();
+    cursor_.last_step = cursor_.step;
     cursor_.last_train_loss = row.train_loss;
     cursor_.train_loss_sum = 0;
     cursor_.train_loss_steps = 0;
@@ -352,6 +380,7 @@ class Trainer {
     record(row);
     if (row.best) save("best", false);
     if (callbacks_.on_evaluation) callbacks_.on_evaluation(row);
+    return true;
   }
 
   /// A save that fails does not end the run: it is made beside its place, NAME-rescue, where

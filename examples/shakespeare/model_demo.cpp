@@ -1,7 +1,7 @@
 #include "session.hpp"
 
 namespace shakespeare {
-Preset demo_preset() {
-  return make_preset<demo_config>(demo_settings);
+Model demo_model() {
+  return make_model<demo_config>();
 }
 }  // namespace shakespeare

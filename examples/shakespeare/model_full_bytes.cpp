@@ -1,7 +1,7 @@
 #include "session.hpp"
 
 namespace shakespeare {
-Preset full_preset() {
-  return make_preset<full_config>(full_settings);
+Model full_bytes_model() {
+  return make_model<of_bytes(full_config)>();
 }
 }  // namespace shakespeare
