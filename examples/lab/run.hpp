@@ -1,4 +1,6 @@
 #pragma once
+#include <cmath>
+#include <limits>
 #include <moe/flops.hpp>
 #include <moe/io/files.hpp>
 #include <moe/train/config_json.hpp>
@@ -20,19 +22,24 @@ struct Job {
   bool resume = false, progress = true;
 };
 
+/// What is not known, in C++: in files it is null, in texts "not evaluated" or "unknown".
+inline constexpr double not_known = std::numeric_limits<double>::quiet_NaN();
+
 /// What a run came to. Losses: validation, nats. Time: of training alone.
 struct Outcome {
-  double loss = 0, accuracy = 0, best = 0, train_loss = 0, seconds = 0, flops = 0, memory_mb = 0;
-  std::int64_t updates = 0, tokens = 0;
-  bool diverged = false;  // then the losses are infinite
+  double loss = not_known, accuracy = not_known, best = not_known, train_loss = not_known;
+  double seconds = 0, flops = 0, memory_mb = not_known;
+  std::int64_t updates = 0, tokens = 0, skipped = 0;
+  bool diverged = false;  // then `loss` is infinite
 
-  double tokens_per_second() const { return double(tokens) / std::max(seconds, 1e-9); }
+  double tokens_per_second() const { return seconds > 0 ? double(tokens) / seconds : not_known; }
+  /// A run whose result must not be taken for one: most of its updates were skipped.
+  bool failed() const {
+    return diverged || 2 * skipped > updates || (std::isinf(loss) && !std::isnan(loss));
+  }
 };
 
 /// Thrown after a signal, when the run has saved itself.
 struct Stopped {};
-
-/// Set by Ctrl-C.
-bool interrupted();
 
 }  // namespace lab

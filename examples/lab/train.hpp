@@ -3,15 +3,14 @@
 
 #include "models.hpp"
 #include "results.hpp"
+#include "signals.hpp"
 
 // The training run of one compiled model. Included by models/*.cpp only.
 
 namespace lab {
 
-using Backend = moe::Cpu<float>;
-
 /// Of the largest pass, in training or evaluation.
-/// Errors: more than one batch can have.
+/// Errors: more than one batch can have; sequences longer than the model's context.
 inline std::int64_t batch_tokens(const Settings& s) {
   const std::int64_t tokens =
       std::max(std::int64_t(s.batch) * s.length, std::int64_t(s.eval_length));
@@ -19,6 +18,17 @@ inline std::int64_t batch_tokens(const Settings& s) {
     throw moe::Error("moe: cannot train on batches of " + std::to_string(tokens) +
                      " tokens: at most 268435456 fit; use a smaller --batch and --accumulation");
   return tokens;
+}
+
+inline void check_lengths(const Settings& s, int context) {
+  const auto check = [&](const char* flag, int length) {
+    if (length > context)
+      throw moe::Error("moe: cannot use " + std::string(flag) + " " + std::to_string(length) +
+                       ": the context of the model is " + std::to_string(context) +
+                       " tokens; use a shorter one");
+  };
+  check("--length", s.length);
+  check("--eval-length", s.eval_length);
 }
 
 inline moe::Options model_options(const Settings& s) {
@@ -101,13 +111,15 @@ class Milestones {
   std::int64_t steps_;
 };
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 Model make_model(const char* name);
 
 template <class Transformer, class Optimizer, class OptimizerOptions>
 Outcome train_with(const Job& job, const char* name, const OptimizerOptions& optimizer_options) {
   const Settings& s = job.settings;
   const double flops = moe::token_flops(Transformer::config, s.length).training();
+  using Backend = typename Transformer::Backend;
+  check_lengths(s, Transformer::config.context);
   Backend backend(job.threads);
   Transformer model(backend, model_options(s));
   Optimizer optimizer(model, optimizer_options);
@@ -131,7 +143,7 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
            },
        .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
        .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-       .should_stop = interrupted},
+       .should_stop = signals::interrupted},
       about);
   if (open_run(job, moe::to_json(Transformer::config))) trainer.resume();
   Outcome out;
@@ -143,9 +155,11 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
   }
   const moe::Cursor& c = trainer.cursor();
   const auto memory = Transformer::memory(model_options(s).max_tokens);
-  out.loss = out.diverged ? INFINITY : c.last_loss;
-  out.best = out.diverged ? INFINITY : c.best_loss;
-  out.train_loss = c.last_train_loss;
+  const bool evaluated = c.step > 0 && !out.diverged;
+  if (evaluated) out.loss = c.last_loss, out.train_loss = c.last_train_loss;
+  if (out.diverged) out.loss = INFINITY;
+  if (c.best_step >= 0) out.best = c.best_loss;
+  out.skipped = optimizer.skipped();
   out.seconds = c.seconds;
   out.flops = flops * double(c.tokens);
   out.memory_mb = double(memory.params + memory.grads + memory.cache + memory.scratch +
@@ -153,11 +167,11 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
                   1e-6;
   out.updates = c.step;
   out.tokens = c.tokens;
-  write_results(job, make_model<Transformer::config>(name), backend.threads(), out);
+  write_results(job, make_model<Transformer::config, Backend>(name), backend.threads(), out);
   return out;
 }
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 Outcome train(const Job& job, const char* name) {
   using Transformer = moe::Transformer<C, Backend>;
   Outcome known;
@@ -168,10 +182,11 @@ Outcome train(const Job& job, const char* name) {
   return train_with<Transformer, moe::Muon<Transformer>>(job, name, muon_options(s));
 }
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 std::string plan(const Settings& s, int threads) {
   using Transformer = moe::Transformer<C, Backend>;
   batch_tokens(s);
+  check_lengths(s, C.context);
   Backend backend(threads);
   const auto plan = s.optimizer == "adamw"
                         ? moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length)
@@ -181,9 +196,15 @@ std::string plan(const Settings& s, int threads) {
          moe::predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);
 }
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend = moe::Cpu<float>>
 Model make_model(const char* name) {
-  return {name, C, moe::parameter_count<moe::Transformer<C, Backend>>(), &train<C>, &plan<C>};
+  constexpr bool wide = std::is_same_v<moe::Scalar<Backend>, float>;
+  return {name,
+          wide ? "fp32" : "bf16",
+          C,
+          moe::parameter_count<moe::Transformer<C, Backend>>(),
+          &train<C, Backend>,
+          &plan<C, Backend>};
 }
 
 }  // namespace lab

@@ -4,6 +4,8 @@
 #include <moe/moe.hpp>
 
 #include "../lab/data.hpp"
+#include "../lab/run.hpp"
+#include "../lab/signals.hpp"
 #include "program.hpp"
 
 // One training run of the experiment, in a folder of its own, so that it can be stopped and resumed
@@ -72,12 +74,32 @@ struct Folder {
   }
 };
 
-/// What a phase came to. Losses: validation, nats.
+/// Thrown when a phase was stopped by a signal, after it saved itself.
+struct Stopped {};
+
+/// What a phase came to. Losses: validation, nats; NaN where not known.
 struct Run {
-  double loss = 0, best = 0, train_loss = 0, first_loss = 0, seconds = 0, flops = 0;
-  std::int64_t steps = 0, tokens = 0;
+  double loss = lab::not_known, best = lab::not_known, train_loss = lab::not_known,
+         first_loss = lab::not_known;
+  double seconds = 0, flops = 0;
+  std::int64_t steps = 0, tokens = 0, skipped = 0;
   bool stopped = false;
 };
+
+/// The loss on the whole validation split, as the trainer has it.  Errors: Stopped after a signal.
+template <class Model>
+double split_loss(Model& model, const moe::DisjointWindows& windows) {
+  double sum = 0, n = 0;
+  for (int i = 0; i < windows.batches(); ++i) {
+    if (signals::interrupted()) throw Stopped{};
+    const moe::Loss loss = model.forward(windows.batch(i), false);
+    sum += double(loss.tokens) * loss.cross_entropy;
+    n += loss.tokens;
+  }
+  // A loss that is not finite must not make the first update a skipped one.
+  if (!model.loss_finite()) model.zero_grads();
+  return sum / n;
+}
 
 template <class Model, class Optimizer>
 Run train_phase(Model& model, Optimizer& optimizer, const Request& request, const Data& data,
@@ -91,7 +113,7 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
       {.steps = steps,
        .sequences = s.batch,
        .rates = {.warmup = s.warmup, .final = s.final_rate},
-       .log_every = 10,
+       .log_every = request.log_every,
        .eval_every = s.eval_every,
        .seed = batches,
        .out = folder.path(name),
@@ -99,17 +121,23 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
       {.on_step = [&](const moe::StepRow& row) { progress.step(row); },
        .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
        .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-       .should_stop = interrupted});
+       .should_stop = signals::interrupted});
   Run run;
   run.first_loss =
-      moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context))
-          .cross_entropy;
+      split_loss(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context));
   if (request.resume && saved) trainer.resume();
   run.stopped = trainer.run() == moe::StopReason::stopped;
   const moe::Cursor& c = trainer.cursor();
-  run.loss = c.last_loss, run.best = c.best_loss, run.train_loss = c.last_train_loss;
+  if (!run.stopped) run.loss = c.last_loss, run.train_loss = c.last_train_loss;
+  if (c.best_step >= 0) run.best = c.best_loss;
   run.seconds = c.seconds, run.steps = c.step, run.tokens = c.tokens;
+  run.skipped = optimizer.skipped();
   run.flops = flops * double(c.tokens);
+  if (2 * run.skipped > run.steps)
+    throw moe::Error("moe: the model of phase '" + name + "' is not trained: " +
+                     std::to_string(run.skipped) + " of " + std::to_string(run.steps) +
+                     " updates were skipped because the loss or the gradient was not finite; take "
+                     "a lower --lr1 or --lr2");
   return run;
 }
 
