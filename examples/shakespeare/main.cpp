@@ -6,6 +6,7 @@
 #include <new>
 #include <optional>
 
+#include "../lab/output.hpp"
 #include "program.hpp"
 
 namespace shakespeare {
@@ -230,7 +231,7 @@ int main(int argc, char** argv) {
     return code;
   };
   try {
-    return shakespeare::run(argc, argv);
+    return lab::finish_output(shakespeare::run(argc, argv));
   } catch (const shakespeare::UsageError& error) {
     return fail(error.what(), 2);
   } catch (const moe::Error& error) {
