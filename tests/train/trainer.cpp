@@ -358,8 +358,10 @@ TEST_CASE("Trainer: stops when evaluations bring no gain, and when it is asked t
 
   options = test::tiny_run_options(scratch / "b", 100);
   TinyRun second;
-  int asked = 0;
-  TinyTrainer stopped = trainer_of(second, options, {.should_stop = [&] { return ++asked == 7; }});
+  std::int64_t done = 0;
+  TinyTrainer stopped = trainer_of(second, options,
+                                   {.on_step = [&](const StepRow& row) { done = row.step; },
+                                    .should_stop = [&] { return done == 7; }});
   CHECK(stopped.run() == StopReason::stopped);
   CHECK(read_manifest(scratch / "b/last").at("cursor").at("step").as_int("") == 7);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <moe/error.hpp>
 #include <moe/io/json_reader.hpp>
 #include <string>
@@ -13,6 +14,9 @@
 #include <vector>
 
 namespace moe {
+
+/// A number that nobody knows (not measured, not evaluated): null in JSON, a word in text, never 0.
+inline constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
 
 /// A JSON value. Objects keep the order of insertion; integers of 64 bits stay exact.
 ///

@@ -1,25 +1,10 @@
 #pragma once
 #include <moe/backend.hpp>
 #include <moe/io/safetensors.hpp>
+#include <moe/train/cursor.hpp>
 #include <moe/train/manifest.hpp>
 
 namespace moe {
-
-/// Where a run stands between two updates: with parameters and optimiser state all that a resumed
-/// run needs. Random numbers are functions of (seed, step), so their cursor is a counter.
-struct Cursor {
-  std::int64_t step = 0;  // updates tried, skipped ones included: the position in the data
-  std::int64_t tokens = 0;
-  std::uint64_t passes = 0;  // of the dropout and noise streams
-  std::int64_t updates = 0, skipped = 0, consecutive_skips = 0;
-  std::int64_t best_step = -1;          // -1: not evaluated yet
-  double best_loss = 0, last_loss = 0;  // on the validation split, nats
-  double last_train_loss = 0;           // mean of the steps before the last evaluation
-  int evaluations_without_gain = 0;
-  double train_loss_sum = 0;  // of the steps since the last evaluation
-  std::int64_t train_loss_steps = 0;
-  double seconds = 0;  // of training alone, over all sessions
-};
 
 namespace detail {
 
@@ -215,12 +200,11 @@ Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& fo
     throw Error("moe: cannot resume from '" + folder +
                 "': it holds a model but no optimiser state; give a checkpoint of a run");
   }
-  Cursor cursor;
-  const std::string what = detail::manifest_field(folder, "cursor");
-  from_json(cursor, *manifest.find("cursor"), what);
+  const Cursor cursor =
+      detail::read_cursor(*manifest.find("cursor"), detail::manifest_field(folder, "cursor"));
   for (const std::int64_t counter :
        {cursor.step, cursor.tokens, cursor.updates, cursor.skipped, cursor.consecutive_skips,
-        cursor.best_step + 1, cursor.train_loss_steps,
+        cursor.best_step + 1, cursor.last_step + 1, cursor.train_loss_steps,
         std::int64_t(cursor.evaluations_without_gain)}) {
     if (counter < 0) detail::damaged(folder, "a counter of its cursor is negative");
   }

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <cmath>
 #include <limits>
 #include <moe/io/json.hpp>
 #include <moe/reflect.hpp>
@@ -97,8 +98,13 @@ void from_json(T& value, const Json& json, const std::string& what) {
     if (!std::in_range<T>(number)) refuse(std::to_string(number) + " does not fit its type");
     value = static_cast<T>(number);
   } else if constexpr (std::is_floating_point_v<T>) {
-    // JSON has no infinity: to_json writes null.
-    value = json.is_null() ? std::numeric_limits<T>::infinity() : T(json.as_double(what));
+    // JSON has neither infinity nor NaN: to_json writes null. It is what the field can be: a number
+    // that is not known where it is one without the file, else no limit.
+    if (!json.is_null()) {
+      value = T(json.as_double(what));
+    } else if (!std::isnan(value)) {
+      value = std::numeric_limits<T>::infinity();
+    }
   } else if constexpr (std::is_same_v<T, std::string>) {
     value = json.as_string(what);
   } else {

@@ -1,19 +1,26 @@
 #pragma once
+#include <functional>
 #include <moe/data/batch.hpp>
 #include <moe/layer.hpp>
 #include <moe/transformer.hpp>
+#include <optional>
 
 namespace moe {
 
 /// The model's loss on a whole split: every token but the first is a target once; each weighs the
 /// same. Without dropout and noise. Balance, z and entropy are means over batches by their tokens.
-/// Test: tests/train/trainer.cpp.
+/// `should_stop` is asked before each batch; once it says yes there is no loss.
+/// Test: tests/train/evaluate.cpp, tests/train/trainer.cpp.
 ///
-///     const moe::Loss loss = moe::evaluate(model, moe::DisjointWindows(validation, 16, 256));
+///     if (const auto loss = moe::evaluate(model, windows, interrupted)) report(*loss);
 template <class Model>
-Loss evaluate(Model& model, const DisjointWindows& windows) {
+std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
+                             const std::function<bool()>& should_stop) {
   Loss sum;
+  bool stopped = false;
   for (int i = 0; i < windows.batches(); ++i) {
+    stopped = should_stop && should_stop();
+    if (stopped) break;
     const Loss loss = model.forward(windows.batch(i), /*training=*/false);
     const double n = loss.tokens;
     sum.cross_entropy += n * loss.cross_entropy;
@@ -27,9 +34,18 @@ Loss evaluate(Model& model, const DisjointWindows& windows) {
   // A loss that is not finite must not make the next update a skipped one: resumed runs have not
   // seen it.
   if (!model.loss_finite()) model.zero_grads();
+  if (stopped) return {};
   const double n = sum.tokens;
-  return {sum.cross_entropy / n, sum.balance / n,  sum.z / n, sum.entropy / n,
-          sum.total / n,         sum.accuracy / n, sum.tokens};
+  return Loss{sum.cross_entropy / n, sum.balance / n,  sum.z / n, sum.entropy / n,
+              sum.total / n,         sum.accuracy / n, sum.tokens};
+}
+
+/// The same without a way to stop it.
+///
+///     const moe::Loss loss = moe::evaluate(model, moe::DisjointWindows(validation, 16, 256));
+template <class Model>
+Loss evaluate(Model& model, const DisjointWindows& windows) {
+  return *evaluate(model, windows, nullptr);
 }
 
 }  // namespace moe

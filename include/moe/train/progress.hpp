@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <moe/metrics.hpp>
 #include <moe/train/rows.hpp>
@@ -43,13 +44,13 @@ class Progress {
     const double elapsed = std::chrono::duration<double>(now - start_).count();
     const double left = elapsed / double(row.step - first_step_) * double(o_.steps - row.step);
     std::string line = bar(row.step) +
-                       print(" %lld/%lld", (long long)row.step, (long long)o_.steps) +
-                       print("  loss %.3f", row.loss.cross_entropy) +
-                       print("  %.1fk tokens/s", row.tokens_per_second * 1e-3);
-    if (o_.peak_gflops > 0)
+                       print(" %lld/%lld", (long long)row.step, (long long)o_.steps) + "  loss " +
+                       loss(row.loss.cross_entropy, "%.3f") + "  " + speed(row.tokens_per_second);
+    if (o_.peak_gflops > 0 && row.tokens_per_second > 0)
       line += print("  %.0f %% of peak",
                     row.tokens_per_second * o_.flops_per_token / o_.peak_gflops * 1e-7);
-    line += "  " + clock(left) + " left" + experts(row) + "  " + describe(row.resources);
+    line += "  " + (o_.steps > 0 ? clock(left) + " left" : "time left unknown") + experts(row) +
+            "  " + describe(row.resources);
     if (bar_) {
       std::fprintf(o_.to, "\r\033[K%s", line.c_str());
       on_screen_ = true;
@@ -61,10 +62,10 @@ class Progress {
 
   void evaluation(const EvaluationRow& row) {
     if (!o_.enabled) return;
-    message(print("step %lld", (long long)row.step) + print("  train %.4f", row.train_loss) +
-            print("  validation %.4f", row.loss) +
-            print(" nats (perplexity %.3f)", std::exp(row.loss)) +
-            (row.best ? "  best so far" : ""));
+    std::string text = print("step %lld", (long long)row.step) + "  train " +
+                       loss(row.train_loss, "%.4f") + "  validation " + loss(row.loss, "%.4f");
+    if (std::isfinite(row.loss)) text += print(" nats (perplexity %.3f)", std::exp(row.loss));
+    message(text + "  " + speed(row.tokens_per_second) + (row.best ? "  best so far" : ""));
   }
 
   /// A line of its own above the bar.
@@ -89,6 +90,15 @@ class Progress {
     char text[128];
     std::snprintf(text, sizeof text, format, args...);
     return text;
+  }
+
+  /// A loss of a step or an evaluation that has been made.
+  static std::string loss(double value, const char* format) {
+    return std::isfinite(value) ? print(format, value) : "not finite";
+  }
+  static std::string speed(double tokens_per_second) {
+    if (std::isnan(tokens_per_second)) return "speed unknown";
+    return print("%.1fk tokens/s", tokens_per_second * 1e-3);
   }
 
   std::string bar(std::int64_t step) const {

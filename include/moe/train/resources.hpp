@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <moe/io/files.hpp>
+#include <moe/io/json.hpp>
 #include <moe/train/gpu_use.hpp>
 #include <mutex>
 #include <string>
@@ -20,18 +22,18 @@
 
 namespace moe {
 
-/// What this process uses. Units: 100 % = one core; MB = 1e6 bytes, 0 where unknown.
+/// What this process uses. Units: 100 % = one core; MB = 1e6 bytes. NaN where it is not known.
 struct Resources {
-  double cpu_percent = 0;  // since the sample before
-  double memory_mb = 0, peak_memory_mb = 0;
+  double cpu_percent = unknown;  // since the sample before
+  double memory_mb = unknown, peak_memory_mb = unknown;
   std::vector<GpuUse> gpus = {};
 };
 
 namespace detail {
 
-/// A line of /proc/self/status in MB, or 0.
+/// A line of /proc/self/status in MB, or NaN.
 inline double status_mb(const char* format) {
-  double kib = 0;
+  double kib = unknown;
   if (std::FILE* file = std::fopen("/proc/self/status", "re")) {
     char line[256];
     while (std::fgets(line, sizeof line, file) != nullptr) {
@@ -55,7 +57,8 @@ std::string printed(const char* format, Values... values) {
 /// One line: "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB", and with several GPUs, when one is more
 /// than 30 points away from the mean of the others, "uneven GPUs: GPU 3 12 %, the others 91 %".
 inline std::string describe(const Resources& use) {
-  std::string line = detail::printed("cpu %.0f %%", use.cpu_percent);
+  std::string line =
+      std::isnan(use.cpu_percent) ? "cpu unknown" : detail::printed("cpu %.0f %%", use.cpu_percent);
   if (use.memory_mb > 0) line += detail::printed(", %.0f MB", use.memory_mb);
   if (use.gpus.empty()) return line;
   const GpuUse all = all_gpus(use.gpus);
@@ -120,8 +123,8 @@ class ResourceMonitor {
     const double cpu = cpu_seconds(usage);
     const auto clock = Clock::now();
     const double elapsed = std::chrono::duration<double>(clock - clock_).count();
-    // Two calls in one breath would measure noise.
-    if (elapsed >= 0.005) {
+    // Two calls in one breath would measure noise; the first one has nothing better to give.
+    if (elapsed >= (std::isnan(cpu_percent_) ? 1e-4 : 0.005)) {
       cpu_percent_ = 100 * (cpu - cpu_) / elapsed;
       cpu_ = cpu;
       clock_ = clock;
@@ -130,8 +133,9 @@ class ResourceMonitor {
     now.memory_mb = detail::status_mb("VmRSS: %lld");
     // ru_maxrss may be that of the program that started this one.
     now.peak_memory_mb = detail::status_mb("VmHWM: %lld");
-    if (now.peak_memory_mb == 0) now.peak_memory_mb = double(usage.ru_maxrss) * maxrss_mb;
-    now.peak_memory_mb = std::max(now.peak_memory_mb, now.memory_mb);
+    if (std::isnan(now.peak_memory_mb) && usage.ru_maxrss > 0)
+      now.peak_memory_mb = double(usage.ru_maxrss) * maxrss_mb;
+    now.peak_memory_mb = std::fmax(now.peak_memory_mb, now.memory_mb);
     const std::lock_guard lock(mutex_);
     now.gpus = gpus_;
     return now;
@@ -172,7 +176,7 @@ class ResourceMonitor {
     }
   }
 
-  double cpu_ = cpu_seconds(used()), cpu_percent_ = 0;
+  double cpu_ = cpu_seconds(used()), cpu_percent_ = unknown;
   Clock::time_point clock_ = Clock::now();
   detail::Descriptor stopped_, stop_;  // closing stop_ wakes the thread
   std::mutex mutex_;

@@ -15,7 +15,7 @@ struct StepRow {
   double seconds = 0;  // of training alone, over all sessions
   Loss loss = {};      // means over the batches of the update
   StepReport report = {};
-  double tokens_per_second = 0;                // of training alone, since the start of the session
+  double tokens_per_second = unknown;          // of training alone, since the start of the session
   std::vector<std::vector<double>> load = {};  // [MoE layer][expert], shares of the assignments
   std::vector<RouterHealth> health = {};       // [MoE layer]
   std::vector<double> router_entropy = {};     // [MoE layer], nats
@@ -27,14 +27,23 @@ struct StepRow {
 struct EvaluationRow {
   std::int64_t step = 0, tokens = 0;
   double seconds = 0;
-  double train_loss = 0;  // mean of the steps since the last evaluation
-  double loss = 0;
-  double accuracy = 0;  // share of the targets that got the highest logit
+  double train_loss = unknown;  // mean of the steps since the last evaluation that had a loss
+  double loss = unknown;
+  double accuracy = unknown;  // share of the targets that got the highest logit
   bool best = false;
+  double tokens_per_second = unknown;  // of training, as in StepRow
 };
 
+namespace detail {
+/// What nvidia-smi told, where it writes -1 for what it did not tell.
+inline double known(double of_gpu) {
+  return of_gpu < 0 ? unknown : of_gpu;
+}
+}  // namespace detail
+
 /// The rows of metrics.jsonl. seconds, tokens_per_second, cpu_percent, memory_mb and those of GPUs
-/// are of the moment; all others are the same bits in a run that was stopped and resumed.
+/// are of the moment; all others are the same bits in a run that was stopped and resumed. What is
+/// not known (a GPU that does not tell, a loss that is not finite) is null.
 /// Test: tests/train/trainer.cpp.
 inline Json metrics_row(const StepRow& row) {
   Json json;
@@ -54,10 +63,10 @@ inline Json metrics_row(const StepRow& row) {
   json["seconds"] = row.seconds;
   json["cpu_percent"] = row.resources.cpu_percent;
   json["memory_mb"] = row.resources.memory_mb;
-  if (!row.resources.gpus.empty()) {  // -1: unknown
+  if (!row.resources.gpus.empty()) {
     const GpuUse all = all_gpus(row.resources.gpus);
-    json["gpu_percent"] = all.utilisation_percent;
-    json["gpu_memory_mb"] = all.memory_used_mb;
+    json["gpu_percent"] = detail::known(all.utilisation_percent);
+    json["gpu_memory_mb"] = detail::known(all.memory_used_mb);
   }
   json["expert_load"] = Json::array();
   json["effective_experts"] = Json::array();
@@ -83,6 +92,7 @@ inline Json metrics_row(const EvaluationRow& row) {
   json["val_accuracy"] = row.accuracy;
   json["val_perplexity"] = std::exp(row.loss);
   json["best"] = row.best;
+  json["tokens_per_second"] = row.tokens_per_second;
   json["seconds"] = row.seconds;
   return json;
 }
@@ -96,11 +106,14 @@ inline void write(TensorBoardWriter& board, const StepRow& row) {
   put("accuracy/train", row.loss.accuracy);
   put("opt/lr", row.report.lr);
   put("opt/grad_norm", row.report.grad_norm);
-  put("perf/tokens_per_second", row.tokens_per_second);
-  put("perf/cpu_percent", row.resources.cpu_percent);
-  put("perf/memory_mb", row.resources.memory_mb);
+  const auto put_known = [&](const std::string& tag, double value) {
+    if (!std::isnan(value)) put(tag, value);
+  };
+  put_known("perf/tokens_per_second", row.tokens_per_second);
+  put_known("perf/cpu_percent", row.resources.cpu_percent);
+  put_known("perf/memory_mb", row.resources.memory_mb);
   if (!row.resources.gpus.empty())
-    put("perf/gpu_percent", all_gpus(row.resources.gpus).utilisation_percent);
+    put_known("perf/gpu_percent", detail::known(all_gpus(row.resources.gpus).utilisation_percent));
   if (row.load.empty()) return;
   put("aux/balance", row.loss.balance);
   put("aux/z", row.loss.z);

@@ -45,7 +45,9 @@ struct TrainerCallbacks {
   std::function<void(const StepRow&)> on_step = {};
   std::function<void(const EvaluationRow&)> on_evaluation = {};
   std::function<void(const std::string&)> on_warning = {};
-  std::function<bool()> should_stop = {};  // asked after every step; `last` is saved before the end
+  // Asked after every step and between the batches of an evaluation, which is then given up: the
+  // resumed run begins with it. `last` is saved before the end.
+  std::function<bool()> should_stop = {};
 };
 
 /// The loop: batch, forward, backward, update, and at intervals evaluation, metrics, checkpoints
@@ -108,23 +110,17 @@ class Trainer {
     open_folder();
     session_seconds_ = 0, session_tokens_ = 0;
     auto reason = StopReason::finished;
-    while (cursor_.step < options_.steps) {
+    // A session that was stopped in an evaluation is followed by one that begins with it.
+    const bool begun = cursor_.step > 0 && cursor_.last_step != cursor_.step;
+    if (begun && is_due(options_.eval_every)) reason = after_step();
+    while (reason == StopReason::finished && !is_last()) {
       step();
-      const bool evaluated = is_due(options_.eval_every);
-      if (evaluated) evaluate();
-      if (options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience)
-        reason = StopReason::no_gain;
-      if (cursor_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
-      if (callbacks_.should_stop && callbacks_.should_stop() && !is_last())
-        reason = StopReason::stopped;
-      const int every = options_.checkpoint_every;
-      if (reason != StopReason::finished || (every > 0 ? is_due(every) : evaluated)) save("last");
-      if (reason != StopReason::finished) break;
+      reason = after_step();
     }
     return reason;
   }
 
-  /// What is known about the run so far, for summary.json.
+  /// What is known about the run so far, for summary.json; null stands for what is not.
   Json summary() const {
     const ParameterCount parameters = parameter_count<Model>();
     Json json;
@@ -134,14 +130,16 @@ class Trainer {
     json["steps"] = cursor_.step;
     json["tokens"] = cursor_.tokens;
     json["seconds"] = cursor_.seconds;
-    json["tokens_per_second"] = double(cursor_.tokens) / std::max(cursor_.seconds, 1e-9);
+    json["tokens_per_second"] = speed(cursor_.tokens, cursor_.seconds);
     json["flops_per_token"] = token_flops(config, options_.length).training();
     json["train_loss"] = cursor_.last_train_loss;
     json["val_loss"] = cursor_.last_loss;
     json["val_perplexity"] = std::exp(cursor_.last_loss);
     json["best_val_loss"] = cursor_.best_loss;
-    json["best_step"] = cursor_.best_step;
+    json["best_step"] = cursor_.best_step < 0 ? Json() : Json(cursor_.best_step);
     json["skipped_updates"] = optimizer_.skipped();
+    const std::string why = failure(cursor_);
+    json["failure"] = why.empty() ? Json() : Json(why);
     json["threads"] = model_.backend().threads();
     json["seed"] = options_.seed;
     return json;
@@ -208,6 +206,27 @@ class Trainer {
     if (options_.tensorboard) board_.emplace(options_.out, resumed_ ? cursor_.step : -1);
   }
 
+  /// Tokens a second, or unknown.
+  static double speed(std::int64_t tokens, double seconds) {
+    return seconds > 0 ? double(tokens) / seconds : unknown;
+  }
+
+  /// What is due between two updates. Gives why the run ends here; `finished` when it does not.
+  StopReason after_step() {
+    const bool due = is_due(options_.eval_every), evaluated = due && evaluate();
+    auto reason = StopReason::finished;
+    if (options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience)
+      reason = StopReason::no_gain;
+    if (cursor_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
+    if (due && !evaluated) reason = StopReason::stopped;
+    if (!is_last() && should_stop()) reason = StopReason::stopped;
+    const int every = options_.checkpoint_every;
+    if (reason != StopReason::finished || (every > 0 ? is_due(every) : evaluated)) save("last");
+    return reason;
+  }
+
+  bool should_stop() const { return callbacks_.should_stop && callbacks_.should_stop(); }
+
   void step() {
     const auto start = Clock::now();
     const double share = 1.0 / options_.accumulation;
@@ -221,6 +240,7 @@ class Trainer {
       add(model_.forward_backward(std::visit(sample, windows_), share), share);
     }
     row_.report = optimizer_.step(rate());
+    cursor_.skipped = optimizer_.skipped();
     ++cursor_.step;
     cursor_.tokens += row_.loss.tokens;
     if (std::isfinite(row_.loss.cross_entropy)) {
@@ -260,7 +280,7 @@ class Trainer {
     row_.tokens = cursor_.tokens;
     row_.skipped = optimizer_.skipped();
     row_.seconds = cursor_.seconds;
-    row_.tokens_per_second = double(session_tokens_) / session_seconds_;
+    row_.tokens_per_second = speed(session_tokens_, session_seconds_);
     for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
       row_.health[layer] = router_health(row_.load[layer]);
       const std::string warning = sentinel_.observe(int(layer), row_.health[layer]);
@@ -275,15 +295,21 @@ class Trainer {
     if (callbacks_.on_step) callbacks_.on_step(row_);
   }
 
-  void evaluate() {
-    EvaluationRow row{.step = cursor_.step, .tokens = cursor_.tokens, .seconds = cursor_.seconds};
-    row.train_loss =
-        cursor_.train_loss_sum / double(std::max<std::int64_t>(1, cursor_.train_loss_steps));
-    const Loss loss = moe::evaluate(model_, validation_);
-    row.loss = loss.cross_entropy, row.accuracy = loss.accuracy;
+  /// False when it was given up; nothing is recorded then.
+  bool evaluate() {
+    EvaluationRow row{.step = cursor_.step,
+                      .tokens = cursor_.tokens,
+                      .seconds = cursor_.seconds,
+                      .tokens_per_second = speed(session_tokens_, session_seconds_)};
+    if (cursor_.train_loss_steps > 0)
+      row.train_loss = cursor_.train_loss_sum / double(cursor_.train_loss_steps);
+    const auto loss = moe::evaluate(model_, validation_, callbacks_.should_stop);
+    if (!loss) return false;
+    row.loss = loss->cross_entropy, row.accuracy = loss->accuracy;
     row.best = std::isfinite(row.loss) && (cursor_.best_step < 0 || row.loss < cursor_.best_loss);
     cursor_.last_loss =
         std::isfinite(row.loss) ? row.loss : std::numeric_limits<double>::infinity();
+    cursor_.last_step = cursor_.step;
     cursor_.last_train_loss = row.train_loss;
     cursor_.train_loss_sum = 0;
     cursor_.train_loss_steps = 0;
@@ -297,6 +323,7 @@ class Trainer {
     if (board_) write(*board_, row);
     if (row.best) save("best");
     if (callbacks_.on_evaluation) callbacks_.on_evaluation(row);
+    return true;
   }
 
   void save(const std::string& name) {
