@@ -34,7 +34,7 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
   moe::from_json(outcome, known, "outcome");
   // JSON has one word, null, for what is not known and for what is infinite.
   for (double* x : {&outcome.loss, &outcome.accuracy, &outcome.best, &outcome.train_loss})
-    if (!std::isfinite(*x)) *x = not_known;
+    if (!std::isfinite(*x)) *x = moe::unknown;
   if (outcome.diverged) outcome.loss = INFINITY;
   return true;
 }

@@ -1,6 +1,5 @@
 #pragma once
 #include <cmath>
-#include <limits>
 #include <moe/flops.hpp>
 #include <moe/io/files.hpp>
 #include <moe/train/config_json.hpp>
@@ -22,17 +21,15 @@ struct Job {
   bool resume = false, progress = true;
 };
 
-/// What is not known, in C++: in files it is null, in texts "not evaluated" or "unknown".
-inline constexpr double not_known = std::numeric_limits<double>::quiet_NaN();
-
 /// What a run came to. Losses: validation, nats. Time: of training alone.
 struct Outcome {
-  double loss = not_known, accuracy = not_known, best = not_known, train_loss = not_known;
-  double seconds = 0, flops = 0, memory_mb = not_known;
+  double loss = moe::unknown, accuracy = moe::unknown, best = moe::unknown,
+         train_loss = moe::unknown;
+  double seconds = 0, flops = 0, memory_mb = moe::unknown;
   std::int64_t updates = 0, tokens = 0, skipped = 0;
   bool diverged = false;  // then `loss` is infinite
 
-  double tokens_per_second() const { return seconds > 0 ? double(tokens) / seconds : not_known; }
+  double tokens_per_second() const { return seconds > 0 ? double(tokens) / seconds : moe::unknown; }
   /// A run whose result must not be taken for one: most of its updates were skipped.
   bool failed() const {
     return diverged || 2 * skipped > updates || (std::isinf(loss) && !std::isnan(loss));

@@ -155,10 +155,9 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
   }
   const moe::Cursor& c = trainer.cursor();
   const auto memory = Transformer::memory(model_options(s).max_tokens);
-  const bool evaluated = c.step > 0 && !out.diverged;
-  if (evaluated) out.loss = c.last_loss, out.train_loss = c.last_train_loss;
-  if (out.diverged) out.loss = INFINITY;
-  if (c.best_step >= 0) out.best = c.best_loss;
+  out.loss = out.diverged ? INFINITY : c.last_loss;
+  out.best = c.best_loss;
+  out.train_loss = c.last_train_loss;
   out.skipped = optimizer.skipped();
   out.seconds = c.seconds;
   out.flops = flops * double(c.tokens);

@@ -4,7 +4,6 @@
 #include <moe/moe.hpp>
 
 #include "../lab/data.hpp"
-#include "../lab/run.hpp"
 #include "../lab/signals.hpp"
 #include "program.hpp"
 
@@ -79,27 +78,12 @@ struct Stopped {};
 
 /// What a phase came to. Losses: validation, nats; NaN where not known.
 struct Run {
-  double loss = lab::not_known, best = lab::not_known, train_loss = lab::not_known,
-         first_loss = lab::not_known;
+  double loss = moe::unknown, best = moe::unknown, train_loss = moe::unknown,
+         first_loss = moe::unknown;
   double seconds = 0, flops = 0;
   std::int64_t steps = 0, tokens = 0, skipped = 0;
   bool stopped = false;
 };
-
-/// The loss on the whole validation split, as the trainer has it.  Errors: Stopped after a signal.
-template <class Model>
-double split_loss(Model& model, const moe::DisjointWindows& windows) {
-  double sum = 0, n = 0;
-  for (int i = 0; i < windows.batches(); ++i) {
-    if (signals::interrupted()) throw Stopped{};
-    const moe::Loss loss = model.forward(windows.batch(i), false);
-    sum += double(loss.tokens) * loss.cross_entropy;
-    n += loss.tokens;
-  }
-  // A loss that is not finite must not make the first update a skipped one.
-  if (!model.loss_finite()) model.zero_grads();
-  return sum / n;
-}
 
 template <class Model, class Optimizer>
 Run train_phase(Model& model, Optimizer& optimizer, const Request& request, const Data& data,
@@ -123,21 +107,20 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
        .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
        .should_stop = signals::interrupted});
   Run run;
-  run.first_loss =
-      split_loss(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context));
+  const auto before =
+      moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context),
+                    signals::interrupted);
+  if (!before) throw Stopped{};
+  run.first_loss = before->cross_entropy;
   if (request.resume && saved) trainer.resume();
   run.stopped = trainer.run() == moe::StopReason::stopped;
   const moe::Cursor& c = trainer.cursor();
-  if (!run.stopped) run.loss = c.last_loss, run.train_loss = c.last_train_loss;
-  if (c.best_step >= 0) run.best = c.best_loss;
+  run.loss = c.last_loss, run.best = c.best_loss, run.train_loss = c.last_train_loss;
   run.seconds = c.seconds, run.steps = c.step, run.tokens = c.tokens;
   run.skipped = optimizer.skipped();
   run.flops = flops * double(c.tokens);
-  if (2 * run.skipped > run.steps)
-    throw moe::Error("moe: the model of phase '" + name + "' is not trained: " +
-                     std::to_string(run.skipped) + " of " + std::to_string(run.steps) +
-                     " updates were skipped because the loss or the gradient was not finite; take "
-                     "a lower --lr1 or --lr2");
+  if (const std::string why = moe::failure(c); !why.empty())
+    throw moe::Error(why + " (phase '" + name + "'; --lr1 is of phase 1, --lr2 of phase 2)");
   return run;
 }
 

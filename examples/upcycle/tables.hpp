@@ -46,7 +46,7 @@ struct SeedResult {
   std::uint64_t seed = 0;
   Run dense = {}, moe = {}, control = {}, scratch = {};
   // Nats, on the frozen probe.
-  double fixed_dense = lab::not_known, fixed_grown = lab::not_known, fixed_final = lab::not_known;
+  double fixed_dense = moe::unknown, fixed_grown = moe::unknown, fixed_final = moe::unknown;
   moe::UpcycleReport report = {};
   Specialisation words = {};
 };

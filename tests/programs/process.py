@@ -10,7 +10,7 @@ import tempfile
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("MOE_NO_DOWNLOAD", "1")
 TIMES = {"seconds", "tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent",
-         "gpu_memory_mb"}
+         "gpu_memory_mb", "gpu_temperature_c"}
 
 
 def program(name):
