@@ -1,5 +1,6 @@
 // A dense transformer and its twins with experts, from the same seeds and data, under three rules:
 // equal updates, equal training FLOPs, equal wall time. dense_vs_moe --help tells the options.
+#include "../lab/limits.hpp"
 #include "presets.hpp"
 #include "table.hpp"
 
@@ -163,9 +164,7 @@ int run(const Request& r, const lab::Knobs& knobs) {
                         .vocab = t.dense().config.vocab,
                         .cache = r.common.out});
   std::printf("%s", data.describe().c_str());
-  data.check_size(settings.length,
-                  settings.eval_length > 0 ? settings.eval_length : settings.length,
-                  ", or use a smaller --length");
+  lab::check_sizes(settings, t.dense().config.context, data);
   return program.run(data);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <moe/moe.hpp>
 
+#include "limits.hpp"
 #include "models.hpp"
 #include "results.hpp"
 #include "signals.hpp"
@@ -8,28 +9,6 @@
 // The training run of one compiled model. Included by models/*.cpp only.
 
 namespace lab {
-
-/// Of the largest pass, in training or evaluation.
-/// Errors: more than one batch can have; sequences longer than the model's context.
-inline std::int64_t batch_tokens(const Settings& s) {
-  const std::int64_t tokens =
-      std::max(std::int64_t(s.batch) * s.length, std::int64_t(s.eval_length));
-  if (tokens > 1 << 28)
-    throw moe::Error("moe: cannot train on batches of " + std::to_string(tokens) +
-                     " tokens: at most 268435456 fit; use a smaller --batch and --accumulation");
-  return tokens;
-}
-
-inline void check_lengths(const Settings& s, int context) {
-  const auto check = [&](const char* flag, int length) {
-    if (length > context)
-      throw moe::Error("moe: cannot use " + std::string(flag) + " " + std::to_string(length) +
-                       ": the context of the model is " + std::to_string(context) +
-                       " tokens; use a shorter one");
-  };
-  check("--length", s.length);
-  check("--eval-length", s.eval_length);
-}
 
 inline moe::Options model_options(const Settings& s) {
   return {.max_tokens = int(batch_tokens(s)),

@@ -1,6 +1,7 @@
 // The simple transformer with a mixture of experts, trained with Muon and AdamW; and which of the
 // two optimisers is better when each has its best learning rate. simple_moe --help tells the
 // options.
+#include "../lab/limits.hpp"
 #include "../lab/presets.hpp"
 #include "../lab/study.hpp"
 #include "structure.hpp"
@@ -74,8 +75,9 @@ int train(const Request& r, const lab::Model& model, const lab::Data& data) {
                                         .resume = r.common.resume,
                                         .progress = r.common.progress});
   std::string line = lab::describe(out);
-  if (std::isfinite(out.best)) line += lab::print(" (best %.4f)", out.best);
-  if (std::isfinite(out.loss)) line += lab::print(", perplexity %.4g", std::exp(out.loss));
+  if (std::isfinite(out.loss) && !out.failed())
+    line = lab::print("validation %.4f nats (best %.4f), accuracy %.4f, perplexity %.4g", out.loss,
+                      out.best, out.accuracy, std::exp(out.loss));
   line += lab::print(" after %lld updates, %.2f M tokens, %.0f s of training",
                      (long long)out.updates, double(out.tokens) * 1e-6, out.seconds);
   if (out.seconds > 0) line += lab::print(" (%.0f tokens/s)", out.tokens_per_second());
@@ -223,9 +225,7 @@ int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
   }
   const lab::Data data(text);
   std::printf("%s", data.describe().c_str());
-  data.check_size(r.settings.length,
-                  r.settings.eval_length > 0 ? r.settings.eval_length : r.settings.length,
-                  ", or use a smaller --length");
+  lab::check_sizes(r.settings, model->config.context, data);
   if (r.muon_rates.empty() != r.adamw_rates.empty())
     throw moe::Error(
         "moe: cannot compare the optimisers: only one grid of rates was given; give both "
