@@ -47,7 +47,7 @@ def history(growth):
 
 
 def words(growth):
-    """For each layer: rows are tokens, columns experts, colour the share of a token's choices."""
+    """For each layer: rows are tokens, columns experts, colour the share of a token's occurrences."""
     tokens, table = specialisation(growth)
     if not tokens:
         return None
@@ -66,5 +66,5 @@ def words(growth):
         style.describe(ax, f"layer {layer}", "expert", None)
         axes.append(ax)
     bar = fig.colorbar(mesh, ax=axes)
-    bar.set_label("share of the token's assignments")
+    bar.set_label("share of the token's occurrences")
     return fig

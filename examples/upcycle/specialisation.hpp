@@ -10,8 +10,8 @@
 
 namespace growth {
 
-/// One word of the vocabulary in one expert. `share`: of the word's assignments in this layer that
-/// went to this expert, from 0 to 1.
+/// One word of the vocabulary in one expert. `share`: of the word's occurrences, those of which
+/// this expert was among the chosen, from 0 to 1.
 struct Word {
   std::string text;
   double share = 0;
@@ -72,7 +72,8 @@ Specialisation specialisation(Model& model, const moe::DisjointWindows& windows,
         load += at(expert, token);
         if (total < least || at(expert, token) == 0) continue;
         own.words.push_back({std::string(tokenizer.bytes_of(std::int32_t(token))),
-                             double(at(expert, token)) / double(total), at(expert, token)});
+                             double(at(expert, token)) * double(top_k) / double(total),
+                             at(expert, token)});
       }
       own.load = double(load) / double(std::max<std::int64_t>(1, sum));
       std::stable_sort(own.words.begin(), own.words.end(), [](const Word& a, const Word& b) {
@@ -100,7 +101,7 @@ inline std::string visible(const std::string& bytes) {
 
 /// A line for every expert: its load, and its words with their shares.
 inline std::string describe(const Specialisation& all, int shown = 5) {
-  std::string text = "which tokens go to which expert (share of a token's assignments)\n";
+  std::string text = "which tokens go to which expert (share of a token's occurrences)\n";
   for (std::size_t layer = 0; layer < all.size(); ++layer) {
     for (std::size_t e = 0; e < all[layer].size(); ++e) {
       const ExpertWords& own = all[layer][e];
