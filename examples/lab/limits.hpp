@@ -34,8 +34,8 @@ inline void check_lengths(const Settings& s, int context) {
 
 /// All of it, for a model of this context and the text it is to be trained on.
 inline void check_sizes(const Settings& s, int context, const Data& data) {
-  check_lengths(s, context);
   batch_tokens(s);
+  check_lengths(s, context);
   data.check_size(s.length, s.eval_length > 0 ? s.eval_length : s.length,
                   ", or use a smaller --length");
 }

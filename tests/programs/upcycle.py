@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 
+from lab import override
 from process import Checks, must, program, start, trace
 
 upcycle = program("upcycle")
@@ -27,8 +28,8 @@ PHASES = ("dense", "moe", "dense_control", "moe_from_scratch")
 
 
 def run(name, *options, steps=(5, 4), seeds=1):
-    return [upcycle, "--out", root / name, "--steps1", steps[0], "--steps2", steps[1], "--seeds",
-            seeds, *SMALL, *options]
+    return override([upcycle, "--out", root / name, "--steps1", steps[0], "--steps2", steps[1],
+                     "--seeds", seeds, *SMALL], options)
 
 
 def tensors(name, seed=1):
