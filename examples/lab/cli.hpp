@@ -20,7 +20,7 @@ struct Common {
   std::string tokenizer = {};
   int stories = 0;
   bool resume = false, overwrite = false, dry_run = false, progress = true;
-  std::optional<bool> plots = {};  // not given: draw them where that is possible
+  bool plots = false, no_plots = false;  // neither: drawn where that is possible
 };
 
 inline void add_common(CLI::App& app, Common& c, const std::string& out) {
@@ -37,8 +37,10 @@ inline void add_common(CLI::App& app, Common& c, const std::string& out) {
   app.add_flag("--overwrite", c.overwrite, "Replace what is in --out");
   app.add_flag("--dry-run", c.dry_run, "Only print the plan");
   app.add_flag("--progress,!--no-progress", c.progress, "A progress bar, or lines; default: yes");
-  app.add_flag("--plots,!--no-plots", c.plots,
-               "Draw plots at the end, and fail without; default: draw them if that is possible");
+  CLI::Option* plots = app.add_flag("--plots", c.plots,
+                                    "Draw plots at the end, and fail where that is not possible");
+  app.add_flag("--no-plots", c.no_plots, "Draw none; default: draw them where that is possible")
+      ->excludes(plots);
 }
 
 /// The settings that were given, over those of a preset.

@@ -64,7 +64,7 @@ inline std::string describe(const Outcome& out) {
 
 /// Draws the plots of --out unless --no-plots; 1 when --plots was given and they were not drawn.
 inline int plots_at_the_end(const Common& common) {
-  if (common.plots == false || draw_plots(common.out) || !common.plots) return 0;
+  if (common.no_plots || draw_plots(common.out) || !common.plots) return 0;
   std::fprintf(stderr, "moe: --plots was given and the plots of '%s' could not be drawn\n",
                common.out.c_str());
   return 1;
