@@ -8,6 +8,8 @@
 #include <moe/train/checkpoint.hpp>
 #include <moe/transformer.hpp>
 
+#include "lab/output.hpp"
+
 constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
                                   .dim = 128,
                                   .layers = 4,
@@ -35,6 +37,7 @@ int main(int argc, char** argv) {
       std::fflush(stdout);
     });
     std::puts("");
+    return lab::finish_output(0);
   } catch (const moe::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

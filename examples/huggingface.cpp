@@ -14,6 +14,8 @@
 #include <moe/moe.hpp>
 #include <smollm.hpp>
 
+#include "lab/output.hpp"
+
 constexpr moe::ModelConfig mixtral = moe::with_experts(smollm, {.experts = 4, .top_k = 2});
 using Dense = moe::Transformer<smollm, moe::Cpu<float>>;
 using Mixture = moe::Transformer<mixtral, moe::Cpu<float>>;
@@ -79,7 +81,7 @@ int main(int argc, char** argv) try {
 
   moe::export_hugging_face(mixture, out + "/mixtral", how);
   good = verify("the mixture", out + "/mixtral", mixture, probe) && good;
-  return good && last < first ? 0 : 1;
+  return lab::finish_output(good && last < first ? 0 : 1);
 } catch (const moe::Error& error) {
   return std::fprintf(stderr, "%s\n", error.what()), 1;
 }

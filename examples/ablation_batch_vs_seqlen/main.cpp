@@ -50,6 +50,10 @@ class Program {
                          " tokens in each run: that is more than 2^30 updates; give less --tokens");
     updates_ = r.updates > 0 ? r.updates : int(tokens_ / tokens_of(p.strategies[0]));
     settings_.eval_length = r.eval_length > 0 ? r.eval_length : p.eval_length;
+    if (settings_.eval_length > model_.config.context)
+      throw moe::Error("moe: cannot use --common-length " + std::to_string(settings_.eval_length) +
+                       ": the context of the model is " + std::to_string(model_.config.context) +
+                       " tokens; use a shorter one");
   }
 
   std::string describe() const {
@@ -67,6 +71,10 @@ class Program {
   }
 
   int run(const lab::Data& data) {
+    int longest = 0;
+    for (const Strategy& s : p_.strategies) longest = std::max(longest, s.length);
+    data.check_size(longest, settings_.eval_length,
+                    r_.quick ? "" : ", or use --quick, whose windows are shorter");
     moe::Json about;
     about["settings"] = moe::to_json(settings_);
     about["preset"] = p_.name;
@@ -89,8 +97,7 @@ class Program {
     for (int i = 0; i < r_.seeds; ++i)
       for (Result& result : results) train(study, result, r_.seed + std::uint64_t(i));
     report(study, results);
-    study.end();
-    return 0;
+    return study.end();
   }
 
  private:
@@ -167,10 +174,11 @@ class Program {
       for (const Result& r : results) {
         if (r.strategy != &s) continue;
         const lab::Spread loss = lab::spread(r.losses);
-        std::printf("  %8.4f +-%6.4f", loss.mean, loss.deviation);
+        std::printf("  %s", lab::describe(loss).c_str());
         if (!best || lab::is_lower(loss.mean, lab::spread(best->losses).mean)) best = &r;
       }
-      std::printf("  %12.0f\n", lab::spread(best->speeds).mean);
+      const double speed = lab::spread(best->speeds).mean;
+      std::printf("  %12s\n", std::isnan(speed) ? "unknown" : lab::print("%.0f", speed).c_str());
       if (!winner ||
           lab::is_lower(lab::spread(best->losses).mean, lab::spread(winner->losses).mean))
         winner = best;
@@ -183,9 +191,8 @@ class Program {
             (!best || lab::is_lower(lab::spread(r.losses).mean, lab::spread(best->losses).mean)))
           best = &r;
       const lab::Comparison c = lab::compare(winner->losses, best->losses);
-      std::printf("  %s (lr %g) minus %s (lr %g): %+.4f +- %.4f nats, %s\n", winner->strategy->name,
-                  winner->rate, s.name, best->rate, c.difference.mean, c.difference.deviation,
-                  c.verdict().c_str());
+      std::printf("  %s (lr %g) minus %s (lr %g): %s nats, %s\n", winner->strategy->name,
+                  winner->rate, s.name, best->rate, c.amount().c_str(), c.verdict().c_str());
     }
     const bool edge =
         rates_.size() > 1 && (winner->rate == rates_.front() || winner->rate == rates_.back());
@@ -213,7 +220,11 @@ int run(const Request& r, const lab::Knobs& knobs) {
   Program program(r, preset, knobs);
   std::printf("%s", program.describe().c_str());
   if (r.common.dry_run) return 0;
-  const lab::Data data({.path = r.common.data, .text = "shakespeare", .cache = r.common.out});
+  const lab::Data data({.path = r.common.data,
+                        .text = "shakespeare",
+                        .tokenizer = r.common.tokenizer,
+                        .stories = r.common.stories,
+                        .cache = r.common.out});
   std::printf("%s", data.describe().c_str());
   return program.run(data);
 }

@@ -1,5 +1,6 @@
 // A dense transformer and its twins with experts, from the same seeds and data, under three rules:
 // equal updates, equal training FLOPs, equal wall time. dense_vs_moe --help tells the options.
+#include "../lab/limits.hpp"
 #include "presets.hpp"
 #include "table.hpp"
 
@@ -93,8 +94,7 @@ class Program {
       std::printf("%s", dense_vs_moe::describe(rule).c_str());
       study.json()["rules"].push_back(to_json(rule));
     }
-    study.end();
-    return 0;
+    return study.end();
   }
 
  private:
@@ -104,6 +104,7 @@ class Program {
   /// By the seconds of an update in the last runs of both.
   int equal_time_steps() const {
     const lab::Outcome &dense = dense_.seeds.back(), &moe = moe_.seeds.back();
+    if (!(dense.seconds > 0 && moe.seconds > 0)) return s_.steps;
     return std::max(1, int(std::lround(moe.seconds / dense.seconds * double(dense.updates))));
   }
 
@@ -158,9 +159,12 @@ int run(const Request& r, const lab::Knobs& knobs) {
   const lab::Data data({.path = r.common.data,
                         .text = t.text,
                         .vocabulary = r.common.vocabulary,
+                        .tokenizer = r.common.tokenizer,
+                        .stories = r.common.stories,
                         .vocab = t.dense().config.vocab,
                         .cache = r.common.out});
   std::printf("%s", data.describe().c_str());
+  lab::check_sizes(settings, t.dense().config.context, data);
   return program.run(data);
 }
 
@@ -174,9 +178,9 @@ int main(int argc, char** argv) {
   app.add_option("--preset", r.preset, "tiny, small (default) or paper")
       ->check(CLI::IsMember({"tiny", "small", "paper"}));
   app.add_option("--moe-layers", r.layers,
-                 "Layers with experts: all, or alternate (1, 3, 5 ...); default: all, paper: "
-                 "alternate")
-      ->check(CLI::IsMember({"all", "alternate"}));
+                 "Layers with experts: all, alternate (1, 3, 5 ...) or last-half; default: all, "
+                 "paper: alternate")
+      ->transform(CLI::CheckedTransformer(lab::moe_layers_names));
   app.add_option("--rates", r.rates,
                  "Learning rates, as in 0.01,0.02: each model gets its best one");
   app.add_option("--seed", r.seed, "First seed")->check(CLI::NonNegativeNumber);

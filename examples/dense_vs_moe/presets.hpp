@@ -22,7 +22,7 @@ inline lab::Settings small() {
   return s;
 }
 /// Half as many layers with experts: half the sum of their balance losses.
-inline lab::Settings small_alternate() {
+inline lab::Settings small_alternate() {  // also for the last half
   lab::Settings s = small();
   s.balance_weight /= 2;
   return s;
@@ -46,6 +46,8 @@ inline const Twins twins[] = {
     {"small", "all", small, lab::small_dense, lab::small_moe, lab::small_iso_active, "shakespeare"},
     {"small", "alternate", small_alternate, lab::small_dense, lab::small_alternate,
      lab::small_alternate_iso_active, "shakespeare"},
+    {"small", "last-half", small_alternate, lab::small_dense, lab::small_last_half,
+     lab::small_last_half_iso_active, "shakespeare"},
     {"paper", "alternate", paper, lab::paper_dense, lab::paper_alternate,
      lab::paper_alternate_iso_active, "stories"}};
 

@@ -39,11 +39,15 @@ inline std::string row(const Group& g) {
     updates += double(o.updates) / double(g.seeds.size());
     tokens += double(o.tokens) / double(g.seeds.size());
   }
-  return print("  %-22s%10zu%10zu%9.0f%9.2f%9.3f%9.4f +-%6.4f%8.2f %%%8.3f%9.1f\n", g.name.c_str(),
-               g.model.parameters.total, g.model.parameters.active, updates, tokens * 1e-6,
-               mean(g.values(&lab::Outcome::flops)) * 1e-12, loss.mean, loss.deviation,
-               100 * mean(g.values(&lab::Outcome::accuracy)), std::exp(loss.mean),
-               mean(g.values(&lab::Outcome::seconds)));
+  const double accuracy = 100 * mean(g.values(&lab::Outcome::accuracy));
+  const auto known = [](const char* format, double x) {
+    return std::isfinite(x) ? print(format, x) : print("%10s", "unknown");
+  };
+  return print("  %-22s%10zu%10zu%9.0f%9.2f%9.3f ", g.name.c_str(), g.model.parameters.total,
+               g.model.parameters.active, updates, tokens * 1e-6,
+               mean(g.values(&lab::Outcome::flops)) * 1e-12) +
+         lab::describe(loss) + known("%8.2f %%", accuracy) + known("%8.3f", std::exp(loss.mean)) +
+         print("%9.1f\n", mean(g.values(&lab::Outcome::seconds)));
 }
 
 /// The table of a rule, and what its differences are worth.
@@ -55,9 +59,10 @@ inline std::string describe(const Rule& rule) {
   for (std::size_t i = 1; i < rule.groups.size(); ++i) {
     const Group &first = *rule.groups[0], &other = *rule.groups[i];
     const lab::Comparison c = lab::compare(other.losses(), first.losses());
-    text += print("  %s minus %s: %+.4f +- %.4f nats (%+.1f %%), %s\n", other.name.c_str(),
-                  first.name.c_str(), c.difference.mean, c.difference.deviation,
-                  100 * c.difference.mean / mean(first.losses()), c.verdict().c_str());
+    const double share = 100 * c.difference.mean / mean(first.losses());
+    text += print("  %s minus %s: %s nats", other.name.c_str(), first.name.c_str(),
+                  c.amount().c_str()) +
+            (std::isfinite(share) ? print(" (%+.1f %%)", share) : "") + ", " + c.verdict() + "\n";
   }
   return text;
 }

@@ -1,13 +1,14 @@
 #pragma once
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <functional>
 #include <moe/error.hpp>
 #include <new>
 #include <optional>
 
 #include "../strict_numbers.hpp"
+#include "output.hpp"
 #include "run.hpp"
+#include "signals.hpp"
 
 // What the command lines of the laboratory share. Included by one file of a program.
 
@@ -17,7 +18,10 @@ namespace lab {
 struct Common {
   std::string out = {}, data = {}, vocabulary = {}, command = {}, program = {};
   int threads = 0;
-  bool resume = false, overwrite = false, dry_run = false, progress = true, plots = true;
+  std::string tokenizer = {};
+  int stories = 0;
+  bool resume = false, overwrite = false, dry_run = false, progress = true;
+  bool plots = false, no_plots = false;  // neither: drawn where that is possible
 };
 
 inline void add_common(CLI::App& app, Common& c, const std::string& out) {
@@ -25,12 +29,19 @@ inline void add_common(CLI::App& app, Common& c, const std::string& out) {
   app.add_option("--out", c.out, "Folder of the results; default: " + out);
   app.add_option("--data", c.data, "Text file; default: Tiny Shakespeare or TinyStories");
   app.add_option("--vocabulary", c.vocabulary, "Folder with vocab.json and merges.txt of GPT-2");
+  app.add_option("--tokenizer", c.tokenizer,
+                 "Folder with a tokenizer.json, such as SmolLM's; all of its tokens are used");
+  app.add_option("--stories", c.stories, "Only so many documents of the text; default: all")
+      ->check(CLI::Range(1, 1 << 30));
   app.add_option("--threads", c.threads, "Threads; 0: all cores")->check(CLI::Range(0, 4096));
   app.add_flag("--resume", c.resume, "Go on with what is in --out");
   app.add_flag("--overwrite", c.overwrite, "Replace what is in --out");
   app.add_flag("--dry-run", c.dry_run, "Only print the plan");
   app.add_flag("--progress,!--no-progress", c.progress, "A progress bar, or lines; default: yes");
-  app.add_flag("--plots,!--no-plots", c.plots, "Draw plots at the end; default: yes");
+  CLI::Option* plots = app.add_flag("--plots", c.plots,
+                                    "Draw plots at the end, and fail where that is not possible");
+  app.add_flag("--no-plots", c.no_plots, "Draw none; default: draw them where that is possible")
+      ->excludes(plots);
 }
 
 /// The settings that were given, over those of a preset.
@@ -97,34 +108,24 @@ inline std::vector<double> numbers(const std::string& text, const char* flag) {
     const double x = std::strtod(word.c_str(), &rest);
     if (word.empty() || *rest != '\0' || !(x > 0) || x > 1e3)
       throw moe::Error("moe: cannot use '" + text + "' as " + flag + ": '" + word +
-                       "' is not a rate above 0; give numbers like 0.005,0.01,0.02");
+                       "' is not a rate above 0 and at most 1000; give numbers like "
+                       "0.005,0.01,0.02");
     if (std::find(list.begin(), list.end(), x) == list.end()) list.push_back(x);
     begin = end + 1;
   }
   return list;
 }
 
-namespace detail {
-inline volatile std::sig_atomic_t signals = 0;
-inline void on_signal(int number) {
-  signals = signals + 1;
-  if (signals > 1) std::signal(number, SIG_DFL);  // whoever asks a third time does not wait
-}
-}  // namespace detail
-
-bool interrupted() {
-  return detail::signals > 0;
-}
-
 /// Parses, runs, and turns what is thrown into a sentence and an exit code: 1 for errors, 2 for a
-/// wrong command line, 130 after a signal.
+/// wrong command line, 130 after a signal. What could not be printed is an error, too.
 inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
                        const std::function<int()>& run) {
   read_numbers_strictly(app);
+  signals::install();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
+    if (error.get_exit_code() == 0) return finish_output(app.exit(error));
     std::fprintf(stderr, "moe: %s; see %s --help\n", error.what(), app.get_name().c_str());
     return 2;
   }
@@ -135,19 +136,17 @@ inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
   }
   common.command = command_line(argc, argv);
   common.program = app.get_name();
-  std::signal(SIGINT, detail::on_signal);
-  std::signal(SIGTERM, detail::on_signal);
   try {
-    return run();
+    return finish_output(run());
   } catch (const Stopped&) {
     std::printf("stopped and saved; go on with the same command and --resume\n");
-    return 130;
+    return finish_output(signals::exit_code);
   } catch (const moe::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "moe: the memory is not enough: use a smaller batch or preset\n");
   }
-  return 1;
+  return finish_output(1);
 }
 
 }  // namespace lab

@@ -1,5 +1,7 @@
 #pragma once
+#include <map>
 #include <moe/config.hpp>
+#include <string>
 
 // The structures of the laboratory's models.
 
@@ -30,6 +32,20 @@ constexpr ModelConfig dense(ModelConfig c) {
 constexpr ModelConfig alternate(ModelConfig c) {
   c.moe.every = 2, c.moe.offset = 1;
   return c;
+}
+/// Experts in the second half of the layers, as llm-moe's last_half.
+constexpr ModelConfig last_half(ModelConfig c) {
+  c.moe.last_half = true;
+  return c;
+}
+/// The spellings of --moe-layers; llm-moe writes last_half.
+inline const std::map<std::string, std::string> moe_layers_names = {{"all", "all"},
+                                                                    {"alternate", "alternate"},
+                                                                    {"last-half", "last-half"},
+                                                                    {"last_half", "last-half"}};
+inline ModelConfig with_moe_layers(ModelConfig c, const std::string& layers) {
+  c.moe.every = 1, c.moe.offset = 0, c.moe.last_half = false;
+  return layers == "alternate" ? alternate(c) : layers == "last-half" ? last_half(c) : c;
 }
 /// Experts half as wide: two of them are what one dense feed-forward is.
 constexpr ModelConfig iso_active(ModelConfig c) {

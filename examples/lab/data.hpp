@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdlib>
 #include <moe/data/byte_pair_encoding.hpp>
 #include <moe/data/cached_tokens.hpp>
@@ -13,6 +14,8 @@ struct DataOptions {
   std::string path = {};         // "": the text called `text`
   std::string text = "stories";  // or shakespeare
   std::string vocabulary = {};   // folder with GPT-2's files; "": look in $MOE_DATA_DIR
+  std::string tokenizer = {};    // folder with a tokenizer.json, in place of `vocabulary`
+  int stories = 0;               // the first so many documents; 0: all
   int vocab = 257;               // of the model: GPT-2's first merges that fit; 257: bytes
   bool documents = true;         // the cut lies between two documents, where the text has any
   std::string cache = {};        // folder for the tokens of a text that was found, not given
@@ -37,20 +40,45 @@ struct Data {
            std::to_string(validation.size()) + " validate\n";
   }
 
+  /// All the tokens of a tokenizer.json must fit the model; GPT-2's are cut to what fits.
+  static moe::BytePairEncoding tokenizer_of(const DataOptions& o, const std::string& folder) {
+    if (o.tokenizer.empty())
+      return folder.empty() ? moe::BytePairEncoding::bytes()
+                            : moe::BytePairEncoding::from_folder(folder, {.merges = o.vocab - 257});
+    auto tokenizer = moe::BytePairEncoding::from_folder(o.tokenizer);
+    if (tokenizer.vocab_size() > o.vocab)
+      throw moe::Error("moe: cannot use the tokenizer of '" + o.tokenizer + "': it has " +
+                       std::to_string(tokenizer.vocab_size()) + " tokens and the model " +
+                       std::to_string(o.vocab) + "; use a preset with a larger vocabulary");
+    return tokenizer;
+  }
+
+  /// Errors: one window of training or of validation does not fit. `advice`: what else helps.
+  void check_size(int length, int eval_length, const std::string& advice) const {
+    const std::size_t need = std::size_t(std::max(length, eval_length)) + 1;
+    if (train.size() > std::size_t(length) && validation.size() > std::size_t(eval_length)) return;
+    throw moe::Error("moe: cannot train on this text of " + std::to_string(tokens.size()) +
+                     " tokens (" + source.substr(0, source.find('\n')) + "): the last tenth, " +
+                     std::to_string(validation.size()) + " tokens, is for validation, and a " +
+                     "window needs " + std::to_string(need) + "; give a longer text, about " +
+                     std::to_string(10 * need) + " tokens are enough" + advice);
+  }
+
  private:
-  Data(const DataOptions& o, const std::string& folder)
-      : tokenizer(folder.empty()
-                      ? moe::BytePairEncoding::bytes()
-                      : moe::BytePairEncoding::from_folder(folder, {.merges = o.vocab - 257})) {
-    vocabulary = "vocabulary: " + std::to_string(tokenizer.vocab_size()) +
-                 (folder.empty() ? " tokens, one a byte" : " tokens of GPT-2's, from " + folder);
-    if (folder.empty() && o.vocab > 257)
+  Data(const DataOptions& o, const std::string& folder) : tokenizer(tokenizer_of(o, folder)) {
+    vocabulary = "vocabulary: " + std::to_string(tokenizer.vocab_size());
+    if (!o.tokenizer.empty())
+      vocabulary += " tokens, from " + o.tokenizer;
+    else
+      vocabulary += folder.empty() ? " tokens, one a byte" : " tokens of GPT-2's, from " + folder;
+    if (o.tokenizer.empty() && folder.empty() && o.vocab > 257)
       vocabulary +=
           ", because no vocab.json and merges.txt of GPT-2 were found; give their folder with "
           "--vocabulary";
-    const moe::Corpus corpus = o.text == "shakespeare" ? moe::find_tiny_shakespeare(o.path)
-                                                       : moe::find_tiny_stories(o.path);
+    moe::Corpus corpus = o.text == "shakespeare" ? moe::find_tiny_shakespeare(o.path)
+                                                 : moe::find_tiny_stories(o.path);
     source = corpus.source;
+    if (o.stories > 0) keep_stories(corpus, o.stories);
     if (corpus.path.empty() || folder.empty()) {
       tokens = tokenizer.encode(corpus.text, moe::SpecialTokens::as_tokens);
     } else {
@@ -69,7 +97,25 @@ struct Data {
     validation = std::span(tokens).subspan(n);
   }
 
+  /// The first documents; all of a text that has not so many. Its tokens are not kept in a cache,
+  /// which is for whole files.
+  void keep_stories(moe::Corpus& corpus, int stories) {
+    static constexpr std::string_view end = "<|endoftext|>";
+    std::size_t at = 0;
+    int count = 0;
+    while (count < stories && at < corpus.text.size()) {
+      const std::size_t found = corpus.text.find(end, at);
+      at = found == std::string::npos ? corpus.text.size() : found + end.size();
+      ++count;
+    }
+    corpus.text.resize(at);
+    corpus.path.clear();
+    source += "\nits first " + std::to_string(count) + " stories" +
+              (count < stories ? ", all that there are" : "");
+  }
+
   static std::string vocabulary_folder(const DataOptions& o) {
+    if (!o.tokenizer.empty()) return o.tokenizer;
     if (o.vocab <= 257) return "";
     if (!o.vocabulary.empty()) return o.vocabulary;
     const char* folder = std::getenv("MOE_DATA_DIR");

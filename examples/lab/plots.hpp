@@ -32,18 +32,20 @@ inline int execute(const std::vector<std::string>& words, bool quiet) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/// Draws the plots of a results folder with examples/plots/plot.py, or says how to.
-inline void draw_plots(const std::string& folder) {
+/// Draws the plots of a results folder with examples/plots/plot.py, or says how to. True when they
+/// were drawn.
+inline bool draw_plots(const std::string& folder) {
   const std::string script = MOE_PLOT_SCRIPT;
   const char* chosen = std::getenv("MOE_PYTHON");
   for (const std::string& python : {std::string(chosen ? chosen : ""), std::string("python3"),
                                     std::string("/usr/bin/python3")}) {
     if (python.empty() || execute({python, "-c", "import matplotlib"}, true) != 0) continue;
-    if (execute({python, script, folder}, false) == 0) return;
+    if (execute({python, script, folder}, false) == 0) return true;
     break;
   }
   std::printf("no plots were drawn; with matplotlib installed: python3 %s %s\n", script.c_str(),
               folder.c_str());
+  return false;
 }
 
 }  // namespace lab

@@ -29,9 +29,11 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
                      "give the same command, or another --out");
   if (!moe::detail::exists(file)) return false;
   try {
-    const moe::Json json = moe::parse_json(moe::read_file(file), file);
-    moe::from_json(outcome, json.at("outcome", file), "outcome");
-    return true;
+    moe::Json json = moe::parse_json(moe::read_file(file), file);
+    json.at("outcome", file);
+    moe::Json& known = json["outcome"];
+    if (!known.find("skipped")) known["skipped"] = 0;  // written before version 0.2
+    moe::from_json(outcome, known, "outcome");
   } catch (const moe::Error& error) {
     const std::string aside = file + ".unreadable-" + moe::detail::unique_suffix();
     if (std::rename(file.c_str(), aside.c_str()) != 0)
@@ -40,6 +42,11 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
                  error.what(), aside.c_str());
     return false;
   }
+  // JSON has one word, null, for what is not known and for what is infinite.
+  for (double* x : {&outcome.loss, &outcome.accuracy, &outcome.best, &outcome.train_loss})
+    if (!std::isfinite(*x)) *x = moe::unknown;
+  if (outcome.diverged) outcome.loss = INFINITY;
+  return true;
 }
 
 /// What a run of the laboratory writes to its folder.
@@ -85,9 +92,14 @@ inline moe::Json config_json(const ModelConfig& c, const Settings& s) {
 
 /// The rows as the documents' lists.
 inline void add_history(moe::Json& json, const std::string& folder) {
+  // A number that is not finite is null in the rows; so is what is made from it.
+  const auto exp_of = [](const moe::Json& x) {
+    return x.is_number() ? moe::Json(std::exp(x.as_double("loss"))) : moe::Json();
+  };
   const std::string file = folder + "/metrics.jsonl", text = moe::read_file(file);
   moe::Json train = moe::Json::array(), speed = moe::Json::array(), evaluations;
-  for (const char* name : {"steps", "tokens", "losses", "accuracies", "perplexities"})
+  for (const char* name :
+       {"steps", "tokens", "losses", "accuracies", "perplexities", "tokens_per_sec"})
     evaluations[name] = moe::Json::array();
   for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
        begin = end + 1) {
@@ -99,7 +111,7 @@ inline void add_history(moe::Json& json, const std::string& folder) {
       one["loss"] = at("loss");
       one["aux_loss"] = at("balance");
       one["accuracy"] = at("accuracy");
-      one["perplexity"] = std::exp(at("loss").as_double(file));
+      one["perplexity"] = exp_of(at("loss"));
       one["tokens_per_sec"] = at("tokens_per_second");
       moe::Json fast;
       fast["step"] = at("step");
@@ -112,6 +124,8 @@ inline void add_history(moe::Json& json, const std::string& folder) {
       evaluations["losses"].push_back(at("val_loss"));
       evaluations["accuracies"].push_back(at("val_accuracy"));
       evaluations["perplexities"].push_back(at("val_perplexity"));
+      const moe::Json* speed_of_training = row.find("tokens_per_second");
+      evaluations["tokens_per_sec"].push_back(speed_of_training ? *speed_of_training : moe::Json());
     }
   }
   json["train_losses"] = std::move(train);
@@ -126,7 +140,7 @@ inline void write_results(const Job& job, const Model& model, int threads, Outco
   json["name"] = job.name;
   json["program"] = job.program;
   json["command"] = job.command;
-  json["machine"]["backend"] = "cpu, fp32";
+  json["machine"]["backend"] = std::string("cpu, ") + model.scalar;
   json["machine"]["threads"] = threads;
   json["data"] = job.data.describe();
   json["seed"] = s.seed;
@@ -147,11 +161,13 @@ inline void write_results(const Job& job, const Model& model, int threads, Outco
   speed["peak_memory_mb"] = out.memory_mb;
   add_history(json, job.folder);
   const auto& accuracies = json["eval_metrics"]["accuracies"].items("results.json");
-  if (!accuracies.empty() && !out.diverged)
+  if (!accuracies.empty() && !out.diverged && accuracies.back().is_number())
     out.accuracy = accuracies.back().as_double("results.json");
   json["final_metrics"]["val_loss"] = out.loss;
   json["final_metrics"]["val_accuracy"] = out.accuracy;
   json["final_metrics"]["val_perplexity"] = std::exp(out.loss);
+  json["skipped_updates"] = out.skipped;
+  json["diverged"] = out.diverged;
   json["outcome"] = moe::to_json(out);
   moe::write_file(job.folder + "/results.json", json.dump(2) + "\n");
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <moe/flops.hpp>
 #include <moe/io/files.hpp>
 #include <moe/train/config_json.hpp>
@@ -22,17 +23,20 @@ struct Job {
 
 /// What a run came to. Losses: validation, nats. Time: of training alone.
 struct Outcome {
-  double loss = 0, accuracy = 0, best = 0, train_loss = 0, seconds = 0, flops = 0, memory_mb = 0;
-  std::int64_t updates = 0, tokens = 0;
-  bool diverged = false;  // then the losses are infinite
+  double loss = moe::unknown, accuracy = moe::unknown, best = moe::unknown,
+         train_loss = moe::unknown;
+  double seconds = 0, flops = 0, memory_mb = moe::unknown;
+  std::int64_t updates = 0, tokens = 0, skipped = 0;
+  bool diverged = false;  // then `loss` is infinite
 
-  double tokens_per_second() const { return double(tokens) / std::max(seconds, 1e-9); }
+  double tokens_per_second() const { return seconds > 0 ? double(tokens) / seconds : moe::unknown; }
+  /// A run whose result must not be taken for one: most of its updates were skipped.
+  bool failed() const {
+    return diverged || 2 * skipped > updates || (std::isinf(loss) && !std::isnan(loss));
+  }
 };
 
 /// Thrown after a signal, when the run has saved itself.
 struct Stopped {};
-
-/// Set by Ctrl-C.
-bool interrupted();
 
 }  // namespace lab

@@ -2,6 +2,8 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -9,19 +11,36 @@
 
 namespace lab {
 
-/// Mean and standard deviation of a sample (n - 1); deviation 0 for one value.
+/// Mean and standard deviation of a sample (n - 1). NaN where it is not known: the mean of no
+/// value, the deviation of one.
 struct Spread {
-  double mean = 0, deviation = 0;
+  double mean = std::numeric_limits<double>::quiet_NaN(), deviation = mean;
   std::size_t count = 0;
 };
 
 inline Spread spread(const std::vector<double>& values) {
   Spread s{.count = values.size()};
   const double n = double(values.size());
+  if (values.empty()) return s;
+  s.mean = 0;
   for (const double x : values) s.mean += x / n;
-  for (const double x : values) s.deviation += (x - s.mean) * (x - s.mean);
-  s.deviation = n > 1 ? std::sqrt(s.deviation / (n - 1)) : 0;
+  if (n < 2) return s;
+  double squares = 0;
+  for (const double x : values) squares += (x - s.mean) * (x - s.mean);
+  s.deviation = std::sqrt(squares / (n - 1));
   return s;
+}
+
+/// "1.7391 +-0.0144" in columns of a table; without the deviation where one value has none.
+inline std::string describe(const Spread& s) {
+  char text[64];
+  if (std::isnan(s.mean)) return "    unknown        ";
+  const int size = std::snprintf(text, sizeof text, "%8.4f", s.mean);
+  if (s.count > 1)
+    std::snprintf(text + size, sizeof text - std::size_t(size), " +-%7.4f", s.deviation);
+  else
+    std::snprintf(text + size, sizeof text - std::size_t(size), " (one run)");
+  return text;
 }
 
 /// Two-sided 5 % point of Student's t for so many degrees of freedom (from tables; 1.96 above 30).
@@ -38,7 +57,18 @@ inline double student_t(std::size_t freedom) {
 struct Comparison {
   Spread difference;
   bool significant = false;  // at the 5 % level
+  /// "+0.0689 +- 0.0115", or what is known of it.
+  std::string amount() const {
+    if (!std::isfinite(difference.mean)) return "unknown";
+    char text[64];
+    const int size = std::snprintf(text, sizeof text, "%+.4f", difference.mean);
+    if (difference.count > 1)
+      std::snprintf(text + size, sizeof text - std::size_t(size), " +- %.4f", difference.deviation);
+    return text;
+  }
   std::string verdict() const {
+    if (difference.count > 0 && !std::isfinite(difference.mean))
+      return "a run diverged: nothing follows";
     if (difference.count < 2) return "one seed says nothing about significance";
     if (!std::isfinite(difference.mean)) return "not known: a loss is not finite";
     return significant ? "significant (paired t-test, 5 %)"

@@ -4,6 +4,7 @@
 #include "cli.hpp"
 #include "models.hpp"
 #include "plots.hpp"
+#include "print.hpp"
 #include "results.hpp"
 #include "statistics.hpp"
 
@@ -52,6 +53,30 @@ struct Run {
   return lock;
 }
 
+/// "validation 1.7391 nats, accuracy 0.4700", or what is known instead.
+inline std::string describe(const Outcome& out) {
+  std::string text = "validation ";
+  if (std::isnan(out.loss))
+    text += "not evaluated";
+  else if (std::isinf(out.loss))
+    text += "diverged";
+  else
+    text += print("%.4f nats", out.loss);
+  if (std::isfinite(out.accuracy)) text += print(", accuracy %.4f", out.accuracy);
+  if (2 * out.skipped > out.updates && !out.diverged)
+    text += print(", NOT TRAINED: %lld of %lld updates were skipped", (long long)out.skipped,
+                  (long long)out.updates);
+  return text;
+}
+
+/// Draws the plots of --out unless --no-plots; 1 when --plots was given and they were not drawn.
+inline int plots_at_the_end(const Common& common) {
+  if (common.no_plots || draw_plots(common.out) || !common.plots) return 0;
+  std::fprintf(stderr, "moe: --plots was given and the plots of '%s' could not be drawn\n",
+               common.out.c_str());
+  return 1;
+}
+
 class Study {
  public:
   /// `about`: what the study is; it must be the same when the study goes on.
@@ -65,6 +90,7 @@ class Study {
                        "': it was started with other options or another text, see study.json; "
                        "give the same command, or another --out");
     moe::write_file(file, now);
+    signals::finish_first();
     json_["study"] = kind;
     json_["program"] = common.program;
     json_["command"] = common.command;
@@ -81,7 +107,9 @@ class Study {
   std::string folder(const std::string& name) const { return common_.out + "/runs/" + name; }
 
   /// Trains, or reads what a run came to that is done; then writes results.json anew.
+  /// Errors: Stopped after a signal.
   Outcome run(const Run& run) {
+    if (signals::interrupted()) throw Stopped{};
     const Settings& s = run.settings;
     std::printf("\n== %s: %s, %s, lr %g, seed %llu, %d updates of %d x %d x %d tokens\n",
                 run.name.c_str(), run.model.name, s.optimizer.c_str(), run.lr(),
@@ -96,9 +124,10 @@ class Study {
                                          .threads = common_.threads,
                                          .resume = common_.resume,
                                          .progress = common_.progress});
-    std::printf("%s: validation %.4f nats, accuracy %.4f, %lld updates, %.2f M tokens, %.0f s\n",
-                run.name.c_str(), out.loss, out.accuracy, (long long)out.updates,
-                double(out.tokens) * 1e-6, out.seconds);
+    if (out.failed()) failed_ += (failed_.empty() ? "" : ", ") + run.name;
+    std::printf("%s: %s, %lld updates, %.2f M tokens, %.0f s\n", run.name.c_str(),
+                describe(out).c_str(), (long long)out.updates, double(out.tokens) * 1e-6,
+                out.seconds);
     moe::Json one;
     one["name"] = run.name;
     one["folder"] = "runs/" + run.name;
@@ -118,6 +147,7 @@ class Study {
     one["avg_tokens_per_sec"] = out.tokens_per_second();
     one["total_time"] = out.seconds;
     one["memory_mb"] = out.memory_mb;
+    one["skipped_updates"] = out.skipped;
     one["diverged"] = out.diverged;
     json_["runs"].push_back(std::move(one));
     save();
@@ -126,12 +156,19 @@ class Study {
 
   void save() const { moe::write_file(common_.out + "/results.json", json_.dump(2) + "\n"); }
 
-  /// Saves, draws, and says how to have the same again.
-  void end() {
+  /// Saves, draws, says how to have the same again, and gives the exit code: 1 when a run has
+  /// failed, or plots that were asked for could not be drawn.
+  int end() {
     save();
     std::printf("\nresults in %s; the same again: %s\n", common_.out.c_str(),
                 common_.command.c_str());
-    if (common_.plots) draw_plots(common_.out);
+    const int plots = plots_at_the_end(common_);
+    if (failed_.empty()) return plots;
+    std::fprintf(stderr,
+                 "moe: the study is not whole: of these runs most updates were skipped, or they "
+                 "diverged: %s; take lower learning rates\n",
+                 failed_.c_str());
+    return 1;
   }
 
  private:
@@ -139,6 +176,7 @@ class Study {
   const Data& data_;
   moe::FolderLock lock_;
   moe::Json json_;
+  std::string failed_;  // names of runs
 };
 
 }  // namespace lab

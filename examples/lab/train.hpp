@@ -1,25 +1,14 @@
 #pragma once
 #include <moe/moe.hpp>
 
+#include "limits.hpp"
 #include "models.hpp"
 #include "results.hpp"
+#include "signals.hpp"
 
 // The training run of one compiled model. Included by models/*.cpp only.
 
 namespace lab {
-
-using Backend = moe::Cpu<float>;
-
-/// Of the largest pass, in training or evaluation.
-/// Errors: more than one batch can have.
-inline std::int64_t batch_tokens(const Settings& s) {
-  const std::int64_t tokens =
-      std::max(std::int64_t(s.batch) * s.length, std::int64_t(s.eval_length));
-  if (tokens > 1 << 28)
-    throw moe::Error("moe: cannot train on batches of " + std::to_string(tokens) +
-                     " tokens: at most 268435456 fit; use a smaller --batch and --accumulation");
-  return tokens;
-}
 
 inline moe::Options model_options(const Settings& s) {
   return {.max_tokens = int(batch_tokens(s)),
@@ -101,7 +90,7 @@ class Milestones {
   std::int64_t steps_;
 };
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 Model make_model(const char* name);
 
 /// Errors: the run needs more memory than there is; nothing has been allocated.
@@ -118,6 +107,8 @@ template <class Transformer, class Optimizer, class OptimizerOptions>
 Outcome train_with(const Job& job, const char* name, const OptimizerOptions& optimizer_options) {
   const Settings& s = job.settings;
   const double flops = moe::token_flops(Transformer::config, s.length).training();
+  using Backend = typename Transformer::Backend;
+  check_lengths(s, Transformer::config.context);
   Backend backend(job.threads);
   require_room<Transformer, Optimizer>(s, backend.threads());
   Transformer model(backend, model_options(s));
@@ -142,7 +133,7 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
            },
        .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
        .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-       .should_stop = interrupted},
+       .should_stop = signals::interrupted},
       about);
   if (open_run(job, moe::to_json(Transformer::config))) trainer.resume();
   Outcome out;
@@ -155,8 +146,9 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
   const moe::Cursor& c = trainer.cursor();
   const auto memory = Transformer::memory(model_options(s).max_tokens);
   out.loss = out.diverged ? INFINITY : c.last_loss;
-  out.best = out.diverged ? INFINITY : c.best_loss;
+  out.best = c.best_loss;
   out.train_loss = c.last_train_loss;
+  out.skipped = optimizer.skipped();
   out.seconds = c.seconds;
   out.flops = flops * double(c.tokens);
   out.memory_mb = double(memory.params + memory.grads + memory.cache + memory.scratch +
@@ -164,11 +156,11 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
                   1e-6;
   out.updates = c.step;
   out.tokens = c.tokens;
-  write_results(job, make_model<Transformer::config>(name), backend.threads(), out);
+  write_results(job, make_model<Transformer::config, Backend>(name), backend.threads(), out);
   return out;
 }
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 Outcome train(const Job& job, const char* name) {
   using Transformer = moe::Transformer<C, Backend>;
   Outcome known;
@@ -179,10 +171,11 @@ Outcome train(const Job& job, const char* name) {
   return train_with<Transformer, moe::Muon<Transformer>>(job, name, muon_options(s));
 }
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 std::string plan(const Settings& s, int threads) {
   using Transformer = moe::Transformer<C, Backend>;
   batch_tokens(s);
+  check_lengths(s, C.context);
   Backend backend(threads);
   const int n = backend.threads();
   const auto plan = s.optimizer == "adamw"
@@ -199,9 +192,15 @@ std::string plan(const Settings& s, int threads) {
          moe::predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);
 }
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend = moe::Cpu<float>>
 Model make_model(const char* name) {
-  return {name, C, moe::parameter_count<moe::Transformer<C, Backend>>(), &train<C>, &plan<C>};
+  constexpr bool wide = std::is_same_v<moe::Scalar<Backend>, float>;
+  return {name,
+          wide ? "fp32" : "bf16",
+          C,
+          moe::parameter_count<moe::Transformer<C, Backend>>(),
+          &train<C, Backend>,
+          &plan<C, Backend>};
 }
 
 }  // namespace lab

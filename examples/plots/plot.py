@@ -3,15 +3,18 @@
     plot.py DIR... [--out FOLDER] [--format png,svg] [--runs]
 
 DIR is the folder of a run (training curves, load of the experts, entropy of the routers) or of a
-study (ablation, dense_vs_moe, optimizers). Files go to DIR/plots/. Exit codes: 0 all plots were
-written, 1 a folder cannot be plotted, 2 wrong usage, 3 matplotlib is missing.
+study (ablation, dense_vs_moe, optimizers, upcycle). Files go to DIR/plots/. Exit codes: 0 all plots were
+written, 1 a folder cannot be plotted or
+stdout not written, 2 wrong usage, 3 matplotlib is missing.
 Test: tests/programs/plots.py.
 """
 import argparse
+import os
 import pathlib
 import sys
 
 from runs import PlotError, is_study, read_run, read_study
+from upcycle import is_upcycle, read_upcycle
 
 FORMATS = ("png", "svg")
 
@@ -40,6 +43,7 @@ def targets(options):
     """[(what draws, what it draws, folder of the plots)], all read before the first is drawn."""
     import run_figures
     import study_figures
+    import upcycle_figures
     found = []
     for folder in options.folders:
         if not folder.is_dir():
@@ -47,8 +51,11 @@ def targets(options):
         out = options.out
         if out and len(options.folders) > 1:
             out = out / folder.resolve().name
-        if not is_study(folder):
+        if not is_study(folder) and not is_upcycle(folder):
             found.append((run_figures, read_run(folder), out or folder / "plots"))
+            continue
+        if is_upcycle(folder):
+            found.append((upcycle_figures, read_upcycle(folder), out or folder / "plots"))
             continue
         study = read_study(folder)
         found.append((study_figures, study, out or folder / "plots"))
@@ -79,12 +86,34 @@ def main():
         for module, what, place in targets(options):
             for name, fig in module.figures(what).items():
                 for path in style.save(fig, place, name, options.format):
-                    print(path, flush=True)
+                    try:
+                        print(path, flush=True)
+                    except OSError as error:
+                        return unwritten(error)
     except PlotError as error:
         print(f"moe: {error}", file=sys.stderr)
         return 1
     return 0
 
 
+def finish(code):
+    """The exit code when all of the output is written; 1 and a sentence where that cannot be."""
+    try:
+        if sys.stdout is None:  # closed by the caller
+            raise OSError("stdout is closed")
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        return unwritten(error) or 1
+    return code
+
+
+def unwritten(error):
+    print(f"moe: cannot write the names of the plots to stdout: {error}; give another place",
+          file=sys.stderr)
+    # Python would try again at its end, and say so at length.
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(finish(main()))

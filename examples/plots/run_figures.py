@@ -39,7 +39,8 @@ def training_curves(run):
                                                     (evals, "val_accuracy", "validation")]),
         ("Perplexity", "perplexity", [(train, "perplexity", "raw"),
                                       (evals, "val_perplexity", "validation")]),
-        ("Throughput of training", "tokens/s", [(train, "tokens_per_second", "one")]),
+        ("Throughput of training", "tokens/s", [(train, "tokens_per_second", "one"),
+                                               (evals, "tokens_per_second", "marks")]),
         ("Learning rate", "learning rate", [(train, "lr", "one")]),
         (last[0], last[2], [(train, last[1], "one")])]
     plans = [(title, y, [(finite(rows, key), look) for rows, key, look in lines])
@@ -49,6 +50,7 @@ def training_curves(run):
     axes, below = style.panels(fig, len(plans))
     looks = {"raw": dict(color=style.COLOURS["training"], lw=1.0, alpha=0.5),
              "one": dict(color="#444444", lw=1.4),
+             "marks": dict(color="#444444", ls="", marker="o", ms=4),
              "training": dict(color=style.COLOURS["training"], lw=1.8),
              "validation": dict(color=style.COLOURS["validation"], lw=1.8, marker="o", ms=4)}
     names = {"raw": "training, logged updates", "training": "training, mean since last evaluation",

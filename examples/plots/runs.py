@@ -142,7 +142,7 @@ def rows_of_results(info, where):
     else:
         table = items(info.get("eval_metrics", {}), "eval_metrics", where, dict)
         keys = {"steps": "step", "tokens": "tokens", "losses": "val_loss",
-                "accuracies": "val_accuracy", "perplexities": "val_perplexity"}
+                "accuracies": "val_accuracy", "perplexities": "val_perplexity", "tokens_per_sec": "tokens_per_second"}
         columns = {new: items(table[old], old, where) for old, new in keys.items() if old in table}
         evals = [dict(zip(columns, values)) for values in zip(*columns.values())]
     return ([check_row({**row, "kind": "train"}, where) for row in train],
@@ -166,7 +166,7 @@ def is_study(folder):
     if not path.is_file():
         return False
     info = parse(read_bytes(path), path)
-    return "study" in info or "ablation_configs" in info
+    return info.get("study", "upcycle") != "upcycle" or "ablation_configs" in info
 
 
 def read_study(folder):

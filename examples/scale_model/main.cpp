@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <new>
 
+#include "../lab/output.hpp"
 #include "../strict_numbers.hpp"
 #include "emit.hpp"
 
@@ -117,11 +118,11 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return scale::run(argc, argv);
+    return lab::finish_output(scale::run(argc, argv));
   } catch (const moe::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "moe: the memory is not enough for a plan\n");
   }
-  return 1;
+  return lab::finish_output(1);
 }

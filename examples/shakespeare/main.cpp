@@ -2,6 +2,7 @@
 // character by character or byte by byte.  shakespeare train|eval|sample --help tells the options.
 #include <new>
 
+#include "../lab/output.hpp"
 #include "../lab/signals.hpp"
 #include "../strict_numbers.hpp"
 #include "options.hpp"
@@ -223,7 +224,7 @@ int main(int argc, char** argv) {
   };
   signals::install();
   try {
-    return shakespeare::run(argc, argv);
+    return lab::finish_output(shakespeare::run(argc, argv));
   } catch (const shakespeare::UsageError& error) {
     return fail(error.what(), 2);
   } catch (const moe::Error& error) {

@@ -1,6 +1,7 @@
 // The simple transformer with a mixture of experts, trained with Muon and AdamW; and which of the
 // two optimisers is better when each has its best learning rate. simple_moe --help tells the
 // options.
+#include "../lab/limits.hpp"
 #include "../lab/presets.hpp"
 #include "../lab/study.hpp"
 #include "structure.hpp"
@@ -14,7 +15,7 @@ constexpr std::size_t paper_total = 79'059'840, paper_active = 36'592'512;
 struct Request {
   lab::Common common;
   lab::Settings settings;
-  std::string preset = "small", muon_rates = {}, adamw_rates = {};
+  std::string preset = "small", muon_rates = {}, adamw_rates = {}, scalar = "fp32";
   std::optional<int> seeds;
 };
 
@@ -26,6 +27,7 @@ struct Preset {
   lab::ModelConfig config;
   lab::Model (*model)();
   const char* text;
+  lab::Model (*bf16)() = nullptr;  // the same model with activations in bfloat16
 };
 #ifdef MOE_LAB_MODEL
 const Preset presets[] = {
@@ -35,8 +37,10 @@ const Preset presets[] = {
     {"custom", lab::custom_settings, lab::custom_moe().config, lab::custom_moe, "shakespeare"}};
 #else
 const Preset presets[] = {
-    {"tiny", [] { return lab::tiny_settings; }, lab::tiny, lab::tiny_moe, "shakespeare"},
-    {"small", [] { return lab::small_settings; }, lab::small, lab::small_moe, "shakespeare"},
+    {"tiny", [] { return lab::tiny_settings; }, lab::tiny, lab::tiny_moe, "shakespeare",
+     lab::tiny_moe_bf16},
+    {"small", [] { return lab::small_settings; }, lab::small, lab::small_moe, "shakespeare",
+     lab::small_moe_bf16},
     {"paper", [] { return lab::paper_settings; }, lab::paper, lab::paper_moe, "stories"}};
 #endif
 
@@ -55,11 +59,12 @@ std::string describe(const lab::Model& model) {
   return std::string("model ") + model.name + ": " + std::to_string(p.total) + " parameters, " +
          std::to_string(p.active) + " active for a token (" + std::to_string(p.embedding) +
          " of them the embedding), " + std::to_string(model.config.moe.experts) + " experts, top-" +
-         std::to_string(model.config.moe.top_k) + "\n";
+         std::to_string(model.config.moe.top_k) + ", " + model.scalar + "\n";
 }
 
 int train(const Request& r, const lab::Model& model, const lab::Data& data) {
   const moe::FolderLock lock = lab::open_folder(r.common, false);
+  signals::finish_first();
   const lab::Outcome out = model.train({.settings = r.settings,
                                         .data = data,
                                         .folder = r.common.out,
@@ -69,14 +74,21 @@ int train(const Request& r, const lab::Model& model, const lab::Data& data) {
                                         .threads = r.common.threads,
                                         .resume = r.common.resume,
                                         .progress = r.common.progress});
-  std::printf(
-      "validation %.4f nats (best %.4f), accuracy %.4f, perplexity %.4g after %lld updates, %.2f M "
-      "tokens, %.0f s of training (%.0f tokens/s)\nresults in %s; the same again: %s\n",
-      out.loss, out.best, out.accuracy, std::exp(out.loss), (long long)out.updates,
-      double(out.tokens) * 1e-6, out.seconds, out.tokens_per_second(), r.common.out.c_str(),
-      r.common.command.c_str());
-  if (r.common.plots) lab::draw_plots(r.common.out);
-  return out.diverged ? 1 : 0;
+  std::string line = lab::describe(out);
+  if (std::isfinite(out.loss) && !out.failed())
+    line = lab::print("validation %.4f nats (best %.4f), accuracy %.4f, perplexity %.4g", out.loss,
+                      out.best, out.accuracy, std::exp(out.loss));
+  line += lab::print(" after %lld updates, %.2f M tokens, %.0f s of training",
+                     (long long)out.updates, double(out.tokens) * 1e-6, out.seconds);
+  if (out.seconds > 0) line += lab::print(" (%.0f tokens/s)", out.tokens_per_second());
+  std::printf("%s\nresults in %s; the same again: %s\n", line.c_str(), r.common.out.c_str(),
+              r.common.command.c_str());
+  const int plots = lab::plots_at_the_end(r.common);
+  if (!out.failed()) return plots;
+  std::fprintf(stderr,
+               "moe: the model is not trained: the run diverged, or most of its updates were "
+               "skipped; take a lower learning rate\n");
+  return 1;
 }
 
 /// All runs of one optimiser: every rate with the first seed, the best rate with all seeds.
@@ -132,14 +144,16 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
   for (const Side& side : sides) {
     std::printf("  %-6s", side.optimizer.c_str());
     for (std::size_t i = 0; i < side.rates.size(); ++i)
-      std::printf("  lr %g: %.4f", side.rates[i], side.first[i]);
+      std::printf(
+          "  lr %g: %s", side.rates[i],
+          std::isfinite(side.first[i]) ? lab::print("%.4f", side.first[i]).c_str() : "diverged");
     std::printf("\n");
   }
   std::printf("best rate of each, %d seeds: mean and standard deviation\n", seeds);
   for (const Side& side : sides) {
     const lab::Spread s = lab::spread(side.best);
     std::printf(
-        "  %-6s lr %-6g %.4f +- %.4f%s\n", side.optimizer.c_str(), side.rate, s.mean, s.deviation,
+        "  %-6s lr %-6g %s%s\n", side.optimizer.c_str(), side.rate, lab::describe(s).c_str(),
         side.at_the_edge() ? "  (at the edge of the grid: a better one may lie outside)" : "");
     moe::Json& json = study.json()["summary"][side.optimizer];
     json["rate"] = side.rate;
@@ -148,19 +162,23 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
     json["at_the_edge_of_the_grid"] = side.at_the_edge();
   }
   const lab::Comparison c = lab::compare(sides[0].best, sides[1].best);
-  std::printf("muon minus adamw: %+.4f +- %.4f, %s\n", c.difference.mean, c.difference.deviation,
-              c.verdict().c_str());
+  std::printf("muon minus adamw: %s, %s\n", c.amount().c_str(), c.verdict().c_str());
   study.json()["summary"]["difference_mean"] = c.difference.mean;
   study.json()["summary"]["difference_deviation"] = c.difference.deviation;
   study.json()["summary"]["significant"] = c.significant;
-  study.end();
-  return 0;
+  return study.end();
 }
 
 /// The model of this structure, if it is compiled in.
-std::optional<lab::Model> compiled(const lab::ModelConfig& config) {
+/// Errors: it is, but not with activations of this type.
+std::optional<lab::Model> compiled(const lab::ModelConfig& config, bool bf16) {
   for (const Preset& preset : presets) {
-    if (preset.model && moe::to_json(preset.config) == moe::to_json(config)) return preset.model();
+    if (!preset.model || moe::to_json(preset.config) != moe::to_json(config)) continue;
+    if (!bf16) return preset.model();
+    if (preset.bf16) return preset.bf16();
+    throw moe::Error("moe: cannot train preset " + std::string(preset.name) +
+                     " with --scalar bf16: only tiny and small are compiled with it; leave "
+                     "--scalar out");
   }
   return std::nullopt;
 }
@@ -176,7 +194,7 @@ int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
   r.settings.seed = seed;
   knobs.apply(r.settings);
   const lab::ModelConfig config = structure.of(preset->config);
-  const std::optional<lab::Model> model = compiled(config);
+  const std::optional<lab::Model> model = compiled(config, r.scalar == "bf16");
   if (!model) {
     const std::string header = r.common.out + "/model.hpp";
     moe::make_folders(r.common.out);
@@ -193,16 +211,24 @@ int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
   r.settings.model = model->name;
   check_counts(*model);
   std::printf("%s", describe(*model).c_str());
+  const lab::DataOptions text{.path = r.common.data,
+                              .text = preset->text,
+                              .vocabulary = r.common.vocabulary,
+                              .tokenizer = r.common.tokenizer,
+                              .stories = r.common.stories,
+                              .vocab = model->config.vocab,
+                              .cache = r.common.out};
   if (r.common.dry_run) {
+    if (!r.common.tokenizer.empty())
+      std::printf("tokenizer: %d tokens of the model's %d, from %s\n",
+                  lab::Data::tokenizer_of(text, r.common.tokenizer).vocab_size(), text.vocab,
+                  r.common.tokenizer.c_str());
     std::printf("%s", model->plan(r.settings, r.common.threads).c_str());
     return 0;
   }
-  const lab::Data data({.path = r.common.data,
-                        .text = preset->text,
-                        .vocabulary = r.common.vocabulary,
-                        .vocab = model->config.vocab,
-                        .cache = r.common.out});
+  const lab::Data data(text);
   std::printf("%s", data.describe().c_str());
+  lab::check_sizes(r.settings, model->config.context, data);
   if (r.muon_rates.empty() != r.adamw_rates.empty())
     throw moe::Error(
         "moe: cannot compare the optimisers: only one grid of rates was given; give both "
@@ -227,6 +253,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"tiny", "small", "paper", "custom"}));
   app.add_option("--seed", r.settings.seed, "Of initial values, batches, dropout and noise")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--scalar", r.scalar, "Type of activations: fp32 (default), bf16 (tiny, small)")
+      ->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--muon-rates", r.muon_rates,
                  "Compare the optimisers: learning rates of Muon, as in 0.01,0.02");
   app.add_option("--adamw-rates", r.adamw_rates, "... and of AdamW");

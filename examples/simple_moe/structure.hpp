@@ -23,6 +23,10 @@ class Structure {
     add("--context", context_, "Structure: longest sequence");
     add("--experts", experts_, "Structure: experts of a layer");
     add("--top-k", top_k_, "Structure: experts that a token passes through");
+    layers_option_ = app.add_option("--moe-layers", moe_layers_,
+                                    "Structure: layers with experts: all, alternate (1, 3, 5 ...) "
+                                    "or last-half")
+                         ->transform(CLI::CheckedTransformer(lab::moe_layers_names));
   }
   Structure(const Structure&) = delete;
 
@@ -35,6 +39,11 @@ class Structure {
     for (std::size_t i = 0; i < options_.size(); ++i)
       if (options_[i]->count() > 0) *fields[i] = given[i];
     if (own_hidden) c.hidden = 4 * c.dim;
+    if (layers_option_->count() > 0) c = lab::with_moe_layers(c, moe_layers_);
+    if (c.moe_layers() == 0)
+      throw moe::Error("moe: cannot build a mixture of " + std::to_string(c.layers) +
+                       " layers with --moe-layers " + moe_layers_ +
+                       ": no layer would have experts; use more --layers or --moe-layers all");
     if (c.dim % c.heads != 0 || c.dim / c.heads % 2 != 0)
       throw moe::Error("moe: cannot build a model of width " + std::to_string(c.dim) + " with " +
                        std::to_string(c.heads) +
@@ -49,6 +58,8 @@ class Structure {
 
  private:
   std::vector<CLI::Option*> options_;
+  CLI::Option* layers_option_ = nullptr;
+  std::string moe_layers_ = "all";
   int vocab_ = 0, dim_ = 0, layers_ = 0, heads_ = 0, hidden_ = 0, context_ = 0, experts_ = 0,
       top_k_ = 0;
 };
@@ -69,8 +80,11 @@ inline std::string model_header(const lab::ModelConfig& c, const lab::Settings& 
          field("heads", c.heads) + field("hidden", c.hidden) + field("context", c.context) +
          ".scale_embedding = true, .norm = moe::Norm::rms,\n    .position = "
          "moe::Position::rope_interleaved, .activation = moe::Activation::silu,\n    .moe = {" +
-         field("experts", c.moe.experts) + ".top_k = " + std::to_string(c.moe.top_k) + "}};\n\n" +
-         number("steps", s.steps) + number("sequences", s.batch) +
+         field("experts", c.moe.experts) + ".top_k = " + std::to_string(c.moe.top_k) +
+         (c.moe.last_half ? ", .last_half = true"
+                          : ", .every = " + std::to_string(c.moe.every) +
+                                ", .offset = " + std::to_string(c.moe.offset)) +
+         "}};\n\n" + number("steps", s.steps) + number("sequences", s.batch) +
          number("accumulation", s.accumulation) + number("muon_lr", s.muon_lr) +
          number("adamw_lr", s.adamw_lr) + "\n}  // namespace emitted\n";
 }

@@ -2,15 +2,13 @@
 #include <moe/moe.hpp>
 
 #include "phase.hpp"
+#include "specialisation.hpp"
 #include "tables.hpp"
 
 // The experiment for one dense model: train it, grow it, train on, and what that must be compared
 // with.
 
 namespace growth {
-
-/// Thrown when a phase was stopped by a signal, after it saved itself.
-struct Stopped {};
 
 template <ModelConfig C>
 class Experiment {
@@ -37,6 +35,7 @@ class Experiment {
     constexpr ModelConfig grown = mixture(C, R);
     using Moe = moe::Transformer<grown, Backend>;
     const Settings& s = request_.settings;
+    std::printf("[init] device: CPU, %d threads, fp32\n", backend_.threads());
     const Plan plan = make_plan<Dense, Moe>(s, C.context);
     std::printf("%s", describe(plan, s).c_str());
     if (!data_) return 0;
@@ -48,7 +47,7 @@ class Experiment {
     for (int i = 0; i < request_.seeds; ++i) {
       results.push_back(seed<R, Moe>(s.seed + std::uint64_t(i), plan));
       moe::write_file(request_.out + "/results.json",
-                      to_json(results, plan, request_, data_->source).dump(2) + "\n");
+                      to_json(results, plan, request_, data_->source, R).dump(2) + "\n");
     }
     std::printf("%s", summary(results, plan, request_.controls).c_str());
     return 0;
@@ -80,14 +79,18 @@ class Experiment {
     dense_optimizer.reset();
     moe::save(*grown, folder.path("moe_model_init"));
     result.fixed_grown = fixed_loss(*grown, fixed);
-    std::printf("%s", describe(result.report).c_str());
+    std::printf("%s%s", describe(result.report).c_str(),
+                verdict(promise_of(R), result.report).c_str());
+    require(promise_of(R), result.report);
 
     heading("phase 2: mixture", seed);
     result.moe = phase(*grown, grown_optimizer, "moe", seed, 2, plan.moe_steps, folder);
     moe::save(*grown, folder.path("moe_model_final"));
     result.fixed_final = fixed_loss(*grown, fixed);
     samples(*grown);
-    std::printf("%s", boundary(result).c_str());
+    result.words = specialisation(*grown, validation_windows(), data_->tokenizer, 64);
+    if (signals::interrupted()) throw Stopped{};
+    std::printf("%s%s", describe(result.words).c_str(), boundary(result).c_str());
     grown.reset();
 
     if (request_.controls) {
@@ -143,11 +146,10 @@ class Experiment {
     const std::size_t length = C.context;
     const std::size_t windows = std::min<std::size_t>(std::size_t(request_.settings.batch),
                                                       (data_->validation.size() - 1) / length);
-    if (windows == 0)
-      throw moe::Error("moe: cannot compare models on " + std::to_string(data_->validation.size()) +
-                       " validation tokens: one window has " + std::to_string(length) +
-                       "; give a longer text");
     return {data_->validation.data(), data_->validation.data() + 1, int(windows), int(length)};
+  }
+  moe::DisjointWindows validation_windows() const {
+    return {data_->validation, request_.settings.batch, C.context};
   }
   template <class Model>
   double fixed_loss(Model& model, const moe::Batch& batch) {
@@ -157,9 +159,13 @@ class Experiment {
   template <class Model>
   void samples(Model& model) {
     for (const char* prompt : {"Once upon a time there was", "Tom and Lily went to the"}) {
+      const auto stop = [](std::string_view) {
+        if (signals::interrupted()) throw Stopped{};
+      };
       const auto text = moe::generate(model, data_->tokenizer, prompt,
-                                      {.tokens = request_.sample_tokens, .temperature = 0});
+                                      {.tokens = request_.sample_tokens, .temperature = 0}, stop);
       std::printf("  greedy: \"%s\" -> \"%s\"\n", prompt, one_line(text).c_str());
+      std::fflush(stdout);
     }
   }
   void heading(const std::string& text, std::uint64_t seed) const {
@@ -177,15 +183,19 @@ int run(const Request& request) {
   if (request.dry_run) return Experiment<C>(request, nullptr).run();
   const Data data({.path = request.data,
                    .vocabulary = request.vocabulary,
+                   .tokenizer = request.tokenizer,
+                   .stories = request.stories,
                    .vocab = C.vocab,
                    .documents = false,
                    .cache = request.out});
+  data.check_size(C.context, C.context, "");
   const moe::FolderLock lock = Folder{request, request.settings.seed}.open(data);
+  signals::finish_first();
   try {
     return Experiment<C>(request, &data).run();
   } catch (const Stopped&) {
     std::printf("stopped and saved; go on with the same command and --resume\n");
-    return 130;
+    return signals::exit_code;
   }
 }
 

@@ -2,23 +2,17 @@
 // it computes, trains on, and compares with what the same work would have brought without growing.
 // upcycle --help tells the options.
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <moe/error.hpp>
 #include <new>
 #include <optional>
 
+#include "../lab/output.hpp"
+#include "../lab/signals.hpp"
 #include "../strict_numbers.hpp"
 #include "program.hpp"
 
 namespace growth {
 namespace {
-
-volatile std::sig_atomic_t signals = 0;
-
-void on_signal(int number) {
-  signals = signals + 1;
-  if (signals > 1) std::signal(number, SIG_DFL);  // whoever asks a third time does not wait
-}
 
 struct Entry {
   const char *preset, *architecture;
@@ -76,12 +70,19 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(0.0, 0.99));
   app.add_option("--balance", balance, "Weight of the balance loss")->check(rate);
   app.add_option("--eval-every", eval_every, "Updates between evaluations")->check(positive);
-  app.add_option("--seed", seed, "First seed");
+  app.add_option("--seed", seed, "First seed")->check(CLI::NonNegativeNumber);
   app.add_option("--seeds", seeds, "How many, one after the other; default: 3 (tiny) or 1")
       ->check(CLI::Range(1, 1000));
   app.add_option("--data", request.data, "Text file; default: TinyStories");
   app.add_option("--vocabulary", request.vocabulary,
                  "Folder with vocab.json and merges.txt of GPT-2");
+  app.add_option("--tokenizer", request.tokenizer,
+                 "Folder with a tokenizer.json, such as SmolLM's; all of its tokens are used");
+  app.add_option("--stories", request.stories, "Only so many stories of the text; default: all")
+      ->check(positive);
+  app.add_option("--log-every", request.log_every,
+                 "Updates between training rows of metrics.jsonl; default: 10")
+      ->check(positive);
   app.add_option("--out", request.out, "Folder of the results; default: runs/upcycle-PRESET");
   app.add_option("--sample-tokens", request.sample_tokens, "Tokens of each greedy sample")
       ->check(positive);
@@ -107,8 +108,6 @@ int run(int argc, char** argv) {
     return 2;
   }
   if (request.out.empty()) request.out = "runs/upcycle-" + preset;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
   for (const Entry& entry : entries) {
     if (entry.preset != preset || entry.architecture != architecture) continue;
     Settings& s = request.settings = *entry.settings;
@@ -129,20 +128,16 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-
-bool interrupted() {
-  return signals > 0;
-}
-
 }  // namespace growth
 
 int main(int argc, char** argv) {
+  signals::install();
   try {
-    return growth::run(argc, argv);
+    return lab::finish_output(growth::run(argc, argv));
   } catch (const moe::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "moe: the memory is not enough: use a smaller batch or preset\n");
   }
-  return 1;
+  return lab::finish_output(1);
 }

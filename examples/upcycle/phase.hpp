@@ -3,6 +3,7 @@
 #include <moe/moe.hpp>
 
 #include "../lab/data.hpp"
+#include "../lab/signals.hpp"
 #include "program.hpp"
 
 // One training run of the experiment, in a folder of its own, so that it can be stopped and resumed
@@ -85,10 +86,15 @@ struct Folder {
   }
 };
 
-/// What a phase came to. Losses: validation, nats.
+/// Thrown when a phase was stopped by a signal, after it saved itself.
+struct Stopped {};
+
+/// What a phase came to. Losses: validation, nats; NaN where not known.
 struct Run {
-  double loss = 0, best = 0, train_loss = 0, first_loss = 0, seconds = 0, flops = 0;
-  std::int64_t steps = 0, tokens = 0;
+  double loss = moe::unknown, best = moe::unknown, train_loss = moe::unknown,
+         first_loss = moe::unknown;
+  double seconds = 0, flops = 0;
+  std::int64_t steps = 0, tokens = 0, skipped = 0;
   bool stopped = false;
 };
 
@@ -104,7 +110,7 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
       {.steps = steps,
        .sequences = s.batch,
        .rates = {.warmup = s.warmup, .final = s.final_rate},
-       .log_every = 10,
+       .log_every = request.log_every,
        .eval_every = s.eval_every,
        .seed = batches,
        .out = folder.path(name),
@@ -112,17 +118,22 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
       {.on_step = [&](const moe::StepRow& row) { progress.step(row); },
        .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
        .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-       .should_stop = interrupted});
+       .should_stop = signals::interrupted});
   Run run;
-  run.first_loss =
-      moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context))
-          .cross_entropy;
+  const auto before =
+      moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context),
+                    signals::interrupted);
+  if (!before) throw Stopped{};
+  run.first_loss = before->cross_entropy;
   if (request.resume && saved) trainer.resume();
   run.stopped = trainer.run() == moe::StopReason::stopped;
   const moe::Cursor& c = trainer.cursor();
   run.loss = c.last_loss, run.best = c.best_loss, run.train_loss = c.last_train_loss;
   run.seconds = c.seconds, run.steps = c.step, run.tokens = c.tokens;
+  run.skipped = optimizer.skipped();
   run.flops = flops * double(c.tokens);
+  if (const std::string why = moe::failure(c); !why.empty())
+    throw moe::Error(why + " (phase '" + name + "'; --lr1 is of phase 1, --lr2 of phase 2)");
   return run;
 }
 

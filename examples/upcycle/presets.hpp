@@ -90,7 +90,7 @@ inline const Settings paper_settings{.preset = "paper",
                                      .phase2_steps = 1000,
                                      .batch = 8,
                                      .phase1_lr = 3e-4,
-                                     .phase2_lr = 3e-4,
+                                     .phase2_lr = 1e-4,
                                      .warmup = 50,
                                      .eval_every = 250};
 

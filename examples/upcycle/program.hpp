@@ -9,8 +9,8 @@ namespace growth {
 
 struct Request {
   Settings settings = {};
-  std::string data = {}, vocabulary = {}, out = {};
-  int seeds = 1, threads = 0, sample_tokens = 40;
+  std::string data = {}, vocabulary = {}, tokenizer = {}, out = {};
+  int seeds = 1, threads = 0, sample_tokens = 40, stories = 0, log_every = 10;
   bool controls = true, resume = false, overwrite = false, dry_run = false, progress = true;
 };
 
@@ -23,8 +23,5 @@ Program small_simple_program();
 Program small_smollm_program();
 Program paper_simple_program();
 Program paper_smollm_program();
-
-/// Set by Ctrl-C: the run saves itself and ends after the step it is in.
-bool interrupted();
 
 }  // namespace growth

@@ -5,6 +5,8 @@
 #include "../lab/print.hpp"
 #include "../lab/statistics.hpp"
 #include "phase.hpp"
+#include "specialisation.hpp"
+#include "verification.hpp"
 
 // What the program prints and saves.
 
@@ -43,8 +45,10 @@ Plan make_plan(const Settings& s, int context) {
 struct SeedResult {
   std::uint64_t seed = 0;
   Run dense = {}, moe = {}, control = {}, scratch = {};
-  double fixed_dense = 0, fixed_grown = 0, fixed_final = 0;  // nats, on the frozen probe
+  // Nats, on the frozen probe.
+  double fixed_dense = moe::unknown, fixed_grown = moe::unknown, fixed_final = moe::unknown;
   moe::UpcycleReport report = {};
+  Specialisation words = {};
 };
 
 /// Line breaks as the two characters \n.
@@ -101,7 +105,9 @@ inline std::string boundary(const SeedResult& r) {
                r.fixed_grown - r.fixed_dense) +
          print("  mixture, end of phase 2 %.6f\n", r.fixed_final) +
          print("whole validation split: %.4f before, %.4f just grown, %.4f after phase 2\n",
-               r.dense.loss, r.moe.first_loss, r.moe.loss);
+               r.dense.loss, r.moe.first_loss, r.moe.loss) +
+         print("phase 2 total drop (validation loss just grown minus at the end): %.4f\n",
+               r.moe.first_loss - r.moe.loss);
 }
 
 /// One number of every seed.
@@ -124,8 +130,8 @@ inline std::string summary(const std::vector<SeedResult>& results, const Plan& p
     };
     const lab::Spread loss = of(&Run::loss), best = of(&Run::best), time = of(&Run::seconds);
     const double tokens = double(steps) * plan.batch_tokens;
-    text += print("%-28s%9d%11.0f%9.2f%9.0f%9.4f +-%6.4f%9.4f\n", name, steps, tokens,
-                  tokens * flops * 1e-12, time.mean, loss.mean, loss.deviation, best.mean);
+    text += print("%-28s%9d%11.0f%9.2f%9.0f %s%9.4f\n", name, steps, tokens, tokens * flops * 1e-12,
+                  time.mean, lab::describe(loss).c_str(), best.mean);
   };
   row("dense, phase 1", plan.dense_steps, plan.dense_flops, &SeedResult::dense);
   row("grown mixture, phase 2", plan.moe_steps, plan.moe_flops, &SeedResult::moe);
@@ -137,8 +143,8 @@ inline std::string summary(const std::vector<SeedResult>& results, const Plan& p
       return all(results, [&](const SeedResult& r) { return (r.*run).loss; });
     };
     const lab::Comparison c = lab::compare(losses(&SeedResult::moe), losses(other));
-    text += print("grown mixture minus %-22s%+.4f +- %.4f  %s\n", name, c.difference.mean,
-                  c.difference.deviation, c.verdict().c_str());
+    text +=
+        print("grown mixture minus %-22s%s  %s\n", name, c.amount().c_str(), c.verdict().c_str());
   };
   against("dense control", &SeedResult::control);
   against("mixture from scratch", &SeedResult::scratch);
@@ -146,8 +152,9 @@ inline std::string summary(const std::vector<SeedResult>& results, const Plan& p
 }
 
 inline moe::Json to_json(const std::vector<SeedResult>& results, const Plan& plan,
-                         const Request& request, const std::string& source) {
+                         const Request& request, const std::string& source, moe::Recipe recipe) {
   moe::Json json;
+  json["study"] = "upcycle";
   json["settings"] = moe::to_json(request.settings);
   json["data"] = source;
   json["params_total"] = plan.moe.total;
@@ -162,6 +169,7 @@ inline moe::Json to_json(const std::vector<SeedResult>& results, const Plan& pla
     const auto put = [&](const char* name, const Run& run) {
       moe::Json& to = one[name];
       to["steps"] = run.steps;
+      to["skipped_updates"] = run.skipped;
       to["tokens"] = run.tokens;
       to["flops"] = run.flops;
       to["seconds"] = run.seconds;
@@ -183,10 +191,16 @@ inline moe::Json to_json(const std::vector<SeedResult>& results, const Plan& pla
     edge["max_logit_difference"] = r.report.max_difference;
     edge["mean_logit_difference"] = r.report.mean_difference;
     edge["max_ulp"] = r.report.max_ulp;
+    edge["phase2_total_drop"] = r.moe.first_loss - r.moe.loss;
+    const Promise promise = promise_of(recipe);
+    edge["verification"] = promise == Promise::none    ? "none"
+                           : passed(promise, r.report) ? "passed"
+                                                       : "failed";
     edge["exact"] = r.report.exact;
     edge["why"] = r.report.why;
     edge["expert_load"] = moe::Json::array();
     for (const auto& load : r.report.load) edge["expert_load"].push_back(load);
+    one["specialisation"] = to_json(r.words);
     json["seeds"].push_back(std::move(one));
   }
   return json;

@@ -25,11 +25,28 @@ TEST_CASE("spread: mean and deviation of a sample, as by hand", "[statistics]") 
   CHECK(std::abs(lab::spread({1e6 + 0.1, 1e6 - 0.1}).deviation - std::sqrt(0.02)) < 1e-6);
 }
 
-TEST_CASE("spread: one value has deviation 0, none has mean 0", "[statistics]") {
+TEST_CASE("spread: one value has no deviation, none has no mean: not 0", "[statistics]") {
   const lab::Spread one = lab::spread({3.25});
-  CHECK((one.count == 1 && one.mean == 3.25 && one.deviation == 0));
+  CHECK((one.count == 1 && one.mean == 3.25));
+  CHECK(std::isnan(one.deviation));
   const lab::Spread none = lab::spread({});
-  CHECK((none.count == 0 && none.mean == 0 && none.deviation == 0));
+  CHECK(none.count == 0);
+  CHECK((std::isnan(none.mean) && std::isnan(none.deviation)));
+  CHECK(has(lab::describe(none), "unknown"));
+  CHECK(has(lab::describe(one), "3.2500 (one run)"));
+  CHECK(has(lab::describe(lab::spread({1, 3})), "2.0000 +- 1.4142"));
+}
+
+TEST_CASE("compare: of a run that diverged nothing follows", "[statistics]") {
+  const double lost = std::numeric_limits<double>::infinity();
+  for (const lab::Comparison& c :
+       {lab::compare({lost, 1}, {1, 1}), lab::compare({lost, lost}, {lost, 1})}) {
+    CHECK(!c.significant);
+    CHECK(has(c.verdict(), "diverged"));
+    CHECK(c.amount() == "unknown");
+  }
+  CHECK(lab::compare({}, {}).amount() == "unknown");
+  CHECK(lab::compare({2}, {1}).amount() == "+1.0000");
 }
 
 TEST_CASE("student_t: two-sided 5 % points", "[statistics]") {

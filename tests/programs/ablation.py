@@ -119,7 +119,7 @@ check((summary["best"], summary["best_lr"], summary["best_val_loss"])
       == (best["group"], best["lr"], best["final_val_loss"]), f"the best one: {summary}")
 for strategy in STRATEGIES:
     losses = [runs[f"{strategy}_lr{rate}"]["final_val_loss"] for rate in RATES]
-    check(re.search(rf"^  {strategy} " + "".join(rf" +{x:.4f} \+-0\.0000" for x in losses), out,
+    check(re.search(rf"^  {strategy} " + "".join(rf" +{x:.4f} \(one run\)" for x in losses), out,
                     re.M), f"the table's row of {strategy}")
 
 # The judge is the same for all: without training, all strategies have the same loss on it.
@@ -224,12 +224,18 @@ check(without_times(read(root / "a/results.json")) == whole and count_rows(root 
 # A rate that is too high loses its runs, not the study; what is lost is not tried again.
 lost = run("lost", "--rates", "1000,0.01", "--adamw-lr", 1000, "--tokens", 12288)
 for options in ([], ["--resume"]):
-    out = must(*lost, *options).stdout
+    result = start(*lost, *options)
+    out = result.stdout
+    check(result.returncode == 1 and "moe: the study is not whole" in result.stderr,
+          f"a study that lost runs does not end as if it had not: {result.returncode}")
     diverged = {r["name"]: r for r in read(root / "lost/results.json")["runs"]}
     check(len(diverged) == 6 and any(r["diverged"] for r in diverged.values()), f"{diverged}")
     for name, r in diverged.items():
         check((r["final_val_loss"] is None) == r["diverged"], f"{name}: {r}")
-    check("inf" in out, "the table shows it")
+        check((r["final_val_acc"] is None) == r["diverged"], f"{name}: accuracy of a lost run: {r}")
+        own = read(root / "lost" / r["folder"] / "results.json")["final_metrics"]
+        check(all((x is None) == r["diverged"] for x in own.values()), f"{name}: {own}")
+    check("diverged" in out, "the table shows it")
 
 # A folder is of one study, a rate of one run.
 refused(checks, run("a"), 1, "already holds")

@@ -19,6 +19,7 @@ plots = pathlib.Path(__file__).resolve().parents[2] / "examples" / "plots"
 sys.path.insert(0, str(plots))
 import runs  # noqa: E402  (neither needs matplotlib)
 import summaries  # noqa: E402
+import upcycle  # noqa: E402
 
 
 def python_with_matplotlib():
@@ -333,6 +334,51 @@ lucky.loss = 1.0
 checks.check(summaries.best_rate([lucky] + named["muon"][1:]) == 0.02,
              "the best rate is one with all seeds")
 checks.check(math.isnan(summaries.best_rate([])), "no best rate without runs")
+
+# Upcycling: both phases on one axis with the boundary, and which tokens go where.
+def make_upcycle(name="upcycle"):
+    (root / name).mkdir()
+    lines = []
+    for seed in (1, 2):
+        for phase, steps in (("dense", 100), ("moe", 50), ("dense_control", 60),
+                             ("moe_from_scratch", 120)):
+            for step in range(10, steps + 1, 10):
+                lines.append({"seed": seed, "phase": phase, "kind": "train", "step": step,
+                              "loss": 4 - step / 100 if step > 10 else None})
+            for step in (steps // 2, steps):
+                lines.append({"seed": seed, "phase": phase, "kind": "eval", "step": step,
+                              "val_loss": 4 - step / 100, "train_loss": None})
+    (root / name / "training_history.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    words = [[{"load": 0.5, "tokens": [{"token": f" word{e}{layer}", "share": 0.9, "count": 40},
+                                       {"token": "$x$", "share": 0.5, "count": 20}]}
+              for e in range(2)] for layer in range(3)]
+    (root / name / "results.json").write_text(json.dumps(
+        {"study": "upcycle", "seeds": [{"seed": 1, "specialisation": words}]}), "utf-8")
+    return root / name
+
+
+grown = make_upcycle()
+files = written(plot(grown), "history", "specialisation")
+says(files["history.svg"], "boundary, 100 updates", "phase 1: dense", "phase 2: grown mixture",
+     "control: dense goes on", "loss (nats)", "updates", "seeds 1, 2")
+says(files["specialisation.svg"], "layer 0", "layer 2", "expert", " word01", "$x$")
+history = upcycle.read_upcycle(grown)
+checks.check(history.curve(1, "moe", "eval", "val_loss") == ([125, 150], [3.75, 3.5]),
+             "phase 2 goes on where phase 1 ended")
+checks.check(history.curve(2, "moe_from_scratch", "eval", "val_loss")[0] == [60, 120],
+             "a mixture from scratch begins at 0")
+checks.check(history.curve(1, "dense", "train", "loss")[0] == list(range(20, 101, 10)),
+             "a loss that is null is left out")
+(grown / "results.json").unlink()
+written(plot(grown), "history")
+
+# Names that cannot be written.
+for redirection in ("> /dev/full", ">&-"):
+    result = subprocess.run(["sh", "-c", f"'{python}' '{plots / 'plot.py'}' '{single}' "
+                             f"{redirection}"], stderr=subprocess.PIPE, text=True)
+    checks.check(result.returncode == 1 and result.stderr.startswith("moe: cannot write") and
+                 result.stderr.count("\n") == 1, f"{redirection}: {result.stderr}")
 
 # Captions.
 for info, text in (({}, ""), ({"seed": 0, "data": "a/b/"}, "b; seed 0"),

@@ -14,7 +14,7 @@ os.environ.setdefault("MOE_NO_DOWNLOAD", "1")
 # Seconds after which something hangs. Nothing may depend on how fast the machine is just now.
 PATIENCE = 1800
 TIMES = {"seconds", "tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent",
-         "gpu_memory_mb"}
+         "gpu_memory_mb", "gpu_temperature_c"}
 
 
 def program(name):

@@ -136,6 +136,77 @@ for name, value in (("vocab", 300), ("dim", 96), ("layers", 3), ("heads", 2), ("
     check("int steps = 6;" in header and "double muon_lr = 0.02;" in header, "numbers of the run")
     check(not (root / "built/settings.json").exists(), f"{flag}: nothing was trained")
 
+for value, fields in (("alternate", ".every = 2, .offset = 1"), ("last-half", ".last_half = true"),
+                      ("last_half", ".last_half = true")):
+    refused(checks, run("built", "--moe-layers", value), 3, "model.hpp")
+    header = (root / "built/model.hpp").read_text()
+    check(fields in header, f"--moe-layers {value}: {header}")
+check(trace(fresh("--moe-layers", "all")) == base, "--moe-layers all is the preset's")
+refused(checks, run("built", "--layers", 1, "--moe-layers", "alternate"), 1, "no layer")
+
+# Activations in bfloat16: another run, the same again, and refused where it is not compiled.
+half = trace(fresh("--scalar", "bf16"))
+check(half[1][0] != base[1][0], "--scalar bf16 changes the parameters")
+check(trace(fresh("--scalar", "bf16")) == half, "--scalar bf16 gives the same bytes again")
+check(read(root / "fresh/results.json")["machine"]["backend"] == "cpu, bf16", "bf16 in results.json")
+check(trace(fresh("--scalar", "fp32")) == base, "--scalar fp32 is the default")
+refused(checks, [simple_moe, "--preset", "paper", "--scalar", "bf16"], 1, "--scalar")
+
+# The first stories of a text; a tokenizer.json of one's own.
+stories = write_text(root / "stories.txt", 8000, separator="<|endoftext|>")
+whole_text = stories.read_text()
+cut = root / "cut.txt"
+cut.write_text("".join(whole_text.split("<|endoftext|>", 20)[i] + "<|endoftext|>"
+                       for i in range(20)))
+check(trace(fresh("--data", stories, "--stories", 20)) == trace(fresh("--data", cut)),
+      "--stories 20 is the text cut after 20 documents")
+must(*run("stories", "--data", stories, "--stories", 100000, "--overwrite"))
+check("all that there are" in read(root / "stories/results.json")["data"], "fewer stories")
+
+
+def tokenizer(folder, size):
+    """A tokenizer.json of `size` tokens: the bytes, pairs of bytes, and the end of a text last."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = {b: chr(b) for b in printable}
+    for i, b in enumerate(b for b in range(256) if b not in letters):
+        letters[b] = chr(256 + i)
+    order = [letters[b] for b in [*printable, *(b for b in range(256) if b not in printable)]]
+    pairs = [(a, b) for a in order for b in order][:size - 257]
+    vocabulary = {token: i for i, token in enumerate([*order, *(a + b for a, b in pairs)])}
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": size - 1, "content": "<|endoftext|>", "single_word": False,
+                          "lstrip": False, "rstrip": False, "normalized": False,
+                          "special": True}],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                          "use_regex": True},
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
+                    "use_regex": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None,
+                  "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                  "fuse_unk": False, "byte_fallback": False, "vocab": vocabulary,
+                  "merges": [f"{a} {b}" for a, b in pairs]}}), encoding="utf-8")
+    return folder
+
+
+large = tokenizer(root / "large", 49152)
+plan = must(simple_moe, "--preset", "paper", "--dry-run", "--tokenizer", large).stdout
+check("tokenizer: 49152 tokens of the model's 49152" in plan, f"SmolLM's size of vocabulary: {plan}")
+refused(checks, [simple_moe, "--preset", "tiny", "--dry-run", "--tokenizer", large], 1, "49152")
+must(*run("own", "--tokenizer", tokenizer(root / "little", 257)))
+check("from " + str(root / "little") in read(root / "own/results.json")["data"], "own tokenizer")
+
+# A run that trained nothing is no success: the rate is so high that every update is lost.
+for options in (["--muon-lr", 1000, "--adamw-lr", 1000, "--steps", 40],):
+    result = start(*run("lost", "--overwrite", *options))
+    check(result.returncode == 1 and "moe: " in result.stderr, f"a lost run: {result.returncode}")
+    final = read(root / "lost/results.json")["final_metrics"]
+    check(final == {"val_loss": None, "val_accuracy": None, "val_perplexity": None},
+          f"a lost run knows no losses: {final}")
+
 # Progress, milestones, health.
 LONG = override(SIZES, ["--batch", 4, "--length", 32, "--steps", 40, "--eval-every", 10,
                         "--eval-tokens", 500, "--log-every", 1])
@@ -236,7 +307,8 @@ check([(t["step"], t["loss"], t["aux_loss"], t["accuracy"], t["tokens_per_sec"])
 check(all(math.isclose(t["perplexity"], math.exp(t["loss"])) for t in results["train_losses"]),
       "perplexity in train_losses")
 for ours, theirs in (("steps", "step"), ("tokens", "tokens"), ("losses", "val_loss"),
-                     ("accuracies", "val_accuracy"), ("perplexities", "val_perplexity")):
+                     ("accuracies", "val_accuracy"), ("perplexities", "val_perplexity"),
+                     ("tokens_per_sec", "tokens_per_second")):
     check(results["eval_metrics"][ours] == [r[theirs] for r in evals], f"eval_metrics.{ours}")
 speed = results["performance_metrics"]
 check(speed["total_tokens_processed"] == 5120, "tokens in all")
@@ -460,6 +532,10 @@ for fails in (0, 1):
     result = start(*run("plots", "--overwrite", base=[o for o in SHORT if o != "--no-plots"]),
                    env={**os.environ, "MOE_PYTHON": str(fake)})
     check(result.returncode == 0, "plots do not decide about success")
+    asked = start(*run("plots", "--overwrite", "--plots",
+                       base=[o for o in SHORT if o != "--no-plots"]),
+                  env={**os.environ, "MOE_PYTHON": str(fake)})
+    check(asked.returncode == fails, f"plots that were asked for do: {asked.returncode}")
     arguments = (root / "drawn").read_text().split("|")
     check(arguments[0].endswith("plots/plot.py") and arguments[1] == str(root / "plots"),
           f"what is drawn: {arguments}")

@@ -1,10 +1,14 @@
 """The experiment of growing: its tables and files, resumption, controls, and bad input."""
 import json
+import math
 import pathlib
 import random
 import shutil
+import signal
+import subprocess
 import tempfile
 
+from lab import override
 from process import Checks, count_lines, must, program, start, stop, trace
 
 upcycle = program("upcycle")
@@ -23,8 +27,8 @@ PHASES = ("dense", "moe", "dense_control", "moe_from_scratch")
 
 
 def run(name, *options, steps=(5, 4), seeds=1):
-    return [upcycle, "--out", root / name, "--steps1", steps[0], "--steps2", steps[1], "--seeds",
-            seeds, *SMALL, *options]
+    return override([upcycle, "--out", root / name, "--steps1", steps[0], "--steps2", steps[1],
+                     "--seeds", seeds, *SMALL], options)
 
 
 def tensors(name, seed=1):
@@ -40,10 +44,18 @@ for preset, arch, counts in (("paper", "simple", (100038016, 371640312, 13887832
     for count in counts:
         checks.check(f" {count} " in plan, f"{preset} {arch}: {count} is in the plan")
 
+checks.check("[init] device: CPU, " in plan and "threads" in plan, "a line tells the device")
+settings = pathlib.Path(__file__).parents[2] / "examples/upcycle/presets.hpp"
+check_paper = settings.read_text(encoding="utf-8").partition("paper_settings{")[2]
+checks.check(".phase1_lr = 3e-4" in check_paper and ".phase2_lr = 1e-4" in check_paper,
+             "phase 2 of preset paper has the document's lower rate")
+
 # One whole experiment.
 out = must(*run("a", seeds=2)).stdout
 checks.check("all             0 (0 ulp" in out, "copies agree to the last bit")
 checks.check(out.count("difference 0\n") == 2, "no boundary on the frozen probe")
+checks.check(out.count("verification: PASSED") == 2 and "FAILED" not in out, "both seeds PASSED")
+checks.check(out.count("phase 2 total drop") == 2, "the total drop of phase 2")
 results = json.loads((root / "a/results.json").read_text())
 checks.check([s["seed"] for s in results["seeds"]] == [1, 2], "both seeds are in results.json")
 for seed in results["seeds"]:
@@ -51,6 +63,20 @@ for seed in results["seeds"]:
     checks.check(edge["max_logit_difference"] == 0 and edge["exact"], "results.json: exact")
     checks.check(edge["fixed_loss_dense"] == edge["fixed_loss_grown"], "the fixed loss stays")
     checks.check(edge["fixed_loss_final"] != edge["fixed_loss_grown"], "phase 2 changes it")
+    checks.check(edge["verification"] == "passed", "results.json: passed")
+    drop = seed["moe"]["val_loss_before"] - seed["moe"]["val_loss"]
+    checks.check(math.isclose(edge["phase2_total_drop"], drop), f"total drop {edge}")
+    checks.check(f"at the end): {drop:.4f}" in out, "the drop is printed")
+    words = seed["specialisation"]
+    checks.check(len(words) == 4 and all(len(layer) == 8 for layer in words), "layers and experts")
+    for layer in words:
+        checks.check(math.isclose(sum(e["load"] for e in layer), 1), "loads of a layer")
+        for expert in layer:
+            shares = [w["share"] for w in expert["tokens"]]
+            checks.check(shares == sorted(shares, reverse=True) and
+                         all(0 < x <= 1 for x in shares), f"shares fall: {shares}")
+    listed = {w["token"] for layer in words for e in layer for w in e["tokens"]}
+    checks.check(any(any(c in w for w in listed) for c in "aeiou"), f"tokens of the text: {listed}")
     checks.check(seed["moe"]["val_loss_before"] == seed["dense"]["val_loss"],
                  "the whole validation split stays")
     checks.check(seed["dense_control"]["val_loss_before"] == seed["dense"]["val_loss"],
@@ -92,21 +118,51 @@ must(*run("a2", "--no-controls", "--overwrite"))
 rows = [json.loads(line) for line in (root / "a2/training_history.jsonl").read_text().splitlines()]
 checks.check({r["phase"] for r in rows} == {"dense", "moe"}, "no rows of a replaced experiment")
 
+# Rows as often as asked, only the first stories, a seed that cannot be.
+must(*run("rows", "--no-controls", "--log-every", 1))
+rows = [json.loads(line) for line in (root / "rows/training_history.jsonl").read_text().splitlines()]
+checks.check([r["step"] for r in rows if r["kind"] == "train" and r["phase"] == "dense"]
+             == [1, 2, 3, 4, 5], "--log-every 1")
+first = root / "first.txt"
+first.write_text("<|endoftext|>".join(text.read_text().split("<|endoftext|>")[:40])
+                 + "<|endoftext|>", encoding="utf-8")
+must(*run("first", "--no-controls", "--stories", 40))
+must(*run("second", "--no-controls", "--data", first))
+checks.check(tensors("first") == tensors("second"), "--stories 40 is the text cut there")
+
 # Stopped at the very start, in either phase: the same bits after it went on.
 def long(name, *options):
     return run(name, "--no-controls", *options, steps=(40, 30))
 
 
 must(*long("whole"))
-for phase, lines in (("dense", 0), ("dense", 4), ("moe", 2)):
+for phase, lines, how in (("dense", 0, signal.SIGINT), ("dense", 4, signal.SIGTERM),
+                          ("moe", 2, signal.SIGHUP)):
     shutil.rmtree(root / "c", ignore_errors=True)
     metrics = root / "c/seed1" / phase / "metrics.jsonl"
-    code = stop(long("c"), lambda: metrics.exists() and count_lines(metrics) >= lines)
-    checks.check(code in (0, 130), f"stopped in {phase} after {lines} rows: exit code {code}")
+    code = stop(long("c"), lambda: metrics.exists() and count_lines(metrics) >= lines, how)
+    checks.check(code in (0, 130), f"{how.name} in {phase} after {lines} rows: {code}")
     must(*long("c", "--resume"))
     checks.check(tensors("c") == tensors("whole"), f"{phase}, stopped after {lines} rows, resumed")
     checks.check(trace(root / "c/seed1/moe") == trace(root / "whole/seed1/moe"),
                  f"rows after a stop in {phase} after {lines} rows")
+
+# A signal in an evaluation that would last for hours: it ends, and everything is as before.
+huge = root / "huge.txt"
+huge.write_text(text.read_text() * 400, encoding="utf-8")
+process = subprocess.Popen([str(a) for a in run("h", "--no-controls", "--data", huge, "--seeds", 1)],
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+for line in process.stdout:
+    if "phase 1: dense" in line:
+        break
+process.send_signal(signal.SIGTERM)
+process.stdout.close()
+code = process.wait(1800)
+checks.check(code == 130, f"stopped in the first evaluation: {code}")
+
+# A rate that loses every update is no success, and the losses are not written as numbers.
+lost = start(*run("lost", "--no-controls", "--lr1", "1000", steps=(40, 4)))
+checks.check(lost.returncode == 1 and "moe: " in lost.stderr, f"lost: {lost.returncode}")
 
 # What replaces an experiment and is stopped in phase 1 takes nothing from the one that it replaced.
 must(*long("e"))
@@ -129,6 +185,8 @@ for arguments, code, part in ((run("a"), 1, "already holds"),
                               (run("a", "--resume", "--lr2", "1e-2", seeds=2), 1, "other settings"),
                               (run("d", "--recipe", "clone"), 2, "clone"),
                               (run("d", seeds=0), 2, "seeds"),
+                              (run("d", "--seed", -1), 2, "seed"),
+                              (run("d", "--stories", 1), 1, "longer text"),
                               (run("d", "--dropout", "1.5"), 2, "dropout"),
                               (run("d", "--resume", "--overwrite"), 2, "choose one"),
                               (run("d", "--vocabulary", root / "none"), 1, "none")):

@@ -94,10 +94,10 @@ TEST_CASE("Trainer: says that most updates were skipped, also when there were fe
 
 TEST_CASE("Rows: what was not measured is null, what was is a number", "[cursor]") {
   StepRow row;
-  row.resources.gpus = {{0, "a", -1, -1, -1, -1}};
+  row.resources.gpus = {{.index = 0, .name = "a"}};
   const Json json = parse_json(metrics_row(row).dump());
-  for (const char* field :
-       {"tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent", "gpu_memory_mb"})
+  for (const char* field : {"tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent",
+                            "gpu_memory_mb", "gpu_temperature_c"})
     CHECK(json.at(field).is_null());
   CHECK(has(describe(Resources{}), "cpu unknown"));
   row.resources.gpus[0].utilisation_percent = 0;

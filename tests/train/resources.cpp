@@ -78,7 +78,7 @@ TEST_CASE("parse_gpu_use: a line of nvidia-smi for each GPU", "[external]") {
   CHECK(gpus[1].temperature_c == 30);
 }
 
-TEST_CASE("parse_gpu_use: what the driver does not tell is -1, odd spaces and names do no harm",
+TEST_CASE("parse_gpu_use: what the driver does not tell is NaN, odd spaces and names do no harm",
           "[edge]") {
   const std::vector<GpuUse> gpus = parse_gpu_use(
       "  3 ,  Tesla T4, rev. 2 , [N/A],[Not Supported] , [Unknown Error],   ERR!\n"
@@ -88,10 +88,10 @@ TEST_CASE("parse_gpu_use: what the driver does not tell is -1, odd spaces and na
   CHECK(gpus[0].name == "Tesla T4, rev. 2");
   CHECK(gpus[1].name == "Orin");
   for (const GpuUse& gpu : gpus) {
-    CHECK(gpu.utilisation_percent == -1);
-    CHECK(gpu.memory_used_mb == -1);
-    CHECK(gpu.memory_total_mb == -1);
-    CHECK(gpu.temperature_c == -1);
+    CHECK(std::isnan(gpu.utilisation_percent));
+    CHECK(std::isnan(gpu.memory_used_mb));
+    CHECK(std::isnan(gpu.memory_total_mb));
+    CHECK(std::isnan(gpu.temperature_c));
   }
 }
 
@@ -124,10 +124,11 @@ TEST_CASE("GPUs: those hidden by CUDA_VISIBLE_DEVICES do not count", "[edge]") {
 }
 
 TEST_CASE("all_gpus: what is unknown is not added", "[edge]") {
-  CHECK(all_gpus({}).utilisation_percent == -1);
-  CHECK(all_gpus({}).memory_used_mb == -1);
-  const GpuUse all = all_gpus(
-      {{0, "a", 90, 1000, 4000, 50}, {1, "a", -1, -1, 4000, 60}, {2, "a", 30, 500, 4000, -1}});
+  CHECK(std::isnan(all_gpus({}).utilisation_percent));
+  CHECK(std::isnan(all_gpus({}).memory_used_mb));
+  const GpuUse all = all_gpus({{0, "a", 90, 1000, 4000, 50},
+                               {1, "a", unknown, unknown, 4000, 60},
+                               {2, "a", 30, 500, 4000, unknown}});
   CHECK(all.utilisation_percent == 60);
   CHECK(all.memory_used_mb == 1500);
   CHECK(all.memory_total_mb == 12000);
@@ -138,13 +139,15 @@ TEST_CASE("describe: one line for people", "[identity]") {
   Resources use{187.4, 812.3, 900, {}};
   CHECK(describe(use) == "cpu 187 %, 812 MB");
   use.gpus = {{0, "H100", 93, 4100, 80000, 41}};
-  CHECK(describe(use) == "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB");
+  CHECK(describe(use) == "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB 41 C");
   use.gpus.push_back({1, "H100", 89, 4300, 80000, 41});
-  CHECK(describe(use) == "cpu 187 %, 812 MB, 2 gpus 91 % 8.4/160.0 GB");
+  CHECK(describe(use) == "cpu 187 %, 812 MB, 2 gpus 91 % 8.4/160.0 GB 41 C");
   CHECK(describe({5, 0, 0, {}}) == "cpu 5 %");
   CHECK(describe({5, 1, 1, {{}}}) == "cpu 5 %, 1 MB, gpu");
-  CHECK(describe({5, 1, 1, {{0, "a", -1, 2000, -1, -1}}}) == "cpu 5 %, 1 MB, gpu 2.0 GB");
-  CHECK(describe({5, 1, 1, {{0, "a", 0, -1, 9000, -1}}}) == "cpu 5 %, 1 MB, gpu 0 %");
+  CHECK(describe({5, 1, 1, {{0, "a", unknown, 2000, unknown, unknown}}}) ==
+        "cpu 5 %, 1 MB, gpu 2.0 GB");
+  CHECK(describe({5, 1, 1, {{0, "a", 0, unknown, 9000, unknown}}}) == "cpu 5 %, 1 MB, gpu 0 %");
+  CHECK(describe({5, 1, 1, {{0, "a", 0, unknown, unknown, 0}}}) == "cpu 5 %, 1 MB, gpu 0 % 0 C");
 }
 
 TEST_CASE("describe: warns of the GPU that is farthest from the others", "[edge]") {
@@ -154,8 +157,8 @@ TEST_CASE("describe: warns of the GPU that is farthest from the others", "[edge]
   CHECK(has(line({busy(0, 0), busy(1, 0), busy(2, 40)}), "GPU 2 40 %, the others 0 %"));
   CHECK(has(line({busy(0, 90), busy(1, 59)}), "uneven GPUs"));
   CHECK_FALSE(has(line({busy(0, 90), busy(1, 60)}), "uneven"));
-  CHECK_FALSE(has(line({busy(0, 90), busy(1, -1)}), "uneven"));
-  CHECK(has(line({busy(0, -1), busy(1, 90), busy(2, 10)}), "uneven GPUs: GPU 1"));
+  CHECK_FALSE(has(line({busy(0, 90), busy(1, unknown)}), "uneven"));
+  CHECK(has(line({busy(0, unknown), busy(1, 90), busy(2, 10)}), "uneven GPUs: GPU 1"));
   CHECK_FALSE(has(line({busy(0, 5)}), "uneven"));
 }
 
@@ -217,7 +220,7 @@ TEST_CASE("ResourceMonitor: shows what nvidia-smi says", "[io]") {
   std::vector<GpuUse> gpus;
   REQUIRE(soon([&] { return (gpus = monitor.sample().gpus).size() == 2; }));
   CHECK(gpus[0].utilisation_percent == 93);
-  CHECK(gpus[1].utilisation_percent == -1);
+  CHECK(std::isnan(gpus[1].utilisation_percent));
   CHECK(gpus[1].temperature_c == 42);
   CHECK(read_file(seen).rfind(
             "--query-gpu=index,name,utilization.gpu,memory.used,memory.total,temperature.gpu "

@@ -12,6 +12,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <moe/io/files.hpp>
+#include <moe/io/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -23,11 +25,12 @@ extern char** environ;
 namespace moe {
 
 /// One GPU of the machine, used by this process or by others.
-/// Units: MB = 1e6 bytes. A number that the driver does not tell is -1.
+/// Units: MB = 1e6 bytes. A number that the driver does not tell is NaN.
 struct GpuUse {
   int index = 0;
   std::string name = {};
-  double utilisation_percent = -1, memory_used_mb = -1, memory_total_mb = -1, temperature_c = -1;
+  double utilisation_percent = unknown, memory_used_mb = unknown, memory_total_mb = unknown,
+         temperature_c = unknown;
 };
 
 namespace detail {
@@ -41,14 +44,16 @@ inline std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-/// The number, or -1 for "[N/A]", "[Unknown Error]", nan and what else is no amount.
+/// The number of 0 or more, or nothing for "[N/A]", "[Unknown Error]", nan and what else is no
+/// amount.
 template <class Number>
-Number amount(std::string_view text) {
-  Number value = -1;
+std::optional<Number> amount(std::string_view text) {
+  Number value = 0;
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  return error == std::errc() && stop == end && value >= 0 && std::isfinite(double(value)) ? value
-                                                                                           : -1;
+  const bool good =
+      error == std::errc() && stop == end && value >= 0 && std::isfinite(double(value));
+  return good ? std::optional(value) : std::nullopt;
 }
 
 /// The GPUs that CUDA_VISIBLE_DEVICES (null: not set) leaves to this process; all of them where it
@@ -59,8 +64,9 @@ inline std::vector<GpuUse> visible_gpus(std::vector<GpuUse> gpus, const char* vi
   std::string_view list = visible;
   while (!list.empty() && list != "-1") {
     const std::size_t comma = std::min(list.find(','), list.size());
-    indices.push_back(amount<int>(trimmed(list.substr(0, comma))));
-    if (indices.back() < 0) return gpus;
+    const std::optional<int> index = amount<int>(trimmed(list.substr(0, comma)));
+    if (!index) return gpus;
+    indices.push_back(*index);
     list.remove_prefix(std::min(comma + 1, list.size()));
   }
   std::erase_if(gpus, [&](const GpuUse& gpu) {
@@ -159,12 +165,12 @@ inline std::string find_program(const std::string& name) {
 inline int uneven_gpu(const std::vector<GpuUse>& gpus, double& others) {
   double sum = 0, known = 0, farthest = 30;
   for (const GpuUse& gpu : gpus) {
-    if (gpu.utilisation_percent >= 0) sum += gpu.utilisation_percent, known += 1;
+    if (!std::isnan(gpu.utilisation_percent)) sum += gpu.utilisation_percent, known += 1;
   }
   int found = -1;
   for (std::size_t i = 0; i < gpus.size() && known > 1; ++i) {
     const double own = gpus[i].utilisation_percent, mean = (sum - own) / (known - 1);
-    if (own < 0 || std::abs(own - mean) <= farthest) continue;
+    if (std::isnan(own) || std::abs(own - mean) <= farthest) continue;
     farthest = std::abs(own - mean);
     others = mean;
     found = int(i);
@@ -187,34 +193,35 @@ inline std::vector<GpuUse> parse_gpu_use(std::string_view csv) {
     for (std::size_t i = 4; i-- > 0;) {  // from behind: what remains is the index and the name
       comma = line.rfind(',');
       if (comma == line.npos) break;
-      numbers[i] = detail::amount<double>(detail::trimmed(line.substr(comma + 1)));
+      numbers[i] =
+          detail::amount<double>(detail::trimmed(line.substr(comma + 1))).value_or(unknown);
       line = line.substr(0, comma);
     }
     const std::size_t name = line.find(',');
     if (comma == line.npos || name == line.npos) continue;
-    const int index = detail::amount<int>(detail::trimmed(line.substr(0, name)));
-    if (index < 0) continue;
-    const auto mb = [](double mib) { return mib < 0 ? -1 : mib * 1.048576; };
-    gpus.push_back({index, std::string(detail::trimmed(line.substr(name + 1))), numbers[0],
+    const std::optional<int> index = detail::amount<int>(detail::trimmed(line.substr(0, name)));
+    if (!index) continue;
+    const auto mb = [](double mib) { return mib * 1.048576; };
+    gpus.push_back({*index, std::string(detail::trimmed(line.substr(name + 1))), numbers[0],
                     mb(numbers[1]), mb(numbers[2]), numbers[3]});
   }
   return gpus;
 }
 
 /// All GPUs as one: utilisation is the mean, memory the sum, temperature the highest of those that
-/// are known; -1 where none is.
+/// are known; NaN where none is.
 inline GpuUse all_gpus(const std::vector<GpuUse>& gpus) {
   GpuUse all{.index = 0};
   double known = 0;
   const auto add = [](double& sum, double x) {
-    if (x >= 0) sum = std::max(0.0, sum) + x;
+    if (!std::isnan(x)) sum = std::isnan(sum) ? x : sum + x;
   };
   for (const GpuUse& gpu : gpus) {
     add(all.utilisation_percent, gpu.utilisation_percent);
-    known += gpu.utilisation_percent >= 0;
+    known += !std::isnan(gpu.utilisation_percent);
     add(all.memory_used_mb, gpu.memory_used_mb);
     add(all.memory_total_mb, gpu.memory_total_mb);
-    all.temperature_c = std::max(all.temperature_c, gpu.temperature_c);
+    all.temperature_c = std::fmax(all.temperature_c, gpu.temperature_c);
   }
   if (known > 0) all.utilisation_percent /= known;
   return all;

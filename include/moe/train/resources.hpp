@@ -54,8 +54,9 @@ std::string printed(const char* format, Values... values) {
 
 }  // namespace detail
 
-/// One line: "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB", and with several GPUs, when one is more
-/// than 30 points away from the mean of the others, "uneven GPUs: GPU 3 12 %, the others 91 %".
+/// One line: "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB 61 C", and with several GPUs, when one is
+/// more than 30 points away from the mean of the others, "uneven GPUs: GPU 3 12 %, the others 91
+/// %".
 inline std::string describe(const Resources& use) {
   std::string line =
       std::isnan(use.cpu_percent) ? "cpu unknown" : detail::printed("cpu %.0f %%", use.cpu_percent);
@@ -63,11 +64,15 @@ inline std::string describe(const Resources& use) {
   if (use.gpus.empty()) return line;
   const GpuUse all = all_gpus(use.gpus);
   line += use.gpus.size() == 1 ? ", gpu" : detail::printed(", %zu gpus", use.gpus.size());
-  if (all.utilisation_percent >= 0) line += detail::printed(" %.0f %%", all.utilisation_percent);
-  if (all.memory_used_mb >= 0) line += detail::printed(" %.1f", all.memory_used_mb * 1e-3);
-  if (all.memory_used_mb >= 0 && all.memory_total_mb >= 0)
-    line += detail::printed("/%.1f", all.memory_total_mb * 1e-3);
-  if (all.memory_used_mb >= 0) line += " GB";
+  const auto is_known = [](double x) { return !std::isnan(x); };
+  if (is_known(all.utilisation_percent))
+    line += detail::printed(" %.0f %%", all.utilisation_percent);
+  if (is_known(all.memory_used_mb)) {
+    line += detail::printed(" %.1f", all.memory_used_mb * 1e-3);
+    if (is_known(all.memory_total_mb)) line += detail::printed("/%.1f", all.memory_total_mb * 1e-3);
+    line += " GB";
+  }
+  if (is_known(all.temperature_c)) line += detail::printed(" %.0f C", all.temperature_c);
   double others = 0;
   if (const int i = detail::uneven_gpu(use.gpus, others); i >= 0) {
     const GpuUse& gpu = use.gpus[std::size_t(i)];

@@ -34,13 +34,6 @@ struct EvaluationRow {
   double tokens_per_second = unknown;  // of training, as in StepRow
 };
 
-namespace detail {
-/// What nvidia-smi told, where it writes -1 for what it did not tell.
-inline double known(double of_gpu) {
-  return of_gpu < 0 ? unknown : of_gpu;
-}
-}  // namespace detail
-
 /// The rows of metrics.jsonl. seconds, tokens_per_second, cpu_percent, memory_mb and those of GPUs
 /// are of the moment; all others are the same bits in a run that was stopped and resumed. What is
 /// not known (a GPU that does not tell, a loss that is not finite) is null.
@@ -65,8 +58,9 @@ inline Json metrics_row(const StepRow& row) {
   json["memory_mb"] = row.resources.memory_mb;
   if (!row.resources.gpus.empty()) {
     const GpuUse all = all_gpus(row.resources.gpus);
-    json["gpu_percent"] = detail::known(all.utilisation_percent);
-    json["gpu_memory_mb"] = detail::known(all.memory_used_mb);
+    json["gpu_percent"] = all.utilisation_percent;
+    json["gpu_memory_mb"] = all.memory_used_mb;
+    json["gpu_temperature_c"] = all.temperature_c;
   }
   json["expert_load"] = Json::array();
   json["effective_experts"] = Json::array();
@@ -113,7 +107,7 @@ inline void write(TensorBoardWriter& board, const StepRow& row) {
   put_known("perf/cpu_percent", row.resources.cpu_percent);
   put_known("perf/memory_mb", row.resources.memory_mb);
   if (!row.resources.gpus.empty())
-    put_known("perf/gpu_percent", detail::known(all_gpus(row.resources.gpus).utilisation_percent));
+    put_known("perf/gpu_percent", all_gpus(row.resources.gpus).utilisation_percent);
   if (row.load.empty()) return;
   put("aux/balance", row.loss.balance);
   put("aux/z", row.loss.z);

@@ -1,0 +1,49 @@
+#include "../../examples/upcycle/verification.hpp"
+
+#include "catch.hpp"
+
+using namespace growth;
+
+namespace {
+
+moe::UpcycleReport differs(double difference, double ulp) {
+  moe::UpcycleReport report;
+  report.max_difference = difference, report.max_ulp = ulp;
+  report.exact = true;  // whatever the report says
+  return report;
+}
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("verification: a recipe that promises the same bits passes at 0 only", "[verification]") {
+  for (const moe::Recipe recipe : {moe::Recipe::copy, moe::Recipe::shared}) {
+    const Promise promise = promise_of(recipe);
+    CHECK(has(verdict(promise, differs(0, 0)), "PASSED"));
+    CHECK_NOTHROW(require(promise, differs(0, 0)));
+    for (const double bad : {1e-30, 1.0, double(NAN), double(INFINITY)}) {
+      CHECK(has(verdict(promise, differs(bad, 1)), "FAILED"));
+      CHECK_THROWS_AS(require(promise, differs(bad, 1)), moe::Error);
+    }
+  }
+}
+
+TEST_CASE("verification: sums in another order may differ by rounding", "[verification]") {
+  for (const moe::Recipe recipe : {moe::Recipe::permute, moe::Recipe::virtual_groups}) {
+    const Promise promise = promise_of(recipe);
+    CHECK(has(verdict(promise, differs(1.7e-5, 19)), "PASSED"));
+    CHECK(has(verdict(promise, differs(0.1, 1e5)), "FAILED"));
+    CHECK_THROWS_AS(require(promise, differs(0.1, 1e5)), moe::Error);
+    CHECK_THROWS_AS(require(promise, differs(NAN, 0)), moe::Error);
+  }
+}
+
+TEST_CASE("verification: recipes that change the experts promise nothing", "[verification]") {
+  for (const moe::Recipe recipe : {moe::Recipe::noise, moe::Recipe::drop}) {
+    const Promise promise = promise_of(recipe);
+    CHECK(has(verdict(promise, differs(4, 1e6)), "NONE"));
+    CHECK_NOTHROW(require(promise, differs(4, 1e6)));
+  }
+}
