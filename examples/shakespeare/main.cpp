@@ -1,5 +1,6 @@
 // Trains, evaluates and samples small language models of Shakespeare's plays, or of another text,
 // character by character or byte by byte.  shakespeare train|eval|sample --help tells the options.
+#include <moe/train/run_folder.hpp>
 #include <new>
 
 #include "../lab/output.hpp"

@@ -171,9 +171,9 @@ void import_hugging_face(Model& model, const std::string& folder) {
   using T = typename Model::W;
   using Params = typename Model::Params;
   const auto [config, files] = read_settled(folder, [&](const std::string& place) {
-    HuggingFaceConfig config = read_hugging_face_config(place);
-    detail::require_same_config(place, config, Model::config, model.options());
-    return std::pair(std::move(config), HuggingFaceTensors(place));  // which opens all files
+    const HuggingFaceConfig found = read_hugging_face_config(place);
+    detail::require_same_config(place, found, Model::config, model.options());
+    return std::pair(found, HuggingFaceTensors(place));  // which opens all files
   });
   auto names = detail::names_of(config.family, detail::ExpertLayout::separate);
   if (!detail::has_prefix(files, names)) names.prefix = "";
