@@ -37,7 +37,7 @@ inline std::string describe(const Spread& s) {
   if (std::isnan(s.mean)) return "    unknown        ";
   const int size = std::snprintf(text, sizeof text, "%8.4f", s.mean);
   if (s.count > 1)
-    std::snprintf(text + size, sizeof text - std::size_t(size), " +-%7.4f", s.deviation);
+    std::snprintf(text + size, sizeof text - std::size_t(size), " +-%6.4f", s.deviation);
   else
     std::snprintf(text + size, sizeof text - std::size_t(size), " (one run)");
   return text;
@@ -70,7 +70,6 @@ struct Comparison {
     if (difference.count > 0 && !std::isfinite(difference.mean))
       return "a run diverged: nothing follows";
     if (difference.count < 2) return "one seed says nothing about significance";
-    if (!std::isfinite(difference.mean)) return "not known: a loss is not finite";
     return significant ? "significant (paired t-test, 5 %)"
                        : "not significant (paired t-test, 5 %)";
   }

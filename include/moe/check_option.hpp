@@ -4,6 +4,7 @@
 #include <limits>
 #include <moe/error.hpp>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 namespace moe::detail {
@@ -19,14 +20,14 @@ struct OptionCheck {
 
   /// Write `good` so that it is false for NaN.
   template <class Number>
-  void operator()(bool good, const char* name, Number value, const std::string& rule) const {
+  void operator()(bool good, const char* name, Number value, std::string_view rule) const {
     if (good) return;
     throw Error("moe: cannot " + std::string(action) + " with " + owner + "." + name + " = " +
-                text(value) + ": it must be " + rule + "; correct the option");
+                text(value) + ": it must be " + std::string(rule) + "; correct the option");
   }
   template <class Integer>
   void at_least(const char* name, Integer value, Integer least) const {
-    (*this)(value >= least, name, value, std::to_string(least) + " or more");
+    if (value < least) (*this)(false, name, value, std::to_string(least) + " or more");
   }
   /// A number that is computed with in the model's type T, where 1e39 may be infinite.
   template <class T>
@@ -40,7 +41,8 @@ struct OptionCheck {
   /// A divisor or what is added to one: 1e-50 is above 0, and 0 where numbers are floats.
   template <class T>
   void positive(const char* name, double value) const {
-    (*this)(value >= smallest<T>() && fits<T>(value), name, value,
+    if (value >= smallest<T>() && fits<T>(value)) return;
+    (*this)(false, name, value,
             "finite and at least " + text(smallest<T>()) +
                 ", the smallest number that the model's type holds in full");
   }

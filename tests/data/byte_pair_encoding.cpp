@@ -372,8 +372,10 @@ TEST_CASE("BytePairEncoding: what was saved gives the same ids", "[io]") {
   all.push_back(parts.load());
   if (const BytePairEncoding* words = gpt2()) all.push_back(*words);
   for (const BytePairEncoding& tokenizer : all) {
-    tokenizer.save(folder / "out/tokenizer");
-    const BytePairEncoding back = BytePairEncoding::from_folder(folder / "out/tokenizer");
+    const std::string place = folder / ("out/" + std::to_string(&tokenizer - all.data()));
+    tokenizer.save(place);
+    tokenizer.save(place);
+    const BytePairEncoding back = BytePairEncoding::from_folder(place);
     CHECK(back.fingerprint() == tokenizer.fingerprint());
     CHECK(back.vocab_size() == tokenizer.vocab_size());
     CHECK(back.end_of_text() == tokenizer.end_of_text());
@@ -384,6 +386,10 @@ TEST_CASE("BytePairEncoding: what was saved gives the same ids", "[io]") {
               tokenizer.encode(text, SpecialTokens::as_tokens));
     }
   }
+  // The files of another one are not replaced, and none is written.
+  const std::string theirs = folder / "out/1/tokenizer.json", before = moe::read_file(theirs);
+  CHECK(is_sentence(message_of([&] { all[0].save(folder / "out/1"); })));
+  CHECK(moe::read_file(theirs) == before);
   // Without added tokens but end of text, the two files say the same.
   all[1].save(folder / "files");
   const BytePairEncoding files =

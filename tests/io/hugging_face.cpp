@@ -734,15 +734,15 @@ TEST_CASE("Hugging Face: the folder appears whole, with the tokenizer, or stays 
   export_hugging_face(made.model, folder / "a", {.tokenizer_folder = folder / "tokenizer"});
   CHECK(detail::names_in(folder / "a") ==
         std::vector<std::string>{"config.json", "generation_config.json", "merges.txt",
-                                 "model.safetensors", "tokenizer.json"});
+                                 "model.safetensors", "moe_export.json", "tokenizer.json"});
   CHECK(read_file(folder / "a/merges.txt") == "a b");
   const auto fails = [&](const HuggingFaceExport& how, const std::string& why) {
     const std::string message =
         message_of([&] { export_hugging_face(made.model, folder / "a", how); });
     CHECK(is_sentence(message));
     CHECK(has(message, why));
-    CHECK(detail::names_in(folder / "a").size() == 5);
-    CHECK(!detail::exists(folder / "a.tmp"));
+    CHECK(detail::names_in(folder / "a").size() == 6);
+    CHECK(detail::names_in(folder.path()) == std::vector<std::string>{"a", "tokenizer"});
   };
   fails({.tokenizer_folder = folder / "none"}, "neither tokenizer.json nor vocab.json");
   fails({.write_tokenizer = [](const std::string&) { throw Error("moe: no; stop"); }}, "no; stop");
@@ -754,7 +754,7 @@ TEST_CASE("Hugging Face: the folder appears whole, with the tokenizer, or stays 
   const std::string message =
       message_of([&] { export_hugging_face(made.model, folder / "tokenizer"); });
   CHECK(is_sentence(message));
-  CHECK(has(message, "no 'config.json'"));
+  CHECK(has(message, "no 'moe_export.json'"));
   CHECK(detail::exists(folder / "tokenizer/private.txt"));
 }
 

@@ -7,12 +7,14 @@ using namespace moe;
 
 constexpr RouterTraits kept{Scoring::softmax, false}, sigmoid{Scoring::sigmoid},
     sigmoid_kept{Scoring::sigmoid, false, true, true}, biased{Scoring::softmax, true, true, true};
+// g++ 12 gives templates over alias templates of one name the same symbol, whatever unnamed
+// namespace the aliases are in: names that no other file of this program has.
 template <class B>
-using Top1 = test::GatesOf<4, 1, 5, B, kept>;
+using RouterTop1 = test::GatesOf<4, 1, 5, B, kept>;
 template <class B>
-using Top2 = test::GatesOf<4, 2, 5, B>;
+using RouterTop2 = test::GatesOf<4, 2, 5, B>;
 template <class B>
-using All = test::GatesOf<3, 3, 5, B, sigmoid>;
+using RouterAll = test::GatesOf<3, 3, 5, B, sigmoid>;
 template <class B>
 using Biased = test::GatesOf<4, 2, 5, B, biased>;
 template <class B>
@@ -21,9 +23,9 @@ using SigmoidKept = test::GatesOf<4, 2, 5, B, sigmoid_kept>;
 TEST_CASE("Router: backward equals the complex-step derivative of gates and auxiliary losses",
           "[gradient]") {
   const test::Setup losses = test::with_losses();
-  CHECK(test::total_gradient_error<Top1>(losses) < 1e-12);
-  CHECK(test::total_gradient_error<Top2>(losses) < 1e-12);
-  CHECK(test::total_gradient_error<All>(losses) < 1e-12);
+  CHECK(test::total_gradient_error<RouterTop1>(losses) < 1e-12);
+  CHECK(test::total_gradient_error<RouterTop2>(losses) < 1e-12);
+  CHECK(test::total_gradient_error<RouterAll>(losses) < 1e-12);
   CHECK(test::total_gradient_error<Biased>(losses) < 1e-12);
   CHECK(test::total_gradient_error<SigmoidKept>(losses) < 1e-12);
 }
@@ -34,7 +36,7 @@ TEST_CASE("Router: each auxiliary loss has its own gradient", "[gradient]") {
   z.options.z_weight = 2;
   entropy.options.entropy_weight = 2;
   for (const test::Setup& setup : {balance, z, entropy}) {
-    CHECK(test::total_gradient_error<Top2>(setup) < 1e-12);
+    CHECK(test::total_gradient_error<RouterTop2>(setup) < 1e-12);
     CHECK(test::total_gradient_error<SigmoidKept>(setup) < 1e-12);
   }
 }
@@ -42,8 +44,8 @@ TEST_CASE("Router: each auxiliary loss has its own gradient", "[gradient]") {
 TEST_CASE("Router: backward equals the complex-step derivative with noise", "[gradient]") {
   test::Setup setup = test::with_losses();
   setup.options.router_noise = 0.8;
-  CHECK(test::total_gradient_error<Top2>(setup) < 1e-12);
-  CHECK(test::total_gradient_error<All>(setup) < 1e-12);
+  CHECK(test::total_gradient_error<RouterTop2>(setup) < 1e-12);
+  CHECK(test::total_gradient_error<RouterAll>(setup) < 1e-12);
 }
 
 /// Random weights of the scores, but these biases of the router and of the selection.
@@ -89,7 +91,7 @@ TEST_CASE("Router: backward equals the complex-step derivative with uniform rout
 }
 
 TEST_CASE("Router: backward adds", "[adds]") {
-  CHECK(test::adding_error<Top2>(test::with_losses()) < 1e-13);
+  CHECK(test::adding_error<RouterTop2>(test::with_losses()) < 1e-13);
   CHECK(test::adding_error<SigmoidKept>(test::with_losses()) < 1e-13);
 }
 

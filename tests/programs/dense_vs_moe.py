@@ -35,11 +35,13 @@ def mean(values):
 
 def deviation(values):
     if len(values) < 2:
-        return 0
+        return None  # one value has none
     return math.sqrt(sum((x - mean(values)) ** 2 for x in values) / (len(values) - 1))
 
 
 def near(a, b, tolerance=1e-9):
+    if a is None or b is None:
+        return a is b
     return math.isclose(a, b, rel_tol=tolerance, abs_tol=1e-12)
 
 

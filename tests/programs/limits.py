@@ -7,6 +7,7 @@ import resource
 import string
 import tempfile
 
+from lab import override
 from process import Checks, must, program, start
 
 checks = Checks()
@@ -35,7 +36,7 @@ SMALL = ["--data", text, "--batch", 2, "--no-progress", "--threads", 1]
 
 
 def train(name, *options):
-    return [shakespeare, "train", "--out", root / name, "--steps", 2, *SMALL, *options]
+    return override([shakespeare, "train", "--out", root / name, "--steps", 2, *SMALL], options)
 
 
 # Numbers that CLI11 alone takes for others.

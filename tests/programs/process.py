@@ -29,8 +29,9 @@ def program(name):
 
 def start(*arguments, **options):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.run([str(a) for a in arguments], text=True, timeout=PATIENCE,
-                          **{**pipes, **options})
+    # What a small model of bytes writes need not be UTF-8.
+    return subprocess.run([str(a) for a in arguments], text=True, errors="replace",
+                          timeout=PATIENCE, **{**pipes, **options})
 
 
 def must(*arguments, **options):

@@ -114,7 +114,9 @@ TEST_CASE("upcycle: a model that is not finite is never called exact", "[exact][
       CHECK(std::isnan(report.max_difference));
       CHECK(std::isnan(report.mean_difference));
       CHECK(std::isnan(report.max_ulp));
-      CHECK(std::isnan(report.sequence_difference.back()));
+      // 3e38 need not overflow in every sequence.
+      CHECK(std::any_of(report.sequence_difference.begin(), report.sequence_difference.end(),
+                        [](double d) { return std::isnan(d); }));
       CHECK(report.why.find("not finite") != std::string::npos);
     }
   }

@@ -23,7 +23,8 @@ inline std::string input_name(const std::string& path) {
 ///     const std::string text = moe::read_input(path);
 inline std::string read_input(const std::string& path) {
   if (!is_stream(path)) return read_file(path);
-  const detail::Descriptor own(path == "-" ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const detail::Descriptor own =
+      path == "-" ? detail::Descriptor() : detail::open_file(path, O_RDONLY);
   const int from = path == "-" ? STDIN_FILENO : own.get();
   std::string bytes, part(1 << 16, '\0');
   for (;;) {

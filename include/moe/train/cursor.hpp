@@ -72,7 +72,7 @@ namespace detail {
 /// due had been made, and what was not known was written as 0.
 inline Cursor read_cursor(const Json& json, const std::string& what) {
   Cursor cursor;
-  if (json.find("last_step")) {
+  if (!json.is_object() || json.find("last_step")) {  // what is no object is refused by from_json
     from_json(cursor, json, what);
   } else {
     Json old = json;

@@ -1,0 +1,131 @@
+#pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <moe/error.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+
+// What all that touches files has in common: open files, paths, and sentences about what failed.
+
+namespace moe {
+
+namespace detail {
+
+inline const char* hint_for(int code) {
+  switch (code) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return "free some space or choose another folder";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return "check the permissions or choose another folder";
+    case EISDIR:
+      return "give the path of a file";
+    case ENOTDIR:
+      return "a part of the path is a file, choose another folder";
+    case ENOENT:
+      return "check the path";
+    default:
+      return "check the path and the device";
+  }
+}
+
+[[noreturn]] inline void file_failed(std::string_view action, std::string_view path, int code) {
+  throw Error("moe: cannot " + std::string(action) + " '" + std::string(path) +
+              "': " + std::strerror(code) + "; " + hint_for(code));
+}
+
+/// An open file, closed at the end of the scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+/// Opens as ::open does, never as 0, 1 or 2: in a program that was started with one of these closed
+/// a file would take its number, and what is printed would land in that file.
+inline Descriptor open_at(int folder, const std::string& path, int flags, mode_t mode = 0) {
+  Descriptor file(::openat(folder, path.c_str(), flags | O_CLOEXEC, mode));
+  if (file.get() < 0 || file.get() > 2) return file;
+  return Descriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 3));
+}
+inline Descriptor open_file(const std::string& path, int flags, mode_t mode = 0) {
+  return open_at(AT_FDCWD, path, flags, mode);
+}
+
+inline bool exists(const std::string& path) {
+  struct stat status;
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+inline std::string parent_folder(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+inline std::string without_last_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+/// The path itself, or where the link at that place leads in the end: what is replaced is the thing
+/// behind a link, not the link. A link that leads nowhere is followed one step.
+inline std::string behind_links(const std::string& path) {
+  struct stat status;
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) return path;
+  if (const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), ::free);
+      real != nullptr)
+    return real.get();
+  char target[4096];
+  const ssize_t size = ::readlink(path.c_str(), target, sizeof target);
+  if (size <= 0) return path;
+  const std::string to(target, static_cast<std::size_t>(size));
+  return to.front() == '/' ? to : parent_folder(path) + "/" + to;
+}
+
+/// A name part that no other program and no earlier call has: process, count, time.
+inline std::string unique_suffix() {
+  static std::atomic<unsigned> count{0};
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  char text[64];
+  std::snprintf(text, sizeof text, "%ld-%u-%lx%05lx", static_cast<long>(::getpid()),
+                count.fetch_add(1), static_cast<unsigned long>(now.tv_sec),
+                static_cast<unsigned long>(now.tv_nsec) & 0xFFFFFUL);
+  return text;
+}
+
+inline void sync_folder(const std::string& path) {
+  const Descriptor folder = open_file(path, O_RDONLY | O_DIRECTORY);
+  if (folder.get() < 0) file_failed("open folder", path, errno);
+  // Some network file systems have no fsync for folders and say so with EINVAL.
+  if (::fsync(folder.get()) != 0 && errno != EINVAL) file_failed("sync folder", path, errno);
+}
+
+}  // namespace detail
+
+}  // namespace moe
