@@ -28,6 +28,7 @@ int main(int argc, char** argv) try {
   }
   moe::save(model, "model.moe");
   std::puts(moe::generate(model, "Once upon a time", {.tokens = 200}).c_str());
+  if (std::fflush(stdout) != 0) throw moe::Error("moe: cannot write the text; free some space");
 } catch (const moe::Error& error) {
   return std::fprintf(stderr, "%s\n", error.what()), 1;
 }

@@ -107,7 +107,7 @@ TEST_CASE("AdamWOptions and MuonOptions: each is checked in the model's number t
   refuses("AdamWOptions.eps", &AdamWOptions::eps,
           {0, -1, not_a_number, infinity, below_float, 1e-40, above_float}, adamw);
   refuses("AdamWOptions.weight_decay", &AdamWOptions::weight_decay,
-          {-1, not_a_number, infinity, 1000, 2000, above_float}, adamw);
+          {-1, not_a_number, infinity, above_float}, adamw);
   refuses("AdamWOptions.clip", &AdamWOptions::clip, {0, -1, not_a_number, below_float}, adamw);
   refuses("AdamWOptions.balance_rate", &AdamWOptions::balance_rate, no_weight, adamw);
   refuses("AdamWOptions.skip_limit", &AdamWOptions::skip_limit, {0, -1}, adamw);
@@ -116,7 +116,7 @@ TEST_CASE("AdamWOptions and MuonOptions: each is checked in the model's number t
   const auto muon = [&](const MuonOptions& o) { Muon optimizer(model, o); };
   refuses("MuonOptions.lr", &MuonOptions::lr, no_weight, muon);
   refuses("MuonOptions.momentum", &MuonOptions::momentum, no_share, muon);
-  refuses("MuonOptions.weight_decay", &MuonOptions::weight_decay, {-1, not_a_number, infinity, 50},
+  refuses("MuonOptions.weight_decay", &MuonOptions::weight_decay, {-1, not_a_number, infinity},
           muon);
   CHECK_NOTHROW(adamw({.clip = infinity}));
 

@@ -27,6 +27,7 @@ struct Run {
 /// Errors: an experiment that is neither to be resumed nor replaced, or of the other kind; a file
 /// of somebody else in the place of one of ours.
 [[nodiscard]] inline moe::FolderLock open_folder(const Common& c, bool study) {
+  signals::finish_first();  // an old experiment goes whole, or not at all
   moe::make_folders(c.out);
   moe::FolderLock lock(c.out, "study");
   const auto path = [&](const std::string& name) { return c.out + "/" + name; };

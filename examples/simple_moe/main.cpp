@@ -64,7 +64,6 @@ std::string describe(const lab::Model& model) {
 
 int train(const Request& r, const lab::Model& model, const lab::Data& data) {
   const moe::FolderLock lock = lab::open_folder(r.common, false);
-  signals::finish_first();
   const lab::Outcome out = model.train({.settings = r.settings,
                                         .data = data,
                                         .folder = r.common.out,

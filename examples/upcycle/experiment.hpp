@@ -189,8 +189,8 @@ int run(const Request& request) {
                    .documents = false,
                    .cache = request.out});
   data.check_size(C.context, C.context, "");
+  signals::finish_first();  // an old experiment goes whole, or not at all
   const moe::FolderLock lock = Folder{request, request.settings.seed}.open(data);
-  signals::finish_first();
   try {
     return Experiment<C>(request, &data).run();
   } catch (const Stopped&) {

@@ -306,8 +306,8 @@ class Transformer {
   }
   static Options checked(const Options& options) {
     // What is counted in int for each token: choices of experts, and rows of heads.
-    check_options<W>(options,
-                     std::numeric_limits<int>::max() / std::max({2, C.moe.top_k, C.heads}));
+    constexpr int most = std::numeric_limits<int>::max() / std::max({2, C.moe.top_k, C.heads});
+    check_options<W>(options, most);
     return options;
   }
 

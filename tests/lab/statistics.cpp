@@ -34,7 +34,7 @@ TEST_CASE("spread: one value has no deviation, none has no mean: not 0", "[stati
   CHECK((std::isnan(none.mean) && std::isnan(none.deviation)));
   CHECK(has(lab::describe(none), "unknown"));
   CHECK(has(lab::describe(one), "3.2500 (one run)"));
-  CHECK(has(lab::describe(lab::spread({1, 3})), "2.0000 +- 1.4142"));
+  CHECK(has(lab::describe(lab::spread({1, 3})), "2.0000 +-1.4142"));
 }
 
 TEST_CASE("compare: of a run that diverged nothing follows", "[statistics]") {

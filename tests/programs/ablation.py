@@ -222,8 +222,7 @@ check(without_times(read(root / "a/results.json")) == whole and count_rows(root 
       "a finished study tells the same")
 
 # A rate that is too high loses its runs, not the study; what is lost is not tried again.
-lost = run("lost", "--rates", "1000,0.01", "--adamw-lr", 1000, "--tokens", 12288,
-           "--muon-decay", 0, "--weight-decay", 0)
+lost = run("lost", "--rates", "1000,0.01", "--adamw-lr", 1000, "--tokens", 12288)
 for options in ([], ["--resume"]):
     result = start(*lost, *options)
     out = result.stdout

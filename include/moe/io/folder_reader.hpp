@@ -72,8 +72,7 @@ class FolderReader {
   bool open_all(const detail::Descriptor& folder, const std::string& list) {
     files_.clear();
     if (!open_one(folder, list)) return false;
-    const FileReader reader(detail::Descriptor(::dup(files_.at(list).get())), list);
-    const auto files = detail::files_of_list(read_file(reader));
+    const auto files = detail::files_of_list(read_file(file(list)));
     bool all = true;
     if (files)
       for (const auto& [name, entry] : files->members(list)) all = open_one(folder, name) && all;
