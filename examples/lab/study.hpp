@@ -91,7 +91,6 @@ class Study {
                        "': it was started with other options or another text, see study.json; "
                        "give the same command, or another --out");
     moe::write_file(file, now);
-    signals::finish_first();
     json_["study"] = kind;
     json_["program"] = common.program;
     json_["command"] = common.command;

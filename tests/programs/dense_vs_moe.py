@@ -145,8 +145,8 @@ def check_rules(results, group, printed):
         word = ("one seed says nothing" if n == 1 else
                 "significant (paired" if significant else "not significant (paired")
         spread = f" +- {deviation(differences):.4f}" if len(differences) > 1 else ""
-        pattern = (re.escape(f"{other} minus {first}: {mean(differences):+.4f}{spread} nats") + r" \([-+.\d]+ %\), " +
-                   re.escape(word))
+        pattern = (re.escape(f"{other} minus {first}: {mean(differences):+.4f}{spread} nats")
+                   + r" \([-+.\d]+ %\), " + re.escape(word))
         check(re.search(pattern, printed), f"the printed difference: {pattern}")
 
 
