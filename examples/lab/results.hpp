@@ -57,6 +57,7 @@ inline void add_results(moe::Removal& removal, const std::string& folder) {
   removal.add_file(folder + "/results.json", moe::detail::has_members({"program", "command"}));
 }
 inline void add_run(moe::Removal& removal, const std::string& folder) {
+  removal.lock(folder);
   removal.add_run(folder);
   removal.add_file(folder + "/settings.json", is_settings);
   add_results(removal, folder);

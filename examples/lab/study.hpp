@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <moe/io/json_reader.hpp>
 
 #include "cli.hpp"
@@ -32,21 +33,24 @@ struct Run {
   moe::FolderLock lock(c.out, "study");
   const auto path = [&](const std::string& name) { return c.out + "/" + name; };
   const auto has = [&](const char* name) { return moe::detail::exists(path(name)); };
-  const bool run_there = has("settings.json") && has("metrics.jsonl");
-  const bool study_there = has("study.json") && has("runs");
-  moe::Removal removal;
-  add_run(removal, c.out);
-  removal.add_file(path("study.json"), moe::detail::has_members({"tokens"}));
-  if (has("runs")) {
-    for (const std::string& name : moe::detail::names_in(path("runs"))) {
-      add_run(removal, path("runs/" + name));
-      removal.add_if_empty(path("runs/" + name));
-    }
-    removal.add_if_empty(path("runs"));
-  }
+  const bool run_there = has("settings.json") || moe::holds_run(c.out);
+  const bool study_there = has("study.json") || has("runs");
   if (c.overwrite) {
+    moe::Removal removal;
+    add_run(removal, c.out);
+    removal.add_file(path("study.json"), moe::detail::has_members({"tokens"}));
+    if (has("runs")) {
+      for (const std::string& name : moe::detail::names_in(path("runs"))) {
+        const std::string run = path("runs/" + name);
+        if (!std::filesystem::is_directory(run)) continue;
+        add_run(removal, run);
+        removal.add_if_empty(run);
+      }
+      removal.add_if_empty(path("runs"));
+    }
     removal.go();
-  } else if (c.resume ? (study ? run_there : study_there) : (run_there || study_there)) {
+  } else if (c.resume ? (study ? run_there : study_there)
+                      : (run_there || study_there || has("results.json"))) {
     throw moe::Error("moe: cannot start in '" + c.out +
                      "': it already holds an experiment; give --resume for the same one, "
                      "--overwrite or another --out");

@@ -62,7 +62,7 @@ inline moe::TrainerOptions trainer_options(const Job& job) {
           .eval_every = s.eval_every,
           .seed = s.seed,
           .out = job.folder,
-          .overwrite = true,  // open_run has looked at what is there
+          .overwrite = job.resume,  // one that was stopped before its first save
           .tensorboard = true};
 }
 

@@ -203,7 +203,7 @@ class Session {
       resume(trainer);
     } else {
       moe::detail::require_ours(trainer.folder("summary.json"), is_summary());
-      moe::detail::require_ours(trainer.folder("samples.jsonl"), moe::detail::has_rows);
+      moe::detail::require_ours(trainer.folder("samples.jsonl"), moe::detail::has_samples);
     }
     samples.emplace(request, data.vocabulary, request.resume ? trainer.cursor().step : -1);
     signals::finish_first();

@@ -35,18 +35,21 @@ struct Folder {
     json["tokens"] =
         moe::hex(moe::xxh64(data.tokens.data(), data.tokens.size() * sizeof(data.tokens[0])));
     const std::string now = json.dump(2) + "\n";
-    moe::Removal old;
-    add_results(old);
     const bool there = moe::detail::exists(file);
     if (there && request.resume && moe::read_file(file) != now)
       throw moe::Error("moe: cannot resume '" + request.out +
                        "': it was started with other settings or another text, see settings.json; "
                        "give the same command, or another --out");
-    if (there && !request.resume && !request.overwrite)
+    if (request.overwrite) {
+      moe::Removal old;
+      add_results(old);
+      old.go();
+    } else if (there ? !request.resume : holds_phases()) {
       throw moe::Error("moe: cannot start in '" + request.out +
                        "': it already holds an experiment; give --resume, --overwrite or another "
                        "--out");
-    if (!request.resume) old.go();
+    }
+    moe::detail::require_ours(file, is_settings());
     moe::write_file(file, now);
     return lock;
   }
@@ -56,15 +59,35 @@ struct Folder {
   /// these places are refused.
   void add_results(moe::Removal& removal) const {
     using moe::detail::has_members;
-    removal.add_file(request.out + "/settings.json", has_members({"recipe", "tokens"}));
+    removal.add_file(request.out + "/settings.json", is_settings());
     removal.add_file(request.out + "/results.json", has_members({"settings", "seeds"}));
-    removal.add_file(request.out + "/training_history.jsonl", moe::detail::has_rows);
+    removal.add_file(request.out + "/training_history.jsonl",
+                     moe::detail::has_rows_with({"seed", "phase"}));
     for (int i = 0; i < request.seeds; ++i) {
       const Folder one{request, seed + std::uint64_t(i)};
-      for (const char* phase : phases) removal.add_run(one.path(phase));
+      for (const char* phase : phases) {
+        removal.lock(one.path(phase));
+        removal.add_run(one.path(phase));
+      }
       for (const char* model : {"dense_model", "moe_model_init", "moe_model_final"})
         removal.add_saved(one.path(model), moe::detail::manifest_file);
     }
+  }
+
+  static moe::detail::LooksOurs is_settings() {
+    return moe::detail::has_members({"recipe", "tokens"});
+  }
+
+  /// Whether something of an experiment is there, though its settings are not.
+  bool holds_phases() const {
+    for (int i = 0; i < request.seeds; ++i) {
+      const Folder one{request, seed + std::uint64_t(i)};
+      for (const char* phase : phases)
+        if (moe::holds_run(one.path(phase))) return true;
+      for (const char* model : {"dense_model", "moe_model_init", "moe_model_final"})
+        if (moe::detail::exists(one.path(model))) return true;
+    }
+    return false;
   }
 
   /// training_history.jsonl: the rows of all phases so far, each with its seed and phase.

@@ -165,6 +165,52 @@ TEST_CASE("FolderTransaction: what the user wrote in the place of our files is n
   CHECK(names_in(folder.path()) == Names{"last"});
 }
 
+TEST_CASE("FolderTransaction: large files are compared by their size", "[io]") {
+  const ScratchFolder folder;
+  const std::string name = folder / "last";
+  for (const std::size_t bytes : {moe::detail::hashed_bytes, moe::detail::hashed_bytes + 1}) {
+    save(name, std::string(bytes, 'x'));
+    save(name, std::string(bytes, 'y'));
+    CHECK(content_of(name) == std::string(bytes, 'y'));
+    moe::write_file(name + "/weights", "another");
+    CHECK(has(message_of([&] { save(name, "z"); }), "'weights' was changed"));
+    moe::write_file(name + "/weights", std::string(bytes, 'y'));
+  }
+}
+
+TEST_CASE("FolderTransaction: what is left over is no reason for a save to fail", "[io]") {
+  const ScratchFolder folder;
+  const std::string name = folder / "last";
+  const std::string working = moe::detail::Beside(name).path("1-2-3");
+  moe::make_folders(working + "/@eaDir");
+  moe::write_file(working + "/@eaDir/thumb", "theirs");
+  moe::write_file(working + "/" + moe::detail::working_mark, "");
+  save(name, "one");
+  save(name, "two");
+  CHECK(content_of(name) == "two");
+  CHECK(moe::read_file(working + "/@eaDir/thumb") == "theirs");
+}
+
+TEST_CASE("FolderLock, FolderTransaction: a forked child takes nothing from its parent", "[io]") {
+  const ScratchFolder folder;
+  const moe::FolderLock lock(folder.path(), "run");
+  FolderTransaction transaction(folder / "last", "list.json");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    {
+      moe::FolderLock own_lock(std::move(const_cast<moe::FolderLock&>(lock)));
+      std::destroy_at(&transaction);
+    }
+    ::_exit(0);
+  }
+  ::waitpid(child, nullptr, 0);
+  CHECK(is_sentence(message_of([&] { moe::FolderLock second(folder.path(), "run"); })));
+  transaction.write("weights", "x");
+  transaction.write_list("moe test");
+  transaction.commit();
+  CHECK(moe::read_file(folder / "last/weights") == "x");
+}
+
 TEST_CASE("FolderTransaction: no name beside its place is taken by force", "[io]") {
   on_both_kinds_of_file_system([] {
     const ScratchFolder folder;

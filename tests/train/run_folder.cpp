@@ -91,6 +91,26 @@ TEST_CASE("Trainer: a new run in a folder with something of that name is refused
   REQUIRE(std::remove((out + "/metrics.jsonl").c_str()) == 0);
   CHECK(has(message_of([&] { Session(test::tiny_run_options(out)).trainer.run(); }),
             "already holds one"));
+  // Nor is a best model that somebody kept, and rows of another program are not ours.
+  detail::remove_owned(out + "/last", detail::manifest_file);
+  CHECK(has(message_of([&] { Session(test::tiny_run_options(out)).trainer.run(); }),
+            "already holds one"));
+  write_file(out + "/metrics.jsonl", "{\"step\":1,\"train/loss\":2}\n");
+  CHECK(has(message_of([&] { Session(overwriting(out)).trainer.run(); }), "metrics.jsonl"));
+  CHECK(detail::exists(out + "/best/manifest.json"));
+}
+
+TEST_CASE("Trainer: overwriting a run whose checkpoint is a link to another place", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  make_folders(out);
+  REQUIRE(::symlink("../elsewhere", (out + "/last").c_str()) == 0);
+  Session(test::tiny_run_options(out)).trainer.run();
+  Session(overwriting(out)).trainer.run();
+  struct stat status;
+  REQUIRE(::lstat((out + "/last").c_str(), &status) == 0);
+  CHECK(S_ISLNK(status.st_mode));
+  CHECK(detail::exists(scratch / "elsewhere/manifest.json"));
 }
 
 TEST_CASE("Trainer: a folder has one run at a time, from before the first touch", "[trainer]") {

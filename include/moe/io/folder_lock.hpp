@@ -47,7 +47,7 @@ class FolderLock {
   FolderLock(const std::string& folder, const std::string& what)
       : path_(folder + "/.moe-" + what + ".lock") {
     for (;;) {
-      file_ = detail::open_file(path_, O_RDWR | O_CREAT, 0666);
+      file_ = detail::open_file(path_, O_RDWR | O_CREAT | O_NOFOLLOW, 0666);
       if (file_.get() < 0) detail::file_failed("create", path_, errno);
       if (detail::try_lock(file_) == detail::Lock::held_by_another) {
         throw Error("moe: cannot use folder '" + folder + "' for a " + what + ": " + owner() +
@@ -65,7 +65,8 @@ class FolderLock {
   FolderLock(FolderLock&& other) noexcept = default;
   FolderLock& operator=(FolderLock&&) = delete;
   ~FolderLock() {
-    if (file_.get() >= 0 && is_at_path()) ::unlink(path_.c_str());
+    // After a fork the lock is the parent's.
+    if (file_.get() >= 0 && ::getpid() == owner_ && is_at_path()) ::unlink(path_.c_str());
   }
 
  private:
@@ -82,6 +83,7 @@ class FolderLock {
 
   std::string path_;
   detail::Descriptor file_;
+  pid_t owner_ = ::getpid();
 };
 
 }  // namespace moe

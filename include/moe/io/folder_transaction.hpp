@@ -79,12 +79,7 @@ class FolderTransaction {
   FolderTransaction(const FolderTransaction&) = delete;
   FolderTransaction& operator=(const FolderTransaction&) = delete;
   ~FolderTransaction() {
-    if (committed_) return;
-    try {
-      remove_all_files(working_);
-    } catch (const Error& error) {
-      std::fprintf(stderr, "%s\n", error.what());
-    }
+    if (!committed_ && ::getpid() == owner_) remove_all_files(working_);  // else the parent's
   }
 
   /// Where `file` will lie until commit(): for writers that take a path.
@@ -126,7 +121,12 @@ class FolderTransaction {
     committed_ = true;
     alive_ = detail::Descriptor();
     detail::sync_folder(beside_.parent);
-    if (!displaced.empty()) empty_out(displaced);
+    if (displaced.empty()) return;
+    try {
+      empty_out(displaced);
+    } catch (const Error& error) {  // the save is whole: what is left over is no reason to fail
+      std::fprintf(stderr, "warning: %s\n", error.what());
+    }
   }
 
  private:
@@ -160,6 +160,8 @@ class FolderTransaction {
     if (!S_ISDIR(status.st_mode)) detail::file_failed("replace folder", shown_, ENOTDIR);
     const auto names = detail::names_in(name_);
     if (names.empty()) return;
+    if (::access(name_.c_str(), W_OK) != 0)
+      refuse("it is write-protected; allow to write to it or choose another name");
     const auto found = detail::owned_files(name_, list_);
     if (!found)
       refuse("it holds '" + names.front() + "' and no '" + list_ +
@@ -224,25 +226,33 @@ class FolderTransaction {
       if (detail::exists(path + "/" + detail::working_mark)) {
         remove_all_files(path);
       } else if (detail::owned_files(path, list_)) {
-        if (detail::exists(name_)) empty_out(path);  // else with the next save
+        try {
+          if (detail::exists(name_)) empty_out(path);  // else with the next save
+        } catch (const Error&) {
+          // What cannot be removed stays; it is in nobody's way.
+        }
       } else {
         ::rmdir(path.c_str());  // if it is empty
       }
     }
   }
 
-  /// Removes a working folder, in which every file is ours; its mark last.
+  /// Removes a working folder, in which every file is ours. A folder that somebody put into it
+  /// stays, and the mark with it.
   static void remove_all_files(const std::string& path) {
+    bool all = true;
     for (const std::string& name : detail::names_in(path))
-      if (name != detail::working_mark) ::unlink((path + "/" + name).c_str());
+      if (name != detail::working_mark) all = ::unlink((path + "/" + name).c_str()) == 0 && all;
+    if (!all) return;
     ::unlink((path + "/" + detail::working_mark).c_str());
-    if (::rmdir(path.c_str()) != 0) detail::file_failed("remove folder", path, errno);
+    ::rmdir(path.c_str());
   }
 
   std::string shown_, name_, list_;
   detail::Beside beside_;
   std::string working_;
   detail::Descriptor alive_;  // locked while this program lives
+  pid_t owner_ = ::getpid();
   bool committed_ = false;
 };
 

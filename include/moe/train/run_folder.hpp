@@ -10,17 +10,25 @@ namespace detail {
 /// Tells by its content whether a file is what a run writes under that name.
 using LooksOurs = std::function<bool(const std::string& path)>;
 
-/// A file of rows as MetricsWriter writes them; an empty one holds nothing that could be lost.
-inline bool has_rows(const std::string& path) {
-  const std::string text = read_file(path);
-  if (text.empty()) return true;
-  try {
-    const Json row = parse_json(std::string_view(text).substr(0, text.find('\n')), path);
-    return row.is_object() && row.find("step") != nullptr;
-  } catch (const Error&) {
-    return false;
-  }
+/// A file of JSON objects, one a line, of which the first has all of these members; an empty one
+/// holds nothing that could be lost.
+inline LooksOurs has_rows_with(std::vector<std::string> names) {
+  return [names](const std::string& path) {
+    const std::string text = read_file(path);
+    if (text.empty()) return true;
+    try {
+      const Json row = parse_json(std::string_view(text).substr(0, text.find('\n')), path);
+      return row.is_object() && std::all_of(names.begin(), names.end(), [&](const auto& name) {
+               return row.find(name) != nullptr;
+             });
+    } catch (const Error&) {
+      return false;
+    }
+  };
 }
+/// The rows of a Trainer, and the samples of a program.
+inline const LooksOurs has_metrics = has_rows_with({"kind", "step"});
+inline const LooksOurs has_samples = has_rows_with({"step", "text"});
 
 /// A file of TensorBoard's events, which begins with their version.
 inline bool has_events(const std::string& path) {
@@ -74,7 +82,8 @@ class Removal {
     if (detail::exists(path)) files_.push_back(path);
   }
   /// A folder that a FolderTransaction saved, with nothing of others in it.
-  void add_saved(const std::string& path, const std::string& list) {
+  void add_saved(const std::string& link, const std::string& list) {
+    const std::string path = detail::behind_links(link);
     struct stat status;
     if (::stat(path.c_str(), &status) != 0) return;
     const auto refuse = [&](const std::string& name) {
@@ -94,8 +103,8 @@ class Removal {
   /// stay.
   void add_run(const std::string& folder) {
     if (!detail::exists(folder)) return;
-    add_file(folder + "/metrics.jsonl", detail::has_rows);
-    add_file(folder + "/samples.jsonl", detail::has_rows);
+    add_file(folder + "/metrics.jsonl", detail::has_metrics);
+    add_file(folder + "/samples.jsonl", detail::has_samples);
     add_file(folder + "/summary.json", detail::has_members({"params_total"}));
     for (const std::string& name : detail::names_in(folder))
       if (name.starts_with("events.out.tfevents."))
@@ -103,24 +112,32 @@ class Removal {
     for (const char* name : {"last", "best", "last-rescue", "best-rescue"})
       add_saved(folder + "/" + name, detail::manifest_file);
   }
+  /// A folder in which no run may be going on until all is removed.
+  /// Errors: one is, and which process that is.
+  void lock(const std::string& folder) {
+    if (detail::exists(folder)) locks_.emplace_back(folder, "run");
+  }
   /// A folder that goes if it is empty in the end.
   void add_if_empty(const std::string& path) { emptied_.push_back(path); }
-  void go() const {
+  void go() {
     for (const std::string& path : files_)
       if (::unlink(path.c_str()) != 0) detail::file_failed("remove", path, errno);
     for (const auto& [path, list] : folders_) detail::remove_owned(path, list);
+    locks_.clear();
     for (const std::string& path : emptied_) ::rmdir(path.c_str());
   }
 
  private:
+  std::vector<FolderLock> locks_;
   std::vector<std::string> files_, emptied_;
   std::vector<std::pair<std::string, std::string>> folders_;
 };
 
-/// Whether a run was begun in a folder: its rows or a checkpoint are there.
+/// Whether something of a run is in a folder: rows, a checkpoint, a result.
 inline bool holds_run(const std::string& folder) {
-  for (const char* name : {"metrics.jsonl", "last", "last-rescue"})
-    if (detail::exists(folder + "/" + name)) return true;
+  for (const char* name : {"metrics.jsonl", "last", "last-rescue", "best", "best-rescue",
+                           "samples.jsonl", "summary.json"})
+    if (detail::exists(detail::behind_links(folder + "/" + name))) return true;
   return false;
 }
 

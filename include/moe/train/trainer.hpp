@@ -210,7 +210,7 @@ class Trainer {
     if (options_.out.empty() || opened_) return;
     claim_folder();
     if (!resumed_ && holds_run(options_.out)) {
-      detail::require_ours(folder("metrics.jsonl"), detail::has_rows);
+      detail::require_ours(folder("metrics.jsonl"), detail::has_metrics);
       if (!options_.overwrite) {
         throw Error("moe: cannot start a run in '" + options_.out +
                     "': it already holds one; resume that run, overwrite it, or choose another "
@@ -392,8 +392,11 @@ class Trainer {
       save_checkpoint(model_, optimizer_, cursor_, place, about_);
     };
     if (unless_needed(false, [&] { save_to(folder(name)); })) {
-      if (detail::exists(rescue))
-        unless_needed(false, [&] { detail::remove_owned(rescue, detail::manifest_file); });
+      unless_needed(false, [&] {
+        Removal old;
+        old.add_saved(rescue, detail::manifest_file);
+        old.go();
+      });
       return;
     }
     if (unless_needed(needed, [&] { save_to(rescue); }))

@@ -116,10 +116,10 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
 /// Writes a model as a Hugging Face folder, in the layout that transformers 4 and 5 read (./dev
 /// interop compares with transformers 5): dense models with RMSNorm as LlamaForCausalLM, with
 /// LayerNorm as GPT2LMHeadModel, mixtures as MixtralForCausalLM with one tensor for each matrix of
-/// an expert. The folder appears whole or not at all; an old one is replaced if it has a
-/// config.json. Needs the memory of one file. Errors: a structure that none of them has (the field
-/// is named), the disk, F16 too small. Test: tests/io/hugging_face.cpp, and with transformers ./dev
-/// interop.
+/// an expert. The folder appears whole or not at all; an old one is replaced if this
+/// function wrote it. Needs the memory of one file. Errors: a structure that none of them has (the
+/// field is named), the disk, F16 too small. Test: tests/io/hugging_face.cpp, and with transformers
+/// ./dev interop.
 ///
 ///     moe::import_hugging_face(model, "smollm2");
 ///     moe::export_hugging_face(model, "out", {.dtype = moe::Dtype::BF16, .like = "smollm2"});

@@ -1,0 +1,90 @@
+"""Programs of different kinds on one folder: none removes what another one made unless it is told
+to, none disturbs one that is running, and what others leave in a folder stops no resume."""
+import pathlib
+import signal
+import subprocess
+import tempfile
+
+from process import Checks, count_lines, must, program, start, wait_until
+
+checks = Checks()
+folder = tempfile.TemporaryDirectory()
+root = pathlib.Path(folder.name)
+text = root / "text.txt"
+text.write_text("to be or not to be that is the question\n" * 400, encoding="utf-8")
+shakespeare, simple_moe = program("shakespeare"), program("simple_moe")
+upcycle, dense_vs_moe = program("upcycle"), program("dense_vs_moe")
+
+
+def train(out, *options):
+    return [shakespeare, "train", "--out", out, "--data", text, "--steps", 4, "--batch", 1,
+            "--eval-every", 2, "--log-every", 1, "--no-progress", "--threads", 1, *options]
+
+
+LAB = ["--preset", "tiny", "--data", text, "--batch", 1, "--length", 16, "--steps", 4,
+       "--eval-every", 2, "--log-every", 1, "--threads", 1, "--no-progress", "--no-plots"]
+GROW = ["--data", text, "--steps1", 2, "--steps2", 2, "--batch", 1, "--eval-every", 2, "--seeds", 1,
+        "--threads", 1, "--no-controls", "--no-progress"]
+SINGLE = [simple_moe, *LAB]
+STUDY = [dense_vs_moe, *LAB, "--seeds", 1]
+GROWN = [upcycle, *GROW]
+
+
+def files(place):
+    return {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def refuses(what, command, place):
+    before = files(place)
+    result = start(*command)
+    checks.check(result.returncode == 1 and "moe: " in result.stderr,
+                 f"{what}: {result.returncode} {result.stderr[-300:]}")
+    checks.check(files(place) == before, f"{what}: nothing has changed")
+
+
+# A run in the place of another program's run.
+for name, command, inside in (("simple_moe", SINGLE, "."),
+                              ("dense_vs_moe", STUDY, "runs/moe_seed42"),
+                              ("upcycle", GROWN, "seed1/dense")):
+    place = root / f"over_{name}"
+    must(*train(place / inside))
+    refuses(f"{name} on a run of shakespeare", [*command, "--out", place], place)
+best = root / "kept"
+must(*train(best))
+for gone in ("last/model.safetensors", "last/optimizer.safetensors", "last/manifest.json",
+             "metrics.jsonl", "summary.json"):
+    (best / gone).unlink()
+(best / "last").rmdir()
+refuses("shakespeare on a best model that was kept", train(best, "--seed", 9), best)
+
+# A run that is going on is not overwritten by anybody.
+place = root / "live"
+live = subprocess.Popen([str(word) for word in train(place, "--steps", 10 ** 6)],
+                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+wait_until(lambda: count_lines(place / "metrics.jsonl") > 3 and (place / "best").is_dir(), live)
+for what, command in (("shakespeare", train(place, "--overwrite")),
+                      ("shakespeare --resume", train(place, "--resume")),
+                      ("simple_moe", [*SINGLE, "--out", place, "--overwrite"])):
+    result = start(*command)
+    checks.check(result.returncode == 1 and f"process {live.pid}" in result.stderr,
+                 f"{what} beside a run: {result.returncode} {result.stderr[-300:]}")
+live.send_signal(signal.SIGTERM)
+checks.check(live.wait(1800) == 130, "the run was not disturbed")
+checks.check((place / "metrics.jsonl").is_file() and (place / "best").is_dir(), "and has its files")
+
+# What notebooks and file managers leave does not stop a resume.
+for name, command, inside, more in (("single", SINGLE, ".", ""),
+                                    ("study", STUDY, "runs/moe_seed42", "runs/.DS_Store"),
+                                    ("grown", GROWN, "seed1/dense", "")):
+    place = root / name
+    must(*command, "--out", place)
+    (place / inside / "last/.ipynb_checkpoints").mkdir()
+    (place / inside / "best/README.md").write_text("mine")
+    if more:
+        (place / more).write_bytes(b"x")
+    metrics = place / inside / "metrics.jsonl"
+    metrics.write_text("garbage\n" + metrics.read_text())
+    result = start(*command, "--out", place, "--resume")
+    checks.check(result.returncode == 0, f"{name} goes on: {result.stderr[-300:]}")
+    checks.check((place / inside / "best/README.md").read_text() == "mine", f"{name}: it is kept")
+checks.end()
