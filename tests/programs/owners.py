@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 
+from lab import override
 from process import Checks, count_lines, must, program, start, wait_until
 
 checks = Checks()
@@ -17,8 +18,8 @@ upcycle, dense_vs_moe = program("upcycle"), program("dense_vs_moe")
 
 
 def train(out, *options):
-    return [shakespeare, "train", "--out", out, "--data", text, "--steps", 4, "--batch", 1,
-            "--eval-every", 2, "--log-every", 1, "--no-progress", "--threads", 1, *options]
+    return override([shakespeare, "train", "--out", out, "--data", text, "--steps", 4, "--batch", 1,
+                     "--eval-every", 2, "--log-every", 1, "--no-progress", "--threads", 1], options)
 
 
 LAB = ["--preset", "tiny", "--data", text, "--batch", 1, "--length", 16, "--steps", 4,
