@@ -205,17 +205,22 @@ class Trainer {
     lock_.emplace(options_.out, "run");
   }
 
+  /// Refuses a folder that holds a run, or what looks like one, unless that goes on or is replaced.
+  void require_free() const {
+    if (resumed_ || !holds_run(options_.out)) return;
+    detail::require_ours(folder("metrics.jsonl"), detail::has_metrics);
+    if (options_.overwrite) return;
+    throw Error("moe: cannot start a run in '" + options_.out +
+                "': it already holds one; resume that run, overwrite it, or choose another folder");
+  }
+
   /// Everything that could stand in the way of a save is looked at before the first step.
   void open_folder() {
     if (options_.out.empty() || opened_) return;
+    require_free();  // a refusal touches nothing, not even for a lock
     claim_folder();
+    require_free();
     if (!resumed_ && holds_run(options_.out)) {
-      detail::require_ours(folder("metrics.jsonl"), detail::has_metrics);
-      if (!options_.overwrite) {
-        throw Error("moe: cannot start a run in '" + options_.out +
-                    "': it already holds one; resume that run, overwrite it, or choose another "
-                    "folder");
-      }
       Removal removal;
       removal.add_run(options_.out);
       removal.go();
