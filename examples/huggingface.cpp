@@ -8,6 +8,7 @@
 // written first. Its structure is known when this is compiled: moe_add_model reads it from
 // examples/huggingface.json, or from the file that CMake is given, for a SmolLM with
 //   cmake -D MOE_EXAMPLE_MODEL=SmolLM-135M/config.json ...
+#include <algorithm>
 #include <cstdio>
 #include <moe/data/byte_pair_encoding.hpp>
 #include <moe/data/generated_text.hpp>

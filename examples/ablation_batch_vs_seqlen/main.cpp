@@ -1,6 +1,8 @@
 // What should fill the memory: many short sequences, or few long ones? Three strategies at several
 // learning rates, all with the same number of tokens (or of updates), judged on the same windows.
 // ablation_batch_vs_seqlen --help tells the options.
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "../lab/study.hpp"

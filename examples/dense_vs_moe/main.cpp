@@ -1,5 +1,8 @@
 // A dense transformer and its twins with experts, from the same seeds and data, under three rules:
 // equal updates, equal training FLOPs, equal wall time. dense_vs_moe --help tells the options.
+#include <algorithm>
+#include <cmath>
+
 #include "../lab/limits.hpp"
 #include "presets.hpp"
 #include "table.hpp"

@@ -1,4 +1,6 @@
 #pragma once
+#include <cmath>
+
 #include "../lab/print.hpp"
 #include "../lab/study.hpp"
 

@@ -1,9 +1,11 @@
 #pragma once
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
 #include <moe/error.hpp>
 #include <new>
 #include <optional>
+#include <tuple>
 
 #include "../strict_numbers.hpp"
 #include "output.hpp"

@@ -6,6 +6,7 @@
 #include <moe/data/corpus.hpp>
 #include <moe/data/text.hpp>
 #include <moe/io/checksum.hpp>
+#include <span>
 
 namespace lab {
 

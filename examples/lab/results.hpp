@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <moe/data/text.hpp>
 #include <moe/io/json_reader.hpp>
 #include <moe/train/run_folder.hpp>

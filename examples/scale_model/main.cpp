@@ -2,6 +2,7 @@
 // loss, on one kind of device or on all that it knows.  scale_model --help tells the options.
 #include <CLI/CLI.hpp>
 #include <new>
+#include <optional>
 
 #include "../lab/output.hpp"
 #include "../strict_numbers.hpp"

@@ -2,6 +2,7 @@
 // character by character or byte by byte.  shakespeare train|eval|sample --help tells the options.
 #include <moe/train/run_folder.hpp>
 #include <new>
+#include <optional>
 
 #include "../lab/output.hpp"
 #include "../lab/signals.hpp"

@@ -1,6 +1,9 @@
 #pragma once
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
 #include <optional>
+#include <stdexcept>
 
 #include "program.hpp"
 

@@ -1,5 +1,7 @@
 #pragma once
+#include <cmath>
 #include <moe/moe.hpp>
+#include <optional>
 
 #include "../lab/signals.hpp"
 #include "program.hpp"

@@ -1,6 +1,10 @@
 // The simple transformer with a mixture of experts, trained with Muon and AdamW; and which of the
 // two optimisers is better when each has its best learning rate. simple_moe --help tells the
 // options.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
 #include "../lab/limits.hpp"
 #include "../lab/presets.hpp"
 #include "../lab/study.hpp"

@@ -1,5 +1,8 @@
 #pragma once
+#include <algorithm>
+#include <memory>
 #include <moe/moe.hpp>
+#include <optional>
 
 #include "phase.hpp"
 #include "specialisation.hpp"

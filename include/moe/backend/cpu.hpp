@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstring>
 #include <moe/backend.hpp>
 #include <moe/backend/cpu/attention.hpp>

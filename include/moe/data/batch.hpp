@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <limits>
 #include <moe/io/input.hpp>
 #include <moe/random.hpp>

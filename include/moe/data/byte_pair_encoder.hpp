@@ -1,4 +1,7 @@
 #pragma once
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <moe/data/byte_pair_files.hpp>
 
 namespace moe {

@@ -4,6 +4,7 @@
 #include <moe/data/tokenizer_json.hpp>
 #include <moe/data/tokenizer_json_writer.hpp>
 #include <moe/io/folder_reader.hpp>
+#include <span>
 
 namespace moe {
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <moe/data/byte_characters.hpp>
 #include <moe/data/byte_pair_merges.hpp>
 #include <moe/data/pre_tokenizer.hpp>

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <climits>
 #include <functional>
 #include <moe/data/token_tables.hpp>

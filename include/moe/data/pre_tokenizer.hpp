@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <bit>
 #include <cstring>
 #include <moe/data/unicode_classes.hpp>

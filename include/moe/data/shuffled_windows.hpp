@@ -1,7 +1,9 @@
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <moe/data/batch.hpp>
 #include <moe/data/token_file.hpp>
+#include <span>
 
 namespace moe {
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <cstring>
 #include <moe/check_option.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe/io/memory_map.hpp>

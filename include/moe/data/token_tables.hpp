@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <moe/io/checksum.hpp>
 #include <vector>
 

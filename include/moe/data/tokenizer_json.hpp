@@ -1,5 +1,6 @@
 #pragma once
 #include <moe/data/byte_pair_files.hpp>
+#include <span>
 
 namespace moe::detail {
 

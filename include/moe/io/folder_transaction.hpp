@@ -4,6 +4,8 @@
 
 #if defined(__linux__)
 #include <sys/syscall.h>
+
+#include <algorithm>
 #endif
 
 namespace moe {

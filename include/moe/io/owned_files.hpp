@@ -1,6 +1,8 @@
 #pragma once
 #include <dirent.h>
 
+#include <algorithm>
+#include <memory>
 #include <moe/io/checksum.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/json.hpp>

@@ -1,10 +1,12 @@
 #pragma once
+#include <algorithm>
 #include <map>
 #include <moe/io/checksum.hpp>
 #include <moe/io/dtype.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/json_reader.hpp>
 #include <moe/io/safetensors_writer.hpp>
+#include <optional>
 
 namespace moe {
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <moe/kernel.hpp>
 
 namespace moe::kernel {

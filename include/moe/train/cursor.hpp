@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <moe/train/config_json.hpp>
 #include <string>
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <moe/io/checksum.hpp>
 #include <moe/io/dtype.hpp>
 #include <moe/io/folder_reader.hpp>

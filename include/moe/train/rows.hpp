@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <moe/io/json.hpp>
 #include <moe/io/tensorboard.hpp>
 #include <moe/metrics.hpp>

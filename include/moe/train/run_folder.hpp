@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <moe/io/folder_reader.hpp>
 #include <moe/train/manifest.hpp>

@@ -1,6 +1,9 @@
 #pragma once
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <moe/data/batch.hpp>
 #include <moe/data/shuffled_windows.hpp>
 #include <moe/data/text.hpp>
@@ -12,6 +15,7 @@
 #include <moe/train/rows.hpp>
 #include <moe/train/run_folder.hpp>
 #include <optional>
+#include <span>
 #include <variant>
 
 namespace moe {

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <moe/transfer/experts.hpp>

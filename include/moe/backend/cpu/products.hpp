@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <moe/backend/cpu/dot.hpp>
 #include <moe/backend/cpu/gemm.hpp>
 #include <moe/backend/cpu/rounded.hpp>

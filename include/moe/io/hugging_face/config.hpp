@@ -1,7 +1,9 @@
 #pragma once
+#include <algorithm>
 #include <moe/io/hugging_face/fields.hpp>
 #include <moe/layer.hpp>
 #include <moe/train/manifest.hpp>
+#include <optional>
 
 namespace moe {
 

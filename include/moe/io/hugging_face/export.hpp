@@ -1,4 +1,7 @@
 #pragma once
+#include <cmath>
+#include <cstring>
+#include <map>
 #include <moe/io/folder_transaction.hpp>
 #include <moe/io/hugging_face/kept.hpp>
 #include <moe/io/hugging_face/names.hpp>

@@ -3,6 +3,7 @@
 #include <moe/check_option.hpp>
 #include <moe/io/dtype.hpp>
 #include <moe/io/hugging_face/config.hpp>
+#include <optional>
 
 namespace moe {
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <climits>
+#include <cmath>
 #include <moe/io/files.hpp>
 #include <moe/io/json.hpp>
 #include <moe/io/utf8.hpp>

@@ -1,7 +1,11 @@
 #pragma once
+#include <algorithm>
+#include <charconv>
+#include <cstring>
 #include <moe/io/hugging_face/names.hpp>
 #include <moe/io/hugging_face/tensors.hpp>
 #include <set>
+#include <system_error>
 
 namespace moe {
 

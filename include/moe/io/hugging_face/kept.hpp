@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <moe/io/hugging_face/export_config.hpp>
 #include <moe/io/utf8.hpp>
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <charconv>
 #include <moe/io/hugging_face/config.hpp>
 #include <moe/reflect.hpp>

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <map>
 #include <moe/io/folder_reader.hpp>
 #include <moe/io/json.hpp>
 #include <moe/io/safetensors.hpp>
