@@ -22,7 +22,8 @@ inline std::string objection_to_number(std::string_view type, const std::string&
   if (!whole) {
     const double value = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0') return "it is not a number";
-    return std::isfinite(value) ? "" : "it is not a finite number";
+    if (!std::isfinite(value)) return "it is not a finite number";
+    return errno == ERANGE ? "it is too close to 0" : "";
   }
   if (type.starts_with("UINT")) {
     if (text.starts_with('-')) return "it must be 0 or more";
@@ -34,8 +35,8 @@ inline std::string objection_to_number(std::string_view type, const std::string&
 }
 
 /// Has every number of a command line read as it is written. CLI11 alone takes -1 for the unsigned
-/// number 2^64 - 1, what is larger than that for 2^64 - 1 too, and nan for a number in any range.
-/// Call it when all options are declared, before they are parsed.
+/// number 2^64 - 1, what is larger than that for 2^64 - 1 too, and nan for a number in any range,
+/// and 0 for 1e-400. Call it when all options are declared, before they are parsed.
 inline void read_numbers_strictly(CLI::App& app) {
   for (CLI::Option* option : app.get_options([](CLI::Option*) { return true; })) {
     const std::string type = option->get_type_name();

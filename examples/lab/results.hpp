@@ -30,10 +30,9 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
                      "give the same command, or another --out");
   if (!moe::detail::exists(file)) return false;
   try {
-    moe::Json json = moe::parse_json(moe::read_file(file), file);
-    json.at("outcome", file);
-    moe::Json& known = json["outcome"];
-    if (!known.find("skipped")) known["skipped"] = 0;  // written before version 0.2
+    const moe::Json json = moe::parse_json(moe::read_file(file), file);
+    const moe::Json& known = json.at("outcome", file);
+    if (!known.find("skipped")) return false;  // of before version 0.2: its checkpoint knows
     moe::from_json(outcome, known, "outcome");
   } catch (const moe::Error& error) {
     const std::string aside = file + ".unreadable-" + moe::detail::unique_suffix();
@@ -92,23 +91,40 @@ inline moe::Json config_json(const ModelConfig& c, const Settings& s) {
   return json;
 }
 
+/// The rows of metrics.jsonl. What cannot be read is left out with a warning: a run is worth its
+/// result without its history.
+inline std::vector<moe::Json> rows_in(const std::string& folder) {
+  const std::string file = folder + "/metrics.jsonl";
+  std::vector<moe::Json> rows;
+  try {
+    const std::string text = moe::read_file(file);
+    for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+         begin = end + 1)
+      rows.push_back(moe::parse_json(std::string_view(text).substr(begin, end - begin), file));
+  } catch (const moe::Error& error) {
+    std::fprintf(stderr, "warning: the history in '%s' is not whole: %s\n",
+                 (folder + "/results.json").c_str(), error.what());
+  }
+  return rows;
+}
+
 /// The rows as the documents' lists.
-inline void add_history(moe::Json& json, const std::string& folder) {
+inline void add_history(moe::Json& json, const std::vector<moe::Json>& rows) {
   // A number that is not finite is null in the rows; so is what is made from it.
   const auto exp_of = [](const moe::Json& x) {
     return x.is_number() ? moe::Json(std::exp(x.as_double("loss"))) : moe::Json();
   };
-  const std::string file = folder + "/metrics.jsonl", text = moe::read_file(file);
   moe::Json train = moe::Json::array(), speed = moe::Json::array(), evaluations;
   for (const char* name :
        {"steps", "tokens", "losses", "accuracies", "perplexities", "tokens_per_sec"})
     evaluations[name] = moe::Json::array();
-  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
-       begin = end + 1) {
-    const moe::Json row = moe::parse_json(std::string_view(text).substr(begin, end - begin), file);
-    const auto at = [&](const char* name) { return row.at(name, file); };
+  for (const moe::Json& row : rows) {
+    const auto at = [&](const char* name) {
+      const moe::Json* value = row.find(name);
+      return value ? *value : moe::Json();
+    };
     moe::Json one;
-    if (at("kind").as_string(file) == "train") {
+    if (at("kind") == moe::Json("train")) {
       one["step"] = at("step");
       one["loss"] = at("loss");
       one["aux_loss"] = at("balance");
@@ -126,8 +142,7 @@ inline void add_history(moe::Json& json, const std::string& folder) {
       evaluations["losses"].push_back(at("val_loss"));
       evaluations["accuracies"].push_back(at("val_accuracy"));
       evaluations["perplexities"].push_back(at("val_perplexity"));
-      const moe::Json* speed_of_training = row.find("tokens_per_second");
-      evaluations["tokens_per_sec"].push_back(speed_of_training ? *speed_of_training : moe::Json());
+      evaluations["tokens_per_sec"].push_back(at("tokens_per_second"));
     }
   }
   json["train_losses"] = std::move(train);
@@ -135,7 +150,7 @@ inline void add_history(moe::Json& json, const std::string& folder) {
   json["performance_metrics"]["tokens_per_sec_history"] = std::move(speed);
 }
 
-/// Writes results.json; fills in the accuracy, which only the rows have.
+/// Writes results.json; fills in the accuracy of the last step, which only the rows have.
 inline void write_results(const Job& job, const Model& model, int threads, Outcome& out) {
   const Settings& s = job.settings;
   moe::Json json;
@@ -161,10 +176,14 @@ inline void write_results(const Job& job, const Model& model, int threads, Outco
   speed["total_time_seconds"] = out.seconds;
   speed["total_time_minutes"] = out.seconds / 60;
   speed["peak_memory_mb"] = out.memory_mb;
-  add_history(json, job.folder);
-  const auto& accuracies = json["eval_metrics"]["accuracies"].items("results.json");
-  if (!accuracies.empty() && !out.diverged && accuracies.back().is_number())
-    out.accuracy = accuracies.back().as_double("results.json");
+  const std::vector<moe::Json> rows = rows_in(job.folder);
+  add_history(json, rows);
+  for (const moe::Json& row : rows) {
+    const moe::Json *const accuracy = row.find("val_accuracy"), *const step = row.find("step");
+    if (accuracy && accuracy->is_number() && step && *step == moe::Json(out.updates) &&
+        !out.diverged)
+      out.accuracy = accuracy->as_double("val_accuracy");
+  }
   json["final_metrics"]["val_loss"] = out.loss;
   json["final_metrics"]["val_accuracy"] = out.accuracy;
   json["final_metrics"]["val_perplexity"] = std::exp(out.loss);

@@ -165,17 +165,77 @@ TEST_CASE("FolderTransaction: what the user wrote in the place of our files is n
   CHECK(names_in(folder.path()) == Names{"last"});
 }
 
-TEST_CASE("FolderTransaction: large files are compared by their size", "[io]") {
+TEST_CASE("FolderTransaction: large files may be copied but not changed", "[io]") {
   const ScratchFolder folder;
   const std::string name = folder / "last";
-  for (const std::size_t bytes : {moe::detail::hashed_bytes, moe::detail::hashed_bytes + 1}) {
+  for (const std::size_t bytes : {std::size_t(1) << 20, (std::size_t(1) << 20) + 1}) {
+    const std::string saved(bytes, 'y');
+    std::string edited = saved;
+    edited.back() = 'z';
     save(name, std::string(bytes, 'x'));
-    save(name, std::string(bytes, 'y'));
-    CHECK(content_of(name) == std::string(bytes, 'y'));
-    moe::write_file(name + "/weights", "another");
-    CHECK(has(message_of([&] { save(name, "z"); }), "'weights' was changed"));
-    moe::write_file(name + "/weights", std::string(bytes, 'y'));
+    save(name, saved);
+    CHECK(content_of(name) == saved);
+    for (const std::string& other : {std::string("shorter"), edited}) {
+      moe::write_file(name + "/weights", other);
+      CHECK(has(message_of([&] { save(name, "z"); }), "'weights' was changed"));
+      CHECK(moe::read_file(name + "/weights") == other);
+    }
+    moe::write_file(name + "/weights", saved);  // younger than the list, as after a copy
+    save(name, "small");
   }
+}
+
+TEST_CASE("FolderTransaction: a list that was edited, or only looks like ours, is kept", "[io]") {
+  const ScratchFolder folder;
+  const std::string name = folder / "last", list = name + "/list.json";
+  save(name, "one");
+  std::string edited = moe::read_file(list);
+  edited.replace(edited.find("moe test"), 8, "moe note");
+  moe::write_file(list, edited);
+  CHECK(has(message_of([&] { save(name, "two"); }), "'list.json' was changed"));
+  CHECK(moe::read_file(list) == edited);
+  moe::write_file(list, R"({"format": "moe pictures", "files": {"weights": {}}})");
+  CHECK(has(message_of([&] { save(name, "two"); }), "no 'list.json' that says"));
+  CHECK(moe::read_file(name + "/weights") == "one");
+}
+
+TEST_CASE("FolderTransaction: somebody else's lock on the parent folder is no obstacle", "[io]") {
+  const ScratchFolder folder;  // as `flock runs/a program --out runs/a` has it
+  const auto parent = moe::detail::open_file(folder.path(), O_RDONLY | O_DIRECTORY);
+  REQUIRE(moe::detail::try_lock(parent) == moe::detail::Lock::taken);
+  save(folder / "last", "one");
+  save(folder / "last", "two");
+  CHECK(content_of(folder / "last") == "two");
+  CHECK(names_in(folder.path()) == Names{"last"});
+}
+
+TEST_CASE("FolderTransaction: what another machine is writing is left alone for a day", "[io]") {
+  const ScratchFolder folder;
+  const std::string name = folder / "last", working = moe::detail::Beside(name).path("1-2-3");
+  moe::make_folders(working);
+  moe::write_file(working + "/weights", "half");
+  moe::write_file(working + "/" + moe::detail::working_mark, "process 1 on another-machine");
+  save(name, "one");
+  CHECK(moe::read_file(working + "/weights") == "half");
+  const timespec long_ago[2] = {{1, 0}, {1, 0}};
+  REQUIRE(::utimensat(AT_FDCWD, working.c_str(), long_ago, 0) == 0);
+  save(name, "two");
+  CHECK(names_in(folder.path()) == Names{"last"});
+}
+
+TEST_CASE("FolderReader: says why a file cannot be opened", "[io]") {
+  const ScratchFolder folder;
+  const std::string name = folder / "last";
+  save(name, "one");
+  CHECK(moe::FolderReader(name, "list.json").error() == 0);
+  ::unlink((name + "/notes").c_str());
+  REQUIRE(::symlink("notes", (name + "/notes").c_str()) == 0);
+  const std::string message =
+      message_of([&] { moe::FolderReader(name, "list.json").file("notes"); });
+  CHECK(is_sentence(message));
+  CHECK(has(message, std::strerror(ELOOP)));
+  moe::write_file(folder / "file", "x");
+  CHECK(moe::FolderReader(folder / "file", "list.json").error() == ENOTDIR);
 }
 
 TEST_CASE("FolderTransaction: what is left over is no reason for a save to fail", "[io]") {

@@ -42,7 +42,7 @@ def train(name, *options):
 # Numbers that CLI11 alone takes for others.
 WRONG = {"--seed": ["-1", "18446744073709551616", "1.5", "0x10", ""],
          "--steps": ["1e12", "1000000000000", "99999999999999999999", "010", "nan"],
-         "--dropout": ["nan", "inf", "-nan"], "--lr": ["nan", "inf", "1e999"]}
+         "--dropout": ["nan", "inf", "-nan"], "--lr": ["nan", "inf", "1e999", "1e-400", "-1e-320"]}
 for flag, values in WRONG.items():
     for value in values:
         refused(f"{flag}={value}", [2], [shakespeare, "train", "--dry-run", f"{flag}={value}"], flag)

@@ -520,6 +520,31 @@ if code == 0:
     runs = check_study(checks, root / "study", "optimizers")
     check({r["updates"] for r in runs.values()} == {8}, "with the new number of updates")
 
+# A run whose rows somebody removes while it trains has its result all the same, without history.
+LONG = run("bare", "--overwrite", "--steps", 200, "--log-every", 1, "--eval-every", 200)
+rows_of_bare = root / "bare/metrics.jsonl"
+
+
+def remove_rows():
+    if count_rows(root / "bare") == 0:
+        return False
+    rows_of_bare.unlink()
+    return True
+
+
+def bare_run():
+    code = stop(LONG, remove_rows, signal.SIGCONT)
+    check(code == 0, f"exit code {code} of a run without rows")
+    bare = read(root / "bare/results.json")
+    if bare["train_losses"]:  # it had come to its end before
+        return False
+    check(math.isfinite(bare["final_metrics"]["val_loss"]), "its loss is known")
+    check(bare["final_metrics"]["val_accuracy"] is None, "its accuracy is not")
+    return True
+
+
+check(any(bare_run() for _ in range(20)), "a run lost its rows while it trained")
+
 # Plots are drawn by a Python that has what they need; else the command is printed.
 fake = root / "python"
 fake.write_text(f"#!{sys.executable}\nimport sys\n"

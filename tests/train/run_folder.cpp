@@ -1,5 +1,7 @@
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include "catch.hpp"
 #include "tiny.hpp"
 
@@ -173,6 +175,103 @@ TEST_CASE("Trainer: a save that fails warns, is made beside its place, and is re
   CHECK((third.run.state() == undisturbed()));
   CHECK(!detail::exists(out + "/last-rescue"));
   CHECK(newest_checkpoint(out) == out + "/last");
+}
+
+TEST_CASE("Trainer: when `last` is damaged the next best checkpoint is found, or named",
+          "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  const auto damage = [](const std::string& path) {
+    std::string bytes = read_file(path);
+    bytes.back() = char(bytes.back() ^ 1);
+    write_file(path, bytes);
+  };
+  Session(paused_at(out, 6)).trainer.run();
+  std::filesystem::copy(out + "/last", out + "/last-rescue");
+  damage(out + "/last/model.safetensors");
+  {
+    Session second(paused_at(out, 0));
+    second.trainer.resume();
+    REQUIRE(!second.warnings.empty());
+    CHECK(is_sentence(second.warnings.front()));
+    CHECK(has(second.warnings.front(), "last-rescue"));
+    second.trainer.run();
+    CHECK((second.run.state() == undisturbed()));
+  }
+  damage(out + "/last-rescue/manifest.json");
+  Session third(paused_at(out, 0));
+  const std::string message = message_of([&] { third.trainer.resume(); });
+  CHECK(is_sentence(message));
+  CHECK(has(message, "best"));
+  std::filesystem::remove_all(out + "/last");
+  std::filesystem::remove_all(out + "/last-rescue");
+  std::filesystem::copy(out + "/best", out + "/last");  // as the message says
+  third.trainer.resume();
+  third.trainer.run();
+  CHECK((third.run.state() == undisturbed()));
+}
+
+TEST_CASE("Trainer: a best evaluation that could not be saved is not the one that is named",
+          "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  TrainerOptions options = paused_at(out, 0);
+  options.eval_every = 1;
+  std::int64_t saved = -1;
+  test::TinyRun tiny;
+  Trainer trainer(tiny.model, tiny.optimizer, tiny.text.train, tiny.text.validation, options,
+                  {.on_step =
+                       [&](const StepRow& row) {
+                         if (row.step != 4) return;
+                         saved = read_manifest(out + "/best").at("cursor").at("step").as_int("s");
+                         write_file(out + "/best/model.safetensors", "edited by somebody");
+                         make_folders(out + "/best-rescue");
+                         write_file(out + "/best-rescue/theirs", "x");
+                       },
+                   .on_warning = [](const std::string&) {}});
+  trainer.run();
+  CHECK(saved > 0);
+  CHECK(trainer.cursor().best_step == saved);
+}
+
+TEST_CASE("Trainer: settings with which nothing is left to do are said", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(test::tiny_run_options(out)).trainer.run();
+  SECTION("fewer steps than are done") {
+    TrainerOptions fewer = paused_at(out, 0);
+    fewer.steps = 5;
+    Session second(fewer);
+    second.trainer.resume();
+    CHECK(second.trainer.run() == StopReason::finished);
+    CHECK(second.trainer.cursor().step == 12);
+    CHECK(has(second.warnings.back(), "12 steps already and 5 were asked for"));
+  }
+  SECTION("a pause after the end") {
+    TrainerOptions late = paused_at(out, 13);
+    late.overwrite = true;
+    Session second(late);
+    CHECK(second.trainer.run() == StopReason::finished);
+    CHECK(has(second.warnings.back(), "will not pause"));
+  }
+}
+
+TEST_CASE("Trainer: a run that ended for want of gain does not train when it is resumed",
+          "[trainer]") {
+  const test::ScratchFolder scratch;
+  TrainerOptions options = test::tiny_run_options(scratch / "r", 100);
+  options.eval_every = 1;
+  options.patience = 3;
+  std::int64_t step = 0;
+  for (const bool resumes : {false, true}) {
+    test::TinyRun run;
+    Muon optimizer(run.model, {.lr = 5, .adamw = {.lr = 5}});  // the loss soon gets worse
+    Trainer trainer(run.model, optimizer, run.text.train, run.text.validation, options);
+    if (resumes) trainer.resume();
+    CHECK(trainer.run() == StopReason::no_gain);
+    if (resumes) CHECK(trainer.cursor().step == step);
+    step = trainer.cursor().step;
+  }
 }
 
 TEST_CASE("Trainer: when nothing at all can be saved at the end, that is an error", "[trainer]") {

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -99,40 +100,79 @@ inline std::string sha256(std::string_view bytes) {
   return text;
 }
 
-/// XXH64: a fast checksum that finds damaged tensors (not made against forgery).
+/// XXH64: a fast checksum that finds damaged tensors (not made against forgery). Bytes may come in
+/// pieces of any size.
 /// Source: xxHash specification, doc/xxhash_spec.md 0.1.1.  Test: tests/io/checksum.cpp.
-inline std::uint64_t xxh64(const void* bytes, std::size_t size, std::uint64_t seed = 0) {
-  constexpr std::uint64_t p1 = 0x9E3779B185EBCA87, p2 = 0xC2B2AE3D27D4EB4F, p3 = 0x165667B19E3779F9,
-                          p4 = 0x85EBCA77C2B2AE63, p5 = 0x27D4EB2F165667C5;
-  const auto* at = static_cast<const std::uint8_t*>(bytes);
-  std::size_t left = size;
-  const auto round = [](std::uint64_t lane, std::uint64_t word) {
-    return std::rotl(lane + word * p2, 31) * p1;
-  };
-  std::uint64_t hash = seed + p5;
-  if (left >= 32) {
-    std::uint64_t lane[4] = {seed + p1 + p2, seed + p2, seed, seed - p1};
-    for (; left >= 32; at += 32, left -= 32) {
-      for (int i = 0; i < 4; ++i) {
-        lane[i] = round(lane[i], detail::load_word<std::uint64_t>(at + 8 * i));
-      }
+///
+///     moe::Xxh64 hash;
+///     hash.add(bytes, size);
+///     moe::hex(hash.value());
+class Xxh64 {
+ public:
+  explicit Xxh64(std::uint64_t seed = 0)
+      : lanes_{seed + p1 + p2, seed + p2, seed, seed - p1}, seed_(seed) {}
+
+  void add(const void* bytes, std::size_t size) {
+    const auto* at = static_cast<const std::uint8_t*>(bytes);
+    total_ += size;
+    if (waiting_ > 0) {
+      const std::size_t more = std::min(size, block - waiting_);
+      std::memcpy(rest_ + waiting_, at, more);
+      waiting_ += more, at += more, size -= more;
+      if (waiting_ < block) return;
+      stripe(rest_);
+      waiting_ = 0;
     }
-    hash = std::rotl(lane[0], 1) + std::rotl(lane[1], 7) + std::rotl(lane[2], 12) +
-           std::rotl(lane[3], 18);
-    for (const std::uint64_t l : lane) hash = (hash ^ round(0, l)) * p1 + p4;
+    for (; size >= block; at += block, size -= block) stripe(at);
+    if (size > 0) std::memcpy(rest_, at, size);
+    waiting_ = size;
   }
-  hash += size;
-  for (; left >= 8; at += 8, left -= 8) {
-    hash = std::rotl(hash ^ round(0, detail::load_word<std::uint64_t>(at)), 27) * p1 + p4;
+
+  /// Of all bytes so far.
+  std::uint64_t value() const {
+    std::uint64_t hash = seed_ + p5;
+    if (total_ >= block) {
+      hash = std::rotl(lanes_[0], 1) + std::rotl(lanes_[1], 7) + std::rotl(lanes_[2], 12) +
+             std::rotl(lanes_[3], 18);
+      for (const std::uint64_t lane : lanes_) hash = (hash ^ round(0, lane)) * p1 + p4;
+    }
+    hash += total_;
+    const std::uint8_t* at = rest_;
+    std::size_t left = waiting_;
+    for (; left >= 8; at += 8, left -= 8)
+      hash = std::rotl(hash ^ round(0, detail::load_word<std::uint64_t>(at)), 27) * p1 + p4;
+    if (left >= 4) {
+      hash = std::rotl(hash ^ detail::load_word<std::uint32_t>(at) * p1, 23) * p2 + p3;
+      at += 4, left -= 4;
+    }
+    for (; left > 0; ++at, --left) hash = std::rotl(hash ^ *at * p5, 11) * p1;
+    hash = (hash ^ hash >> 33) * p2;
+    hash = (hash ^ hash >> 29) * p3;
+    return hash ^ hash >> 32;
   }
-  if (left >= 4) {
-    hash = std::rotl(hash ^ detail::load_word<std::uint32_t>(at) * p1, 23) * p2 + p3;
-    at += 4, left -= 4;
+
+ private:
+  static constexpr std::size_t block = 32;
+  static constexpr std::uint64_t p1 = 0x9E3779B185EBCA87, p2 = 0xC2B2AE3D27D4EB4F,
+                                 p3 = 0x165667B19E3779F9, p4 = 0x85EBCA77C2B2AE63,
+                                 p5 = 0x27D4EB2F165667C5;
+  static std::uint64_t round(std::uint64_t lane, std::uint64_t word) {
+    return std::rotl(lane + word * p2, 31) * p1;
   }
-  for (; left > 0; ++at, --left) hash = std::rotl(hash ^ *at * p5, 11) * p1;
-  hash = (hash ^ hash >> 33) * p2;
-  hash = (hash ^ hash >> 29) * p3;
-  return hash ^ hash >> 32;
+  void stripe(const std::uint8_t* at) {
+    for (std::size_t i = 0; i < 4; ++i)
+      lanes_[i] = round(lanes_[i], detail::load_word<std::uint64_t>(at + 8 * i));
+  }
+
+  std::uint64_t lanes_[4], seed_, total_ = 0;
+  std::uint8_t rest_[block] = {};
+  std::size_t waiting_ = 0;
+};
+
+inline std::uint64_t xxh64(const void* bytes, std::size_t size, std::uint64_t seed = 0) {
+  Xxh64 hash(seed);
+  hash.add(bytes, size);
+  return hash.value();
 }
 
 /// CRC-32C (Castagnoli), the checksum in the records of TensorBoard and TFRecord files.

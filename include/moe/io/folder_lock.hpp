@@ -19,54 +19,49 @@ inline Lock try_lock(const Descriptor& file) {
   return Lock::taken;
 }
 
-/// As try_lock, but waits for up to `seconds`.
-inline Lock wait_for_lock(const Descriptor& file, double seconds) {
-  constexpr double pause = 0.002;
-  Lock lock = try_lock(file);
-  for (double waited = 0; lock == Lock::held_by_another && waited < seconds; waited += pause) {
-    const timespec length = {0, static_cast<long>(pause * 1e9)};
-    ::nanosleep(&length, nullptr);
-    lock = try_lock(file);
-  }
-  return lock;
+/// "process 123 on host", for those who find a lock or a folder in the making.
+inline std::string this_process() {
+  char host[256] = "a machine";
+  if (::gethostname(host, sizeof host - 1) != 0) std::snprintf(host, sizeof host, "a machine");
+  return "process " + std::to_string(::getpid()) + " on " + host;
 }
 
-}  // namespace detail
-
-/// Owns a folder for the life of the object: whoever comes second, in this process or in another,
-/// is told who has it. The death of the process frees it. It is a lock on the file `name` in the
-/// folder, which holds a line about the owner and is removed at the end. On a file system without
-/// locks everybody gets the folder.
-/// Errors: held by another, who is named; the folder cannot be written to.
-/// Test: tests/io/folder.cpp.
-///
-///     const moe::FolderLock lock("runs/demo", "run");
-class FolderLock {
+/// A lock that is a file, there only while somebody holds it; inside is who. The death of the
+/// process frees it. On a file system without locks everybody gets it.
+class LockFile {
  public:
-  /// `what` is "run" or "study": a program may hold one lock of each kind on the same folder.
-  FolderLock(const std::string& folder, const std::string& what)
-      : path_(folder + "/.moe-" + what + ".lock") {
-    for (;;) {
-      file_ = detail::open_file(path_, O_RDWR | O_CREAT | O_NOFOLLOW, 0666);
-      if (file_.get() < 0) detail::file_failed("create", path_, errno);
-      if (detail::try_lock(file_) == detail::Lock::held_by_another) {
-        throw Error("moe: cannot use folder '" + folder + "' for a " + what + ": " + owner() +
-                    " is using it; wait until that has ended, or choose another folder");
+  /// Waits for up to `seconds` where another has it.
+  LockFile(std::string path, double seconds) : path_(std::move(path)) {
+    constexpr double pause = 0.002;
+    for (double waited = 0; !held_; waited += pause) {
+      file_ = open_file(path_, O_RDWR | O_CREAT | O_NOFOLLOW, 0666);
+      if (file_.get() < 0) file_failed("create", path_, errno);
+      if (try_lock(file_) != Lock::held_by_another) {
+        held_ = is_at_path();  // else the one before us removed it while we waited
+        continue;
       }
-      if (is_at_path()) break;  // else the one before us removed it while we waited
+      if (waited >= seconds) return;
+      const timespec length = {0, static_cast<long>(pause * 1e9)};
+      ::nanosleep(&length, nullptr);
     }
-    char host[256] = "this machine";
-    if (::gethostname(host, sizeof host - 1) != 0) std::snprintf(host, sizeof host, "a machine");
-    const std::string line = "process " + std::to_string(::getpid()) + " on " + host;
-    if (::ftruncate(file_.get(), 0) != 0 ||
-        ::pwrite(file_.get(), line.data(), line.size(), 0) != static_cast<ssize_t>(line.size()))
-      detail::file_failed("write", path_, errno);
+    const std::string line = this_process();
+    // On a full disk it is a lock all the same, only nobody can read whose.
+    if (::ftruncate(file_.get(), 0) != 0 || ::pwrite(file_.get(), line.data(), line.size(), 0) < 0)
+      return;
   }
-  FolderLock(FolderLock&& other) noexcept = default;
-  FolderLock& operator=(FolderLock&&) = delete;
-  ~FolderLock() {
+  LockFile(LockFile&& other) noexcept = default;
+  LockFile& operator=(LockFile&&) = delete;
+  ~LockFile() {
     // After a fork the lock is the parent's.
-    if (file_.get() >= 0 && ::getpid() == owner_ && is_at_path()) ::unlink(path_.c_str());
+    if (held_ && file_.get() >= 0 && ::getpid() == owner_ && is_at_path()) ::unlink(path_.c_str());
+  }
+
+  bool held() const { return held_; }
+  /// Who has it when it is not held by us.
+  std::string owner() const {
+    char text[300];
+    const ssize_t size = ::pread(file_.get(), text, sizeof text, 0);
+    return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : "another program";
   }
 
  private:
@@ -75,15 +70,33 @@ class FolderLock {
     return ::fstat(file_.get(), &ours) == 0 && ::stat(path_.c_str(), &there) == 0 &&
            ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
   }
-  std::string owner() const {
-    char text[300];
-    const ssize_t size = ::pread(file_.get(), text, sizeof text, 0);
-    return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : "another program";
-  }
 
   std::string path_;
-  detail::Descriptor file_;
+  Descriptor file_;
   pid_t owner_ = ::getpid();
+  bool held_ = false;
+};
+
+}  // namespace detail
+
+/// Owns a folder for the life of the object: whoever comes second, in this process or in another,
+/// is told who has it. It is a lock on a file in the folder.
+/// Errors: held by another, who is named; the folder cannot be written to.
+/// Test: tests/io/folder.cpp.
+///
+///     const moe::FolderLock lock("runs/demo", "run");
+class FolderLock {
+ public:
+  /// `what` is "run" or "study": a program may hold one lock of each kind on the same folder.
+  FolderLock(const std::string& folder, const std::string& what)
+      : file_(folder + "/.moe-" + what + ".lock", 0) {
+    if (file_.held()) return;
+    throw Error("moe: cannot use folder '" + folder + "' for a " + what + ": " + file_.owner() +
+                " is using it; wait until that has ended, or choose another folder");
+  }
+
+ private:
+  detail::LockFile file_;
 };
 
 }  // namespace moe

@@ -22,6 +22,7 @@ inline Descriptor open_saved_folder(const std::string& path, std::string& place)
     const timespec pause = {0, 500'000};
     ::nanosleep(&pause, nullptr);
   }
+  errno = ENOENT;
   return Descriptor();
 }
 
@@ -49,6 +50,7 @@ class FolderReader {
     for (;;) {
       std::string place;
       const detail::Descriptor folder = detail::open_saved_folder(path, place);
+      if (folder.get() < 0) error_ = errno;
       if (folder.get() < 0 || open_all(folder, list)) return;
       // Something is not there. If another folder is in place by now, that is why.
       const detail::Descriptor now = detail::open_saved_folder(path, place);
@@ -58,11 +60,14 @@ class FolderReader {
 
   const std::string& path() const { return shown_; }
   bool has(const std::string& name) const { return files_.contains(name); }
+  /// Why the folder, its list or a file of the list could not be opened: an errno; 0 if all were.
+  int error() const { return error_; }
 
-  /// A file of the folder.  Errors: the list does not name it, or it is not there.
+  /// A file of the folder.  Errors: the list does not name it, or it could not be opened.
   FileReader file(const std::string& name) const {
     const auto found = files_.find(name);
-    if (found == files_.end()) detail::file_failed("read", shown_ + "/" + name, ENOENT);
+    if (found == files_.end())
+      detail::file_failed("read", shown_ + "/" + name, error_ == 0 ? ENOENT : error_);
     return FileReader(detail::Descriptor(::fcntl(found->second.get(), F_DUPFD_CLOEXEC, 3)),
                       shown_ + "/" + name);
   }
@@ -71,6 +76,7 @@ class FolderReader {
   /// Opens the list and all that it names; false when one of them is not there.
   bool open_all(const detail::Descriptor& folder, const std::string& list) {
     files_.clear();
+    error_ = 0;
     if (!open_one(folder, list)) return false;
     const auto files = detail::files_of_list(read_file(file(list)));
     bool all = true;
@@ -81,13 +87,14 @@ class FolderReader {
   bool open_one(const detail::Descriptor& folder, const std::string& name) {
     if (name.find('/') != std::string::npos) return true;  // no list of ours has that
     detail::Descriptor file = detail::open_at(folder.get(), name, O_RDONLY | O_NONBLOCK);
-    if (file.get() < 0) return false;
+    if (file.get() < 0) return error_ = errno, false;
     files_.insert_or_assign(name, std::move(file));
     return true;
   }
 
   std::string shown_;
   std::map<std::string, detail::Descriptor> files_;
+  int error_ = 0;
 };
 
 /// Calls read(path) for a saved folder that is read file by file, again if another one was put into

@@ -38,10 +38,24 @@ struct Beside {
   std::string path(const std::string& end) const { return parent + "/" + stem + end; }
   /// Where a folder lies between the two renames that replace it where exchanging is impossible.
   std::string old() const { return path("old"); }
+  /// Held by the one that looks at what lies there and renames.
+  std::string lock() const { return path("lock"); }
 };
 
-/// In a working folder from its beginning until all of its files are there.
+/// In a working folder from its beginning until all of its files are there; says whose it is.
 inline constexpr const char* working_mark = ".moe-working";
+
+/// Whether the maker of an unlocked working folder is dead: on this machine he is, on another one,
+/// whose locks are perhaps not seen here, he is after a day.
+inline bool is_left_over(const std::string& folder) {
+  constexpr std::time_t day = 24 * 60 * 60;
+  struct stat status;
+  if (::stat(folder.c_str(), &status) == 0 && std::time(nullptr) - status.st_mtime > day)
+    return true;
+  const auto host = [](const std::string& who) { return who.substr(who.find(" on ") + 1); };
+  const std::string maker = read_file(folder + "/" + working_mark);
+  return maker.empty() || host(maker) == host(this_process());
+}
 
 }  // namespace detail
 
@@ -70,13 +84,15 @@ class FolderTransaction {
     if (last.empty() || last == "." || last == "..")
       refuse("a save puts another folder into its place; give the name of a folder");
     make_folders(beside_.parent);
-    const detail::Descriptor lock = lock_parent();
+    const detail::LockFile lock = lock_place();
     tidy_up();
     require_replaceable();
     if (::mkdir(working_.c_str(), 0777) != 0) detail::file_failed("create folder", working_, errno);
     alive_ = detail::open_file(working_, O_RDONLY | O_DIRECTORY);
     detail::try_lock(alive_);
-    FileWriter(path_of(detail::working_mark)).finish();
+    FileWriter mark(path_of(detail::working_mark));
+    mark.write(detail::this_process());
+    mark.finish();
   }
   FolderTransaction(const FolderTransaction&) = delete;
   FolderTransaction& operator=(const FolderTransaction&) = delete;
@@ -94,9 +110,13 @@ class FolderTransaction {
   const std::string& folder() const { return working_; }
 
   void write(const std::string& file, std::string_view bytes) {
-    auto writer = FileWriter::create(path(file), shown_ + "/" + file);
+    FileWriter writer = create(file);
     writer.write(bytes);
     writer.finish();
+  }
+  /// A new file of the folder, to be written in pieces.
+  FileWriter create(const std::string& file) const {
+    return FileWriter::create(path(file), shown_ + "/" + file);
   }
 
   /// Writes the list of all files so far. `format` begins with "moe ". A caller who keeps a list of
@@ -107,14 +127,14 @@ class FolderTransaction {
     list["files"] = Json::object();
     for (const std::string& file : written())
       list["files"][file] = detail::file_entry(path_of(file));
-    write(list_, list.dump(2) + "\n");
+    write(list_, detail::seal(list));
   }
 
   void commit() {
     MOE_EXPECTS(!committed_, "FolderTransaction::commit called twice for '" + name_ + "'");
     MOE_EXPECTS(detail::exists(path_of(list_)),
                 "'" + list_ + "' was not written to '" + name_ + "'");
-    const detail::Descriptor lock = lock_parent();
+    const detail::LockFile lock = lock_place();
     tidy_up();
     require_replaceable();
     ::unlink(path_of(detail::working_mark).c_str());
@@ -145,14 +165,12 @@ class FolderTransaction {
   }
 
   /// One at a time looks at what lies there and renames. Where there are no locks nobody waits.
-  detail::Descriptor lock_parent() const {
+  detail::LockFile lock_place() const {
     constexpr double seconds = 60;
-    detail::Descriptor folder = detail::open_file(beside_.parent, O_RDONLY | O_DIRECTORY);
-    if (folder.get() < 0) detail::file_failed("open folder", beside_.parent, errno);
-    if (detail::wait_for_lock(folder, seconds) == detail::Lock::held_by_another)
-      refuse("another program has had '" + beside_.parent +
-             "' locked for a minute; try again when it has ended");
-    return folder;
+    detail::LockFile lock(beside_.lock(), seconds);
+    if (!lock.held())
+      refuse(lock.owner() + " has been replacing it for a minute; try again when it has ended");
+    return lock;
   }
 
   /// Refuses a place where something of the user's would be lost.
@@ -226,7 +244,7 @@ class FolderTransaction {
       // Its owner lives, or that cannot be known; a folder between two renames has none.
       if (path != old && detail::try_lock(folder) != detail::Lock::taken) continue;
       if (detail::exists(path + "/" + detail::working_mark)) {
-        remove_all_files(path);
+        if (detail::is_left_over(path)) remove_all_files(path);
       } else if (detail::owned_files(path, list_)) {
         try {
           if (detail::exists(name_)) empty_out(path);  // else with the next save

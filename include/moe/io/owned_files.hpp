@@ -9,8 +9,9 @@
 #include <optional>
 
 // What of a folder is ours. A folder that the library saves holds a JSON file, its list, with
-// "format": "moe ..." and "files": {"NAME": {"bytes": ..., "xxh64": ...}}. A folder is known by the
-// content of that file, never by its name, and only files of the list are ever removed.
+// "format": "moe ...", "files": {"NAME": {"bytes": ..., "xxh64": ...}} and "sha256", the checksum
+// of the list itself. A folder is known by the content of that file, never by its name, and only
+// files of the list are ever removed.
 
 namespace moe::detail {
 
@@ -27,20 +28,43 @@ inline std::vector<std::string> names_in(const std::string& path) {
   return names;
 }
 
-/// Up to this size a file is compared by its hash, beyond it by its size alone: people edit the
-/// small ones, and a save should not read gigabytes again.
-inline constexpr std::uint64_t hashed_bytes = 1 << 20;
+/// XXH64 of a whole file, read in pieces.
+inline std::string hash_of(const FileReader& file) {
+  std::vector<char> piece(std::size_t(1) << 20);
+  Xxh64 hash;
+  for (std::uint64_t at = 0; at < file.size();) {
+    const std::size_t size = file.read_some(at, piece.data(), piece.size());
+    if (size == 0) break;  // it has become shorter
+    hash.add(piece.data(), size);
+    at += size;
+  }
+  return hex(hash.value());
+}
 
 /// What a list says of one file.
 inline Json file_entry(const std::string& path) {
   const FileReader file(path);
   Json entry;
   entry["bytes"] = file.size();
-  if (file.size() <= hashed_bytes) {
-    const std::string bytes = read_file(file);
-    entry["xxh64"] = hex(xxh64(bytes.data(), bytes.size()));
-  }
+  entry["xxh64"] = hash_of(file);
   return entry;
+}
+
+/// The text of a list; its "sha256" is the hash of the text in which that field is empty.
+inline std::string seal(Json& list) {
+  list["sha256"] = "";
+  list["sha256"] = sha256(list.dump(2));
+  return list.dump(2);
+}
+
+/// Whether a text has the checksum that seal() gave it, in all bytes.
+inline bool is_sealed(const std::string& text) {
+  constexpr std::string_view before = "\"sha256\": \"";
+  constexpr std::size_t digits = 64;
+  const std::size_t at = text.find(before) + before.size();
+  if (at < before.size() || text.size() < at + digits) return false;
+  const std::string sum = text.substr(at, digits);
+  return sha256(std::string(text).erase(at, digits)) == sum;
 }
 
 /// The member "files" of a list, if the text is one.
@@ -50,7 +74,7 @@ inline std::optional<Json> files_of_list(std::string_view text) {
     const Json list = parse_json(text, "list", most_values);
     const Json* const format = list.is_object() ? list.find("format") : nullptr;
     const Json* const files = format != nullptr ? list.find("files") : nullptr;
-    if (files == nullptr || !files->is_object() || !format->is_string() ||
+    if (files == nullptr || !files->is_object() || !list.find("sha256") || !format->is_string() ||
         !format->as_string("format").starts_with("moe "))
       return std::nullopt;
     return *files;
@@ -66,12 +90,28 @@ struct OwnedFiles {
   bool whole = true;                   // all that the list names is there
 };
 
+/// Whether a file is what its entry in the list says. A large one that is not younger than the list
+/// is not read again when its size is right: a save should not read gigabytes.
+inline bool is_as_saved(const std::string& path, const Json& entry, const struct stat& list) {
+  constexpr off_t large = 1 << 20;
+  struct stat status;
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  const Json *const bytes = entry.find("bytes"), *const hash = entry.find("xxh64");
+  if (bytes == nullptr || hash == nullptr || *bytes != Json(std::uint64_t(status.st_size)))
+    return false;
+  const bool younger = status.st_mtim.tv_sec != list.st_mtim.tv_sec
+                           ? status.st_mtim.tv_sec > list.st_mtim.tv_sec
+                           : status.st_mtim.tv_nsec > list.st_mtim.tv_nsec;
+  return (status.st_size > large && !younger) || *hash == Json(hash_of(FileReader(path)));
+}
+
 /// What of a folder is ours by its file `list`; nothing if it has none.
 inline std::optional<OwnedFiles> owned_files(const std::string& folder, const std::string& list) {
   struct stat status;
   const std::string path = folder + "/" + list;
   if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-  const std::optional<Json> files = files_of_list(read_file(path));
+  const std::string text = read_file(path);
+  const std::optional<Json> files = files_of_list(text);
   if (!files) return std::nullopt;
   OwnedFiles found;
   for (const std::string& name : names_in(folder)) {
@@ -81,16 +121,10 @@ inline std::optional<OwnedFiles> owned_files(const std::string& folder, const st
       continue;
     }
     found.ours.push_back(name);
-    if (name == list) continue;
-    const std::string file = folder + "/" + name;
-    const bool regular = ::lstat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode);
-    const Json now = regular ? file_entry(file) : Json();
-    // A large file has no hash, neither in the list nor now.
-    const auto same = [&](const char* field) {
-      const Json *const known = entry->find(field), *const seen = now.find(field);
-      return seen == nullptr || (known != nullptr && *seen == *known);
-    };
-    if (!regular || !same("bytes") || !same("xxh64")) found.changed.push_back(name);
+    const bool same = name == list
+                          ? is_sealed(text)
+                          : entry->is_object() && is_as_saved(folder + "/" + name, *entry, status);
+    if (!same) found.changed.push_back(name);
   }
   for (const auto& [name, entry] : files->members("files"))
     found.whole = found.whole && std::binary_search(found.ours.begin(), found.ours.end(), name);

@@ -40,14 +40,21 @@ inline std::optional<std::uint64_t> checked_bits(Dtype dtype,
   return bits;
 }
 
-/// Calls write(data, bytes) with the bytes of a safetensors file: the reference writer's, byte for
+/// How a safetensors file begins, and the order and sizes in bytes of the tensors after that.
+struct SafetensorsHeader {
+  std::string bytes;
+  std::vector<const TensorView*> order;
+  std::vector<std::size_t> sizes;
+};
+
+/// The header of a file of these tensors, which must outlive it: the reference writer's, byte for
 /// byte (tensors by element type, widest first, then by name; header padded to 8 bytes).
 /// Errors: two tensors of one name, a name that is not UTF-8, a header above 100 MB.
 /// Source: huggingface/safetensors src/tensor.rs.  Test: tests/io/safetensors.cpp.
-template <class Write>
-void write_safetensors(Write&& write, const std::vector<TensorView>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  std::vector<const TensorView*> order;
+inline SafetensorsHeader safetensors_header(const std::vector<TensorView>& tensors,
+                                            const std::map<std::string, std::string>& metadata) {
+  SafetensorsHeader file;
+  auto& [begin, order, sizes] = file;
   for (const TensorView& tensor : tensors) order.push_back(&tensor);
   std::sort(order.begin(), order.end(), [](const TensorView* a, const TensorView* b) {
     return a->dtype != b->dtype ? a->dtype > b->dtype : a->name < b->name;
@@ -67,7 +74,6 @@ void write_safetensors(Write&& write, const std::vector<TensorView>& tensors,
     throw Error("moe: cannot save tensor '" + tensor.name + "': " + why + "; rename or reshape it");
   };
   std::vector<std::string_view> names;
-  std::vector<std::size_t> sizes;
   std::uint64_t at = 0;
   for (const TensorView* tensor : order) {
     const std::optional<std::uint64_t> bits = checked_bits(tensor->dtype, tensor->shape);
@@ -95,11 +101,19 @@ void write_safetensors(Write&& write, const std::vector<TensorView>& tensors,
     throw Error("moe: cannot save " + std::to_string(tensors.size()) +
                 " tensors: their header is larger than 100 MB; save fewer or shorter names");
   }
-  write(static_cast<const void*>(&bytes), sizeof bytes);
-  write(static_cast<const void*>(text.data()), text.size());
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    if (sizes[i] > 0) write(order[i]->data, sizes[i]);
-  }
+  begin.assign(reinterpret_cast<const char*>(&bytes), sizeof bytes);
+  begin += text;
+  return file;
+}
+
+/// Calls write(data, bytes) with the bytes of a safetensors file.  Errors: as safetensors_header.
+template <class Write>
+void write_safetensors(Write&& write, const std::vector<TensorView>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const SafetensorsHeader header = safetensors_header(tensors, metadata);
+  write(static_cast<const void*>(header.bytes.data()), header.bytes.size());
+  for (std::size_t i = 0; i < header.order.size(); ++i)
+    if (header.sizes[i] > 0) write(header.order[i]->data, header.sizes[i]);
 }
 
 /// Saves tensors to a file, all or nothing. transformers wants metadata {"format": "pt"}.

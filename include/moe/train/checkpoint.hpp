@@ -25,27 +25,45 @@ class TensorFile {
 
   TensorFile(B& be, std::string file) : be_(&be), file_(std::move(file)) {}
 
-  /// Takes a copy of a leaf, or notes where a verified copy will go.
+  /// A leaf that will be saved, or into which a verified copy will go.
   void add(const std::string& name, const LeafView<T>& leaf) {
     if (leaf.size == 0) return;
     tensors_.push_back({name, file_shape(leaf.count, leaf.rows, leaf.cols), leaf.data, {}});
   }
 
-  /// Writes the file into a transaction and describes it in `files`.
-  void write(FolderTransaction& to, Json& files) {
-    std::vector<TensorView> views;
+  /// Writes the file into a transaction, in pieces, and describes it in `files`: a save takes no
+  /// memory that depends on the size of the model.
+  void write(FolderTransaction& to, Json& files) const {
+    std::vector<TensorView> views;  // of the backend's memory
+    for (const Tensor& t : tensors_) views.push_back(tensor_view(t.name, t.shape, t.data));
+    const SafetensorsHeader header = safetensors_header(views, {{"format", "pt"}});
+    FileWriter file = to.create(file_);
+    Xxh64 all;
+    std::size_t bytes = 0;
+    const auto append = [&](const void* data, std::size_t size) {
+      file.write(data, size);
+      all.add(data, size);
+      bytes += size;
+    };
+    append(header.bytes.data(), header.bytes.size());
+    std::vector<char> piece(std::size_t(1) << 20);
     Json hashes = Json::object();
-    for (Tensor& t : tensors_) {
-      t.values.resize(elements(t));
-      be_->download(t.values.data(), t.data, t.values.size() * sizeof(T));
-      put(hashes, t.name, hex(xxh64(t.values.data(), t.values.size() * sizeof(T))));
-      views.push_back(tensor_view(t.name, t.shape, t.values.data()));
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      const auto* from = static_cast<const char*>(header.order[i]->data);
+      Xxh64 hash;
+      for (std::size_t left = header.sizes[i]; left > 0;) {
+        const std::size_t size = std::min(left, piece.size());
+        be_->download(piece.data(), from, size);
+        append(piece.data(), size);
+        hash.add(piece.data(), size);
+        from += size, left -= size;
+      }
+      put(hashes, header.order[i]->name, hex(hash.value()));
     }
-    save_safetensors(to.path(file_), views);
-    const std::string bytes = read_file(to.path(file_));
+    file.finish();
     Json& entry = files[file_];
-    put(entry, "bytes", std::int64_t(bytes.size()));
-    put(entry, "xxh64", hex(xxh64(bytes.data(), bytes.size())));
+    put(entry, "bytes", std::int64_t(bytes));
+    put(entry, "xxh64", hex(all.value()));
     put(entry, "tensors", std::move(hashes));
   }
 
@@ -90,9 +108,7 @@ class TensorFile {
                   std::to_string(tensors_.size()) +
                   " are expected; it is of another optimiser, use the one it was saved by");
     }
-    const std::string bytes = read_file(reader.file(file_));
-    if (hex(xxh64(bytes.data(), bytes.size())) !=
-        entry.at("xxh64", what).as_string(what + ".xxh64"))
+    if (hash_of(reader.file(file_)) != entry.at("xxh64", what).as_string(what + ".xxh64"))
       damaged(folder, file_ + " does not match its checksum");
   }
 
@@ -109,11 +125,6 @@ class TensorFile {
     T* data;
     std::vector<T> values;
   };
-  static std::size_t elements(const Tensor& t) {
-    std::size_t n = 1;
-    for (const std::size_t extent : t.shape) n *= extent;
-    return n;
-  }
   B* be_;
   std::string file_;
   std::vector<Tensor> tensors_;

@@ -32,13 +32,6 @@ inline std::string manifest_field(const std::string& folder, const std::string& 
               "; the files were damaged or altered, use another checkpoint");
 }
 
-/// The text of a manifest; "sha256" is the hash of the text in which that field is empty.
-inline std::string seal(Json& manifest) {
-  put(manifest, "sha256", std::string());
-  put(manifest, "sha256", sha256(manifest.dump(2)));
-  return manifest.dump(2);
-}
-
 inline std::string listed(const std::vector<Difference>& found, std::string Difference::*value,
                           const char* before, const char* between) {
   constexpr std::size_t most = 32, longest = 60;
@@ -53,16 +46,6 @@ inline std::string listed(const std::vector<Difference>& found, std::string Diff
   return found.size() > most ? text + " and more" : text;
 }
 
-/// Whether a text has the checksum that seal() gave it, in all bytes.
-inline bool is_sealed(const std::string& text) {
-  constexpr std::string_view before = "\"sha256\": \"";
-  constexpr std::size_t digits = 64;
-  const std::size_t at = text.find(before) + before.size();
-  if (at < before.size() || text.size() < at + digits) return false;
-  const std::string sum = text.substr(at, digits);
-  return sha256(std::string(text).erase(at, digits)) == sum;
-}
-
 }  // namespace detail
 
 namespace detail {
@@ -71,6 +54,7 @@ inline Json read_manifest(const FolderReader& reader) {
   const std::string& folder = reader.path();
   const std::string path = folder + "/" + manifest_file;
   if (!reader.has(manifest_file)) {
+    if (reader.error() != ENOENT) file_failed("read checkpoint", folder, reader.error());
     throw Error("moe: cannot load checkpoint '" + folder + "': there is no file '" + path +
                 "'; check the path");
   }

@@ -142,23 +142,50 @@ inline bool holds_run(const std::string& folder) {
   return false;
 }
 
-/// The checkpoint with which the run in a folder goes on: `last`, or `last-rescue` if that could be
-/// saved when `last` could not. "" when there is neither.
-inline std::string newest_checkpoint(const std::string& folder) {
-  std::string newest;
-  std::int64_t most = -1;
+namespace detail {
+
+/// Whether the files of a checkpoint are all there and what its manifest says of them. It reads
+/// every byte.
+inline bool is_intact(const std::string& path) {
+  try {
+    const FolderReader reader(path, manifest_file);
+    const Json manifest = read_manifest(reader);
+    for (const auto& [name, entry] : manifest.at("files").members("files"))
+      if (entry.at("xxh64", name).as_string(name) != hash_of(reader.file(name))) return false;
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace detail
+
+/// The checkpoints with which the run in a folder can go on, the newest first: `last`, and
+/// `last-rescue` if that could be saved when `last` could not.
+inline std::vector<std::string> checkpoints(const std::string& folder) {
+  std::vector<std::pair<std::int64_t, std::string>> found;
   for (const char* name : {"last", "last-rescue"}) {
     const std::string path = folder + "/" + name;
     if (!FolderReader(path, detail::manifest_file).has(detail::manifest_file)) continue;
-    std::int64_t step = 0;
+    std::int64_t step = -1;
     try {
       step = read_manifest(path).at("cursor").at("step").as_int("cursor.step");
     } catch (const Error&) {
       // Damaged: what the load of it says is worth more, if nothing better is there.
     }
-    if (step > most) newest = path, most = step;
+    found.emplace_back(step, path);
   }
-  return newest;
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<std::string> paths;
+  for (const auto& [step, path] : found) paths.push_back(path);
+  return paths;
+}
+
+/// The first of them, or "".
+inline std::string newest_checkpoint(const std::string& folder) {
+  const auto found = checkpoints(folder);
+  return found.empty() ? "" : found.front();
 }
 
 }  // namespace moe

@@ -100,11 +100,9 @@ class Trainer {
   std::vector<Difference> resume() {
     MOE_EXPECTS(!options_.out.empty(), "Trainer::resume needs TrainerOptions.out");
     claim_folder();
-    std::string newest = newest_checkpoint(options_.out);
-    if (newest.empty()) newest = folder("last");  // whose absence is explained by the load
-    cursor_ = load_checkpoint(model_, optimizer_, newest);
+    const std::string from = load_newest();
     resumed_ = true;
-    const Json manifest = read_manifest(newest);
+    const Json manifest = read_manifest(from);
     auto found = differences(manifest.at("options"), to_json(model_.options()));
     if (const Json* run = manifest.find("run"); run && run->find("trainer"))
       for (auto& d : differences(*run->find("trainer"), about_["trainer"])) found.push_back(d);
@@ -119,7 +117,13 @@ class Trainer {
     const auto in_use = detail::hold(model_);  // a second thread is refused, not this one
     open_folder();
     session_seconds_ = 0, session_tokens_ = 0;
-    auto reason = StopReason::finished;
+    if (cursor_.step > options_.steps)
+      warn("the run has " + std::to_string(cursor_.step) + " steps already and " +
+           std::to_string(options_.steps) + " were asked for: nothing is left to train");
+    if (options_.pause_at > options_.steps)
+      warn("pause_at " + std::to_string(options_.pause_at) + " is after the last step, " +
+           std::to_string(options_.steps) + ": the run will not pause");
+    auto reason = is_out_of_patience() ? StopReason::no_gain : StopReason::finished;
     // A session that was stopped in an evaluation is followed by one that begins with it.
     const bool begun = cursor_.step > 0 && cursor_.last_step != cursor_.step;
     if (begun && is_due(options_.eval_every)) reason = after_step();
@@ -209,6 +213,30 @@ class Trainer {
     lock_.emplace(options_.out, "run");
   }
 
+  /// Loads the newest checkpoint; when it is damaged, the next one. Gives its folder.
+  std::string load_newest() {
+    std::vector<std::string> saved = checkpoints(options_.out);
+    if (saved.empty()) saved = {folder("last")};  // whose absence is explained by the load
+    for (std::size_t i = 0;; ++i) {
+      try {
+        cursor_ = load_checkpoint(model_, optimizer_, saved[i]);
+        return saved[i];
+      } catch (const Error& error) {
+        if (i + 1 < saved.size()) {
+          warn(std::string(error.what()) + "; trying '" + saved[i + 1] + "'");
+          continue;
+        }
+        if (!detail::is_intact(folder("best"))) throw;
+        throw Error(error.what() + std::string("; or copy '") + folder("best") + "' to '" +
+                    folder("last") + "' to go on from the best evaluation");
+      }
+    }
+  }
+
+  bool is_out_of_patience() const {
+    return options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience;
+  }
+
   /// Refuses a folder that holds a run, or what looks like one, unless that goes on or is replaced.
   void require_free() const {
     if (resumed_ || !holds_run(options_.out)) return;
@@ -258,7 +286,7 @@ class Trainer {
     try {
       work();
       return true;
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {  // also of want of memory
       if (needed) throw;
       warn(std::string(error.what()) + "; the run goes on");
       return false;
@@ -282,8 +310,7 @@ class Trainer {
   StopReason after_step() {
     const bool due = is_due(options_.eval_every), evaluated = due && evaluate();
     auto reason = StopReason::finished;
-    if (options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience)
-      reason = StopReason::no_gain;
+    if (evaluated && is_out_of_patience()) reason = StopReason::no_gain;
     if (cursor_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
     if (due && !evaluated) reason = StopReason::stopped;
     if (!is_last() && should_stop()) reason = StopReason::stopped;
@@ -381,21 +408,25 @@ class Trainer {
     cursor_.train_loss_sum = 0;
     cursor_.train_loss_steps = 0;
     ++cursor_.evaluations_without_gain;
+    record(row);
     if (row.best) {
+      const Cursor before = cursor_;
       cursor_.best_step = cursor_.step;
       cursor_.best_loss = row.loss;
       cursor_.evaluations_without_gain = 0;
+      // `best` stays what was saved last, so that the next one that is better than that is saved.
+      if (!save("best", false))
+        cursor_.best_step = before.best_step, cursor_.best_loss = before.best_loss;
     }
-    record(row);
-    if (row.best) save("best", false);
     if (callbacks_.on_evaluation) callbacks_.on_evaluation(row);
     return true;
   }
 
   /// A save that fails does not end the run: it is made beside its place, NAME-rescue, where
   /// resume() finds it. `needed`: nothing will be saved after it, so failing twice is an error.
-  void save(const std::string& name, bool needed) {
-    if (options_.out.empty()) return;
+  /// Whether it was saved, or nothing is to be.
+  bool save(const std::string& name, bool needed) {
+    if (options_.out.empty()) return true;
     const std::string rescue = folder(name + "-rescue");
     const auto save_to = [&](const std::string& place) {
       save_checkpoint(model_, optimizer_, cursor_, place, about_);
@@ -406,10 +437,11 @@ class Trainer {
         old.add_saved(rescue, detail::manifest_file);
         old.go();
       });
-      return;
+      return true;
     }
-    if (unless_needed(needed, [&] { save_to(rescue); }))
-      warn("the checkpoint was saved as '" + rescue + "' instead");
+    if (!unless_needed(needed, [&] { save_to(rescue); })) return false;
+    warn("the checkpoint was saved as '" + rescue + "' instead");
+    return true;
   }
 
   Model& model_;
