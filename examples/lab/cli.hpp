@@ -38,7 +38,8 @@ inline void add_common(CLI::App& app, Common& c, const std::string& out) {
   app.add_option("--threads", c.threads, "Threads; 0: all cores")->check(CLI::Range(0, 4096));
   app.add_flag("--resume", c.resume, "Go on with what is in --out");
   app.add_flag("--overwrite", c.overwrite, "Replace what is in --out");
-  app.add_flag("--dry-run", c.dry_run, "Only print the plan");
+  app.add_flag("--dry-run", c.dry_run,
+               "Only print the plan (another structure: only write its header)");
   app.add_flag("--progress,!--no-progress", c.progress, "A progress bar, or lines; default: yes");
   CLI::Option* plots = app.add_flag("--plots", c.plots,
                                     "Draw plots at the end, and fail where that is not possible");

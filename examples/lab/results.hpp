@@ -23,17 +23,24 @@ inline std::string identity(const Job& job, const moe::Json& config) {
 /// Errors: another run lies in its folder.
 inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) {
   const std::string settings = job.folder + "/settings.json", file = job.folder + "/results.json";
-  if (!job.resume || !moe::detail::exists(settings)) return false;
+  if (!job.resume) return false;
+  if (!moe::detail::exists(settings)) {
+    if (!moe::has_checkpoint(job.folder)) return false;
+    throw moe::Error("moe: cannot resume '" + job.folder +
+                     "': its settings.json is gone, so whether this is the same run cannot be "
+                     "known; put it back, or give another --out");
+  }
   if (moe::read_file(settings) != identity(job, config))
     throw moe::Error("moe: cannot resume '" + job.folder +
                      "': it was started with other settings or another text, see settings.json; "
                      "give the same command, or another --out");
   if (!moe::detail::exists(file)) return false;
+  bool of_old_version = false;
   try {
     const moe::Json json = moe::parse_json(moe::read_file(file), file);
     const moe::Json& known = json.at("outcome", file);
-    if (!known.find("skipped")) return false;  // of before version 0.2: its checkpoint knows
-    moe::from_json(outcome, known, "outcome");
+    of_old_version = !known.find("skipped");
+    if (!of_old_version) moe::from_json(outcome, known, "outcome");
   } catch (const moe::Error& error) {
     const std::string aside = file + ".unreadable-" + moe::detail::unique_suffix();
     if (std::rename(file.c_str(), aside.c_str()) != 0)
@@ -41,6 +48,12 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
     std::fprintf(stderr, "warning: %s; it is now '%s', and the run goes on from its checkpoint\n",
                  error.what(), aside.c_str());
     return false;
+  }
+  if (of_old_version) {
+    if (!moe::newest_checkpoint(job.folder).empty()) return false;  // which knows what is missing
+    throw moe::Error("moe: cannot resume '" + job.folder +
+                     "': its results are of an older version of this program and its checkpoint "
+                     "is gone; keep them and give another --out");
   }
   // JSON has one word, null, for what is not known and for what is infinite.
   for (double* x : {&outcome.loss, &outcome.accuracy, &outcome.best, &outcome.train_loss})
@@ -53,8 +66,9 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
 inline bool is_settings(const std::string& path) {
   return moe::detail::has_members({"settings", "tokens"})(path);
 }
+inline const moe::detail::LooksOurs is_results = moe::detail::has_members({"program", "command"});
 inline void add_results(moe::Removal& removal, const std::string& folder) {
-  removal.add_file(folder + "/results.json", moe::detail::has_members({"program", "command"}));
+  removal.add_file(folder + "/results.json", is_results);
 }
 inline void add_run(moe::Removal& removal, const std::string& folder) {
   removal.lock(folder);
@@ -71,7 +85,7 @@ inline bool open_run(const Job& job, const moe::Json& config) {
   moe::detail::require_ours(job.folder + "/settings.json", is_settings);
   old.go();
   moe::write_file(job.folder + "/settings.json", identity(job, config));
-  return job.resume && !moe::newest_checkpoint(job.folder).empty();
+  return job.resume && moe::has_checkpoint(job.folder);
 }
 
 /// The fields of the documents' config, by their names there, and then all of ours.
@@ -96,15 +110,24 @@ inline moe::Json config_json(const ModelConfig& c, const Settings& s) {
 inline std::vector<moe::Json> rows_in(const std::string& folder) {
   const std::string file = folder + "/metrics.jsonl";
   std::vector<moe::Json> rows;
-  try {
-    const std::string text = moe::read_file(file);
-    for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
-         begin = end + 1)
-      rows.push_back(moe::parse_json(std::string_view(text).substr(begin, end - begin), file));
-  } catch (const moe::Error& error) {
-    std::fprintf(stderr, "warning: the history in '%s' is not whole: %s\n",
-                 (folder + "/results.json").c_str(), error.what());
+  std::string why;
+  const auto try_to = [&](const auto& work) {
+    try {
+      work();
+    } catch (const moe::Error& error) {
+      if (why.empty()) why = error.what();
+    }
+  };
+  std::string text;
+  try_to([&] { text = moe::read_file(file); });
+  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    const auto line = std::string_view(text).substr(begin, end - begin);
+    try_to([&] { rows.push_back(moe::parse_json(line, file)); });
   }
+  if (!why.empty())
+    std::fprintf(stderr, "warning: the history in '%s' is not whole: %s\n",
+                 (folder + "/results.json").c_str(), why.c_str());
   return rows;
 }
 

@@ -95,6 +95,8 @@ class Study {
       throw moe::Error("moe: cannot resume '" + common.out +
                        "': it was started with other options or another text, see study.json; "
                        "give the same command, or another --out");
+    moe::detail::require_ours(file, moe::detail::has_members({"tokens"}));
+    moe::detail::require_ours(common.out + "/results.json", is_results);
     moe::write_file(file, now);
     json_["study"] = kind;
     json_["program"] = common.program;

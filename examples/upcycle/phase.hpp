@@ -46,10 +46,14 @@ struct Folder {
       old.go();
     } else if (there ? !request.resume : holds_phases()) {
       throw moe::Error("moe: cannot start in '" + request.out +
-                       "': it already holds an experiment; give --resume, --overwrite or another "
-                       "--out");
+                       "': it already holds an experiment" +
+                       (request.resume ? ", but no settings.json that says which; put that back"
+                                       : "; give --resume") +
+                       ", --overwrite or another --out");
     }
     moe::detail::require_ours(file, is_settings());
+    moe::detail::require_ours(request.out + "/results.json", is_results());
+    moe::detail::require_ours(request.out + "/training_history.jsonl", is_history());
     moe::write_file(file, now);
     return lock;
   }
@@ -58,11 +62,9 @@ struct Folder {
   /// its history, nor checkpoints into a phase that is resumed before it began. Files of others in
   /// these places are refused.
   void add_results(moe::Removal& removal) const {
-    using moe::detail::has_members;
     removal.add_file(request.out + "/settings.json", is_settings());
-    removal.add_file(request.out + "/results.json", has_members({"settings", "seeds"}));
-    removal.add_file(request.out + "/training_history.jsonl",
-                     moe::detail::has_rows_with({"seed", "phase"}));
+    removal.add_file(request.out + "/results.json", is_results());
+    removal.add_file(request.out + "/training_history.jsonl", is_history());
     for (int i = 0; i < request.seeds; ++i) {
       const Folder one{request, seed + std::uint64_t(i)};
       for (const char* phase : phases) {
@@ -76,6 +78,12 @@ struct Folder {
 
   static moe::detail::LooksOurs is_settings() {
     return moe::detail::has_members({"recipe", "tokens"});
+  }
+  static moe::detail::LooksOurs is_results() {
+    return moe::detail::has_members({"settings", "seeds"});
+  }
+  static moe::detail::LooksOurs is_history() {
+    return moe::detail::has_rows_with({"seed", "phase"});
   }
 
   /// Whether something of an experiment is there, though its settings are not.
@@ -127,7 +135,7 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
   const Settings& s = request.settings;
   const double flops = moe::token_flops(Model::config).training();
   moe::Progress progress({.steps = steps, .flops_per_token = flops, .enabled = request.progress});
-  const bool saved = !moe::newest_checkpoint(folder.path(name)).empty();
+  const bool saved = moe::has_checkpoint(folder.path(name));
   moe::Trainer trainer(
       model, optimizer, data.train, data.validation,
       {.steps = steps,

@@ -211,16 +211,49 @@ TEST_CASE("FolderTransaction: somebody else's lock on the parent folder is no ob
 
 TEST_CASE("FolderTransaction: what another machine is writing is left alone for a day", "[io]") {
   const ScratchFolder folder;
-  const std::string name = folder / "last", working = moe::detail::Beside(name).path("1-2-3");
+  const std::string name = folder / "last", working = moe::detail::Beside(name).path("ab-1-2-3");
   moe::make_folders(working);
   moe::write_file(working + "/weights", "half");
-  moe::write_file(working + "/" + moe::detail::working_mark, "process 1 on another-machine");
+  moe::write_file(working + "/" + moe::detail::working_mark, "");
   save(name, "one");
   CHECK(moe::read_file(working + "/weights") == "half");
   const timespec long_ago[2] = {{1, 0}, {1, 0}};
   REQUIRE(::utimensat(AT_FDCWD, working.c_str(), long_ago, 0) == 0);
   save(name, "two");
   CHECK(names_in(folder.path()) == Names{"last"});
+}
+
+TEST_CASE("FolderTransaction: a place that vanishes during a save is an error, not the end",
+          "[io]") {
+  const ScratchFolder folder;
+  const std::string name = folder / "runs/last";
+  const std::string message = message_of([&] {
+    FolderTransaction transaction(name, "list.json");
+    std::filesystem::rename(folder / "runs", folder / "elsewhere");  // as an unplugged disk does
+    transaction.write("weights", "one");
+  });
+  CHECK(is_sentence(message));
+}
+
+TEST_CASE("LockFile: a lock of somebody else's that may only be read is waited for", "[io]") {
+  const ScratchFolder folder;
+  const std::string path = folder / "lock";
+  const moe::detail::LockFile lock(path, 0);
+  REQUIRE(::chmod(folder.path().c_str(), 0777) == 0);
+  REQUIRE(::chmod(path.c_str(), 0444) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(2);  // root may write everywhere
+    try {
+      const moe::detail::LockFile second(path, 0);
+      ::_exit(second.held() ? 1 : 0);
+    } catch (const moe::Error&) {
+      ::_exit(3);
+    }
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 TEST_CASE("FolderReader: says why a file cannot be opened", "[io]") {
@@ -241,7 +274,7 @@ TEST_CASE("FolderReader: says why a file cannot be opened", "[io]") {
 TEST_CASE("FolderTransaction: what is left over is no reason for a save to fail", "[io]") {
   const ScratchFolder folder;
   const std::string name = folder / "last";
-  const std::string working = moe::detail::Beside(name).path("1-2-3");
+  const std::string working = moe::detail::Beside(name).path(moe::detail::host_tag() + "1-2-3");
   moe::make_folders(working + "/@eaDir");
   moe::write_file(working + "/@eaDir/thumb", "theirs");
   moe::write_file(working + "/" + moe::detail::working_mark, "");
@@ -300,7 +333,7 @@ TEST_CASE("FolderTransaction: what killed programs left is ended or brought back
   const ScratchFolder folder;
   const std::string name = folder / "last";
   const std::string old = moe::detail::Beside(name).old();
-  const std::string working = moe::detail::Beside(name).path("1-2-3");
+  const std::string working = moe::detail::Beside(name).path(moe::detail::host_tag() + "1-2-3");
   save(name, "one");
   SECTION("killed while writing") {
     moe::make_folders(working);

@@ -58,6 +58,34 @@ for gone in ("last/model.safetensors", "last/optimizer.safetensors", "last/manif
 (best / "last").rmdir()
 refuses("shakespeare on a best model that was kept", train(best, "--seed", 9), best)
 
+# Files of the user's under the names of results.
+for name, command, file in (("study.json", [*STUDY, "--resume"], "study.json"),
+                            ("results.json", [*STUDY, "--resume"], "results.json"),
+                            ("grown results", GROWN, "results.json"),
+                            ("grown history", GROWN, "training_history.jsonl")):
+    place = root / f"mine_{name.replace(' ', '_')}"
+    place.mkdir()
+    (place / file).write_text('{"mine": 1}\n')
+    refuses(f"{name} of the user's", [*command, "--out", place], place)
+
+# A resume goes on or says why not; it never begins anew where something is.
+place = root / "parts"
+must(*SINGLE, "--out", place)
+settings = (place / "settings.json").read_bytes()
+(place / "settings.json").unlink()
+(place / "results.json").unlink()
+refuses("a resume without settings", [*SINGLE, "--out", place, "--resume"], place)
+(place / "settings.json").write_bytes(settings)
+for gone in (place / "last").iterdir():
+    gone.unlink()
+(place / "last").rmdir()
+rows_before = (place / "metrics.jsonl").read_bytes()
+result = start(*SINGLE, "--out", place, "--resume")
+checks.check(result.returncode == 1 and "best" in result.stderr,
+             f"a resume without last: {result.returncode} {result.stderr[-300:]}")
+checks.check((place / "best/manifest.json").is_file() and
+             (place / "metrics.jsonl").read_bytes() == rows_before, "a resume without last: all stays")
+
 # A run that is going on is not overwritten by anybody.
 place = root / "live"
 live = subprocess.Popen([str(word) for word in train(place, "--steps", 10 ** 6)],

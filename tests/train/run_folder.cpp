@@ -198,6 +198,15 @@ TEST_CASE("Trainer: when `last` is damaged the next best checkpoint is found, or
     second.trainer.run();
     CHECK((second.run.state() == undisturbed()));
   }
+  SECTION("a manifest that cannot even be read is no obstacle") {
+    std::filesystem::remove(out + "/last/manifest.json");
+    std::filesystem::create_directory(out + "/last/manifest.json");
+    Session again(paused_at(out, 0));
+    again.trainer.resume();
+    CHECK(again.trainer.cursor().step == 12);
+    CHECK(!again.warnings.empty());
+    return;
+  }
   damage(out + "/last-rescue/manifest.json");
   Session third(paused_at(out, 0));
   const std::string message = message_of([&] { third.trainer.resume(); });
@@ -234,6 +243,43 @@ TEST_CASE("Trainer: a best evaluation that could not be saved is not the one tha
   CHECK(trainer.cursor().best_step == saved);
 }
 
+TEST_CASE("Trainer: an error that is not damage does not send anybody to `best`", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(test::tiny_run_options(out)).trainer.run();
+  test::TinyRun run;
+  AdamW optimizer(run.model);  // another optimiser than that of the run
+  Trainer trainer(run.model, optimizer, run.text.train, run.text.validation, paused_at(out, 0));
+  const std::string message = message_of([&] { trainer.resume(); });
+  CHECK(is_sentence(message));
+  CHECK(!has(message, "best"));
+}
+
+TEST_CASE("Trainer: what a killed program left between two renames does not come back",
+          "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(test::tiny_run_options(out)).trainer.run();
+  for (const char* name : {"/metrics.jsonl", "/best/manifest.json", "/best/model.safetensors",
+                           "/best/optimizer.safetensors"})
+    std::filesystem::remove(out + name);
+  std::filesystem::remove(out + "/best");
+  std::filesystem::rename(out + "/last", out + "/.last.moe-old");
+  CHECK(holds_run(out));
+  TrainerOptions options = overwriting(out);
+  options.checkpoint_every = 100;
+  options.eval_every = 100;
+  options.pause_at = 0;
+  bool came_back = true;
+  test::TinyRun run;
+  Trainer trainer(run.model, run.optimizer, run.text.train, run.text.validation, options,
+                  {.on_step = [&](const StepRow& row) {
+                    if (row.step == 1) came_back = newest_checkpoint(out) != "";
+                  }});
+  trainer.run();
+  CHECK(!came_back);
+}
+
 TEST_CASE("Trainer: settings with which nothing is left to do are said", "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
@@ -246,6 +292,14 @@ TEST_CASE("Trainer: settings with which nothing is left to do are said", "[train
     CHECK(second.trainer.run() == StopReason::finished);
     CHECK(second.trainer.cursor().step == 12);
     CHECK(has(second.warnings.back(), "12 steps already and 5 were asked for"));
+  }
+  SECTION("a pause before the step from which it goes on") {
+    const std::string other = scratch / "other";
+    Session(paused_at(other, 7)).trainer.run();
+    Session second(paused_at(other, 5));
+    second.trainer.resume();
+    CHECK(second.trainer.run() == StopReason::finished);
+    CHECK(has(second.warnings.front(), "is before step 7"));
   }
   SECTION("a pause after the end") {
     TrainerOptions late = paused_at(out, 13);

@@ -19,11 +19,14 @@ inline Lock try_lock(const Descriptor& file) {
   return Lock::taken;
 }
 
-/// "process 123 on host", for those who find a lock or a folder in the making.
+inline std::string host_name() {
+  char host[256] = "";
+  return ::gethostname(host, sizeof host - 1) == 0 ? host : "a machine";
+}
+
+/// "process 123 on host", for those who find a lock.
 inline std::string this_process() {
-  char host[256] = "a machine";
-  if (::gethostname(host, sizeof host - 1) != 0) std::snprintf(host, sizeof host, "a machine");
-  return "process " + std::to_string(::getpid()) + " on " + host;
+  return "process " + std::to_string(::getpid()) + " on " + host_name();
 }
 
 /// A lock that is a file, there only while somebody holds it; inside is who. The death of the
@@ -35,6 +38,10 @@ class LockFile {
     constexpr double pause = 0.002;
     for (double waited = 0; !held_; waited += pause) {
       file_ = open_file(path_, O_RDWR | O_CREAT | O_NOFOLLOW, 0666);
+      if (file_.get() < 0 && errno == EACCES) {  // another user's, perhaps: to read is enough
+        file_ = open_file(path_, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+        if (file_.get() < 0) file_failed("create", path_, EACCES);
+      }
       if (file_.get() < 0) file_failed("create", path_, errno);
       if (try_lock(file_) != Lock::held_by_another) {
         held_ = is_at_path();  // else the one before us removed it while we waited

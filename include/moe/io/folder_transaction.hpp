@@ -42,19 +42,19 @@ struct Beside {
   std::string lock() const { return path("lock"); }
 };
 
-/// In a working folder from its beginning until all of its files are there; says whose it is.
+/// In a working folder from its beginning until all of its files are there.
 inline constexpr const char* working_mark = ".moe-working";
 
-/// Whether the maker of an unlocked working folder is dead: on this machine he is, on another one,
-/// whose locks are perhaps not seen here, he is after a day.
-inline bool is_left_over(const std::string& folder) {
+/// Names of working folders begin with this, which is of the machine that makes them.
+inline std::string host_tag() {
+  const std::string host = host_name();
+  return hex(xxh64(host.data(), host.size())).substr(8) + "-";
+}
+
+inline bool is_older_than_a_day(const std::string& path) {
   constexpr std::time_t day = 24 * 60 * 60;
   struct stat status;
-  if (::stat(folder.c_str(), &status) == 0 && std::time(nullptr) - status.st_mtime > day)
-    return true;
-  const auto host = [](const std::string& who) { return who.substr(who.find(" on ") + 1); };
-  const std::string maker = read_file(folder + "/" + working_mark);
-  return maker.empty() || host(maker) == host(this_process());
+  return ::stat(path.c_str(), &status) == 0 && std::time(nullptr) - status.st_mtime > day;
 }
 
 }  // namespace detail
@@ -79,7 +79,7 @@ class FolderTransaction {
         name_(detail::behind_links(shown_)),
         list_(std::move(list)),
         beside_(name_),
-        working_(beside_.path(detail::unique_suffix())) {
+        working_(beside_.path(detail::host_tag() + detail::unique_suffix())) {
     const std::string last = name_.substr(name_.find_last_of('/') + 1);
     if (last.empty() || last == "." || last == "..")
       refuse("a save puts another folder into its place; give the name of a folder");
@@ -90,14 +90,17 @@ class FolderTransaction {
     if (::mkdir(working_.c_str(), 0777) != 0) detail::file_failed("create folder", working_, errno);
     alive_ = detail::open_file(working_, O_RDONLY | O_DIRECTORY);
     detail::try_lock(alive_);
-    FileWriter mark(path_of(detail::working_mark));
-    mark.write(detail::this_process());
-    mark.finish();
+    try {
+      FileWriter(path_of(detail::working_mark)).finish();
+    } catch (...) {
+      abandon();
+      throw;
+    }
   }
   FolderTransaction(const FolderTransaction&) = delete;
   FolderTransaction& operator=(const FolderTransaction&) = delete;
   ~FolderTransaction() {
-    if (!committed_ && ::getpid() == owner_) remove_all_files(working_);  // else the parent's
+    if (!committed_ && ::getpid() == owner_) abandon();  // else the parent's
   }
 
   /// Where `file` will lie until commit(): for writers that take a path.
@@ -152,6 +155,14 @@ class FolderTransaction {
   }
 
  private:
+  /// What cannot be removed now, as on a disk that went away, is left to the next saver.
+  void abandon() noexcept {
+    try {
+      remove_all_files(working_);
+    } catch (const std::exception&) {
+    }
+  }
+
   std::string path_of(const std::string& file) const { return working_ + "/" + file; }
 
   [[noreturn]] void refuse(const std::string& why) const {
@@ -241,10 +252,14 @@ class FolderTransaction {
       const detail::Descriptor folder =
           detail::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
       if (folder.get() < 0) continue;
-      // Its owner lives, or that cannot be known; a folder between two renames has none.
-      if (path != old && detail::try_lock(folder) != detail::Lock::taken) continue;
+      // Its owner lives, or that cannot be known; a folder between two renames has none. The locks
+      // of another machine are perhaps not seen here: what is from there is dead after a day.
+      const bool ours = name.starts_with(beside_.stem + detail::host_tag());
+      if (path != old && (detail::try_lock(folder) != detail::Lock::taken ||
+                          (!ours && !detail::is_older_than_a_day(path))))
+        continue;
       if (detail::exists(path + "/" + detail::working_mark)) {
-        if (detail::is_left_over(path)) remove_all_files(path);
+        remove_all_files(path);
       } else if (detail::owned_files(path, list_)) {
         try {
           if (detail::exists(name_)) empty_out(path);  // else with the next save

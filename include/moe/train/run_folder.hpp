@@ -84,7 +84,9 @@ class Removal {
   }
   /// A folder that a FolderTransaction saved, with nothing of others in it.
   void add_saved(const std::string& link, const std::string& list) {
-    const std::string path = detail::behind_links(link);
+    const std::string place = detail::behind_links(link), old = detail::Beside(place).old();
+    // Where a program died between two renames it lies there, and would come back.
+    const std::string path = detail::exists(place) || !detail::owned_files(old, list) ? place : old;
     struct stat status;
     if (::stat(path.c_str(), &status) != 0) return;
     const auto refuse = [&](const std::string& name) {
@@ -137,8 +139,10 @@ class Removal {
 /// Whether something of a run is in a folder: rows, a checkpoint, a result.
 inline bool holds_run(const std::string& folder) {
   for (const char* name : {"metrics.jsonl", "last", "last-rescue", "best", "best-rescue",
-                           "samples.jsonl", "summary.json"})
-    if (detail::exists(detail::behind_links(folder + "/" + name))) return true;
+                           "samples.jsonl", "summary.json"}) {
+    const std::string place = detail::behind_links(folder + "/" + name);
+    if (detail::exists(place) || detail::exists(detail::Beside(place).old())) return true;
+  }
   return false;
 }
 
@@ -165,8 +169,8 @@ inline bool is_intact(const std::string& path) {
 inline std::vector<std::string> checkpoints(const std::string& folder) {
   std::vector<std::pair<std::int64_t, std::string>> found;
   for (const char* name : {"last", "last-rescue"}) {
-    const std::string path = folder + "/" + name;
-    if (!FolderReader(path, detail::manifest_file).has(detail::manifest_file)) continue;
+    const std::string path = folder + "/" + name, place = detail::behind_links(path);
+    if (!detail::exists(place) && !detail::exists(detail::Beside(place).old())) continue;
     std::int64_t step = -1;
     try {
       step = read_manifest(path).at("cursor").at("step").as_int("cursor.step");
@@ -180,6 +184,12 @@ inline std::vector<std::string> checkpoints(const std::string& folder) {
   std::vector<std::string> paths;
   for (const auto& [step, path] : found) paths.push_back(path);
   return paths;
+}
+
+/// Whether a run in a folder is to be resumed. With nothing but `best` it cannot be, and the error
+/// of the resume says what can be done.
+inline bool has_checkpoint(const std::string& folder) {
+  return !checkpoints(folder).empty() || detail::exists(detail::behind_links(folder + "/best"));
 }
 
 /// The first of them, or "".

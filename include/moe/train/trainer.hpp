@@ -123,6 +123,9 @@ class Trainer {
     if (options_.pause_at > options_.steps)
       warn("pause_at " + std::to_string(options_.pause_at) + " is after the last step, " +
            std::to_string(options_.steps) + ": the run will not pause");
+    if (options_.pause_at > 0 && options_.pause_at < cursor_.step)
+      warn("pause_at " + std::to_string(options_.pause_at) + " is before step " +
+           std::to_string(cursor_.step) + ", from which the run goes on: it will not pause");
     auto reason = is_out_of_patience() ? StopReason::no_gain : StopReason::finished;
     // A session that was stopped in an evaluation is followed by one that begins with it.
     const bool begun = cursor_.step > 0 && cursor_.last_step != cursor_.step;
@@ -220,15 +223,18 @@ class Trainer {
     for (std::size_t i = 0;; ++i) {
       try {
         cursor_ = load_checkpoint(model_, optimizer_, saved[i]);
+        for (std::size_t j = i + 1; j < saved.size(); ++j)  // older, or it cannot be read
+          unless_needed(false, [&] { static_cast<void>(read_manifest(saved[j])); });
         return saved[i];
       } catch (const Error& error) {
         if (i + 1 < saved.size()) {
           warn(std::string(error.what()) + "; trying '" + saved[i + 1] + "'");
           continue;
         }
-        if (!detail::is_intact(folder("best"))) throw;
-        throw Error(error.what() + std::string("; or copy '") + folder("best") + "' to '" +
-                    folder("last") + "' to go on from the best evaluation");
+        // Where the files are good the reason is another one, which holds for `best` as well.
+        if (detail::is_intact(saved[i]) || !detail::is_intact(folder("best"))) throw;
+        throw Error(error.what() + std::string("; or put a copy of '") + folder("best") +
+                    "' into its place to go on from the best evaluation");
       }
     }
   }
