@@ -29,7 +29,7 @@ def closing(descriptors):
 # Programs that write a folder: the name, and the command without --out.
 RUNS = {
     "shakespeare": ["train", "--steps", 6, *SHAKESPEARE],
-    "upcycle": ["--data", stories, "--steps1", 4, "--steps2", 3, "--batch", 2, "--eval-every", 2,
+    "upcycle": ["--data", stories, "--seeds", 1, "--steps1", 4, "--steps2", 3, "--batch", 2, "--eval-every", 2,
                 "--sample-tokens", 3, "--no-controls"],
     "simple_moe": ["--preset", "tiny", "--steps", 4, "--batch", 2, "--length", 16, "--eval-every",
                    2, "--log-every", 1, *LAB],
