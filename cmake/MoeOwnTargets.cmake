@@ -31,6 +31,11 @@ function(moe_precompile target)
   target_precompile_headers(${target} REUSE_FROM moe_precompiled)
 endfunction()
 
+# Compiles the models of a target three at a time: half of what each takes is the same for all.
+function(moe_join target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 3)
+endfunction()
+
 # moe_add_program(target source...): an executable with our flags.
 function(moe_add_program target)
   add_executable(${target} ${ARGN})

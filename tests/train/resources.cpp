@@ -142,12 +142,14 @@ TEST_CASE("describe: one line for people", "[identity]") {
   CHECK(describe(use) == "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB 41 C");
   use.gpus.push_back({1, "H100", 89, 4300, 80000, 41});
   CHECK(describe(use) == "cpu 187 %, 812 MB, 2 gpus 91 % 8.4/160.0 GB 41 C");
-  CHECK(describe({5, 0, 0, {}}) == "cpu 5 %");
-  CHECK(describe({5, 1, 1, {{}}}) == "cpu 5 %, 1 MB, gpu");
-  CHECK(describe({5, 1, 1, {{0, "a", unknown, 2000, unknown, unknown}}}) ==
+  CHECK(describe(Resources{5, 0, 0, {}}) == "cpu 5 %");
+  CHECK(describe(Resources{5, 1, 1, {{}}}) == "cpu 5 %, 1 MB, gpu");
+  CHECK(describe(Resources{5, 1, 1, {{0, "a", unknown, 2000, unknown, unknown}}}) ==
         "cpu 5 %, 1 MB, gpu 2.0 GB");
-  CHECK(describe({5, 1, 1, {{0, "a", 0, unknown, 9000, unknown}}}) == "cpu 5 %, 1 MB, gpu 0 %");
-  CHECK(describe({5, 1, 1, {{0, "a", 0, unknown, unknown, 0}}}) == "cpu 5 %, 1 MB, gpu 0 % 0 C");
+  CHECK(describe(Resources{5, 1, 1, {{0, "a", 0, unknown, 9000, unknown}}}) ==
+        "cpu 5 %, 1 MB, gpu 0 %");
+  CHECK(describe(Resources{5, 1, 1, {{0, "a", 0, unknown, unknown, 0}}}) ==
+        "cpu 5 %, 1 MB, gpu 0 % 0 C");
 }
 
 TEST_CASE("describe: warns of the GPU that is farthest from the others", "[edge]") {
