@@ -2,7 +2,6 @@
 // The structure of the model is part of this program: it must be the one of the program that
 // trained it (here the one of train_text.cpp), and moe::load says so when it is not.
 #include <cstdio>
-#include <cstdlib>
 #include <moe/backend/cpu.hpp>
 #include <moe/generate.hpp>
 #include <moe/train/checkpoint.hpp>
@@ -18,14 +17,18 @@ constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
                                   .moe = {.experts = 8, .top_k = 2, .hidden = 256}};
 
 int main(int argc, char** argv) {
-  if (argc < 3 || argc > 6) {
+  moe::SampleOptions options{.tokens = 500, .temperature = 0.8, .top_k = 40};
+  unsigned long long seed = options.seed;
+  char rest;  // what follows a number, and makes it none
+  const auto number = [&](int i, const char* format, auto* to) {
+    return argc <= i || (argv[i][0] != '-' && std::sscanf(argv[i], format, to, &rest) == 1);
+  };
+  if (argc < 3 || argc > 6 || !number(3, "%9d%c", &options.tokens) ||
+      !number(4, "%lf%c", &options.temperature) || !number(5, "%19llu%c", &seed)) {
     std::fprintf(stderr, "usage: %s FOLDER PROMPT [TOKENS [TEMPERATURE [SEED]]]\n", argv[0]);
     return 2;
   }
-  moe::SampleOptions options{.tokens = 500, .temperature = 0.8, .top_k = 40};
-  if (argc > 3) options.tokens = std::atoi(argv[3]);
-  if (argc > 4) options.temperature = std::atof(argv[4]);
-  if (argc > 5) options.seed = std::strtoull(argv[5], nullptr, 10);
+  options.seed = seed;
 
   try {
     moe::Cpu backend;

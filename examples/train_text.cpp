@@ -11,8 +11,10 @@ constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
 constexpr int sequences = 16;
 
 int main(int argc, char** argv) try {
-  if (argc < 2) return std::fprintf(stderr, "usage: %s TEXT_FILE [STEPS]\n", argv[0]), 2;
-  const int steps = argc > 2 ? std::atoi(argv[2]) : 1000;
+  int steps = 1000;
+  char rest;
+  if (argc < 2 || (argc > 2 && (std::sscanf(argv[2], "%9d%c", &steps, &rest) != 1 || steps < 1)))
+    return std::fprintf(stderr, "usage: %s TEXT_FILE [STEPS]\n", argv[0]), 2;
 
   moe::Cpu backend;
   moe::Transformer<config, decltype(backend)> model{

@@ -86,6 +86,11 @@ class Program {
     about["updates"] = updates_;
     about["seed"] = r_.seed;
     about["seeds"] = r_.seeds;
+    for (const Strategy& strategy : p_.strategies) {
+      lab::Settings s = settings_;
+      s.batch = strategy.batch, s.length = strategy.length;
+      model_.require_room(s, r_.common.threads);
+    }
     lab::Study study(r_.common, data, "ablation", std::move(about));
     study.json()["budget"]["rule"] = r_.budget;
     study.json()["budget"][r_.budget] = r_.budget == "tokens" ? tokens_ : std::int64_t(updates_);

@@ -67,6 +67,7 @@ class Program {
     about["seeds"] = r_.seeds;
     about["seed"] = r_.seed;
     if (!r_.rates.empty()) rates_ = lab::numbers(r_.rates, "--rates");
+    for (const Group* g : {&dense_, &moe_, &iso_}) g->model.require_room(s_, r_.common.threads);
     lab::Study study(r_.common, data, "dense_vs_moe", std::move(about));
     study.set_seeds(r_.seed, r_.seeds);
     study.json()["budget"]["rule"] = "updates";

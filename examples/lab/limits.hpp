@@ -36,8 +36,12 @@ inline void check_lengths(const Settings& s, int context) {
 inline void check_sizes(const Settings& s, int context, const Data& data) {
   batch_tokens(s);
   check_lengths(s, context);
-  data.check_size(s.length, s.eval_length > 0 ? s.eval_length : s.length,
-                  ", or use a smaller --length");
+  const int window = s.eval_length > 0 ? s.eval_length : s.length;
+  if (s.eval_tokens > 0 && s.eval_tokens < window)
+    throw moe::Error("moe: cannot evaluate on " + std::to_string(s.eval_tokens) +
+                     " tokens (--eval-tokens): a window of the evaluation has " +
+                     std::to_string(window) + "; use more, or a smaller --eval-length");
+  data.check_size(s.length, window, ", or use a smaller --length");
 }
 
 }  // namespace lab

@@ -16,6 +16,8 @@ struct Model {
   moe::ParameterCount parameters;
   Outcome (*run)(const Job&, const char* name);
   std::string (*plan)(const Settings&, int threads);
+  /// Errors: it needs more memory than there is. To be asked before anything is removed.
+  void (*require_room)(const Settings&, int threads);
 
   Outcome train(const Job& job) const { return run(job, name); }
   double flops(int length) const { return moe::token_flops(config, length).training(); }

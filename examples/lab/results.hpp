@@ -25,7 +25,7 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
   const std::string settings = job.folder + "/settings.json", file = job.folder + "/results.json";
   if (!job.resume) return false;
   if (!moe::detail::exists(settings)) {
-    if (!moe::has_checkpoint(job.folder)) return false;
+    if (!moe::has_checkpoint(job.folder) && !moe::detail::exists(file)) return false;
     throw moe::Error("moe: cannot resume '" + job.folder +
                      "': its settings.json is gone, so whether this is the same run cannot be "
                      "known; put it back, or give another --out");

@@ -56,6 +56,9 @@ struct Run {
                      "': it already holds an experiment; give --resume for the same one, "
                      "--overwrite or another --out");
   }
+  if (c.resume && !run_there && !study_there)
+    std::fprintf(stderr, "note: nothing to resume in '%s': the experiment begins anew\n",
+                 c.out.c_str());
   return lock;
 }
 
@@ -90,13 +93,17 @@ class Study {
       : common_(common), data_(data), lock_(open_folder(common, true)) {
     about["tokens"] = data.hash();
     const std::string file = common.out + "/study.json", now = about.dump(2) + "\n";
-    if (common.resume && moe::detail::exists(common.out + "/runs") && moe::detail::exists(file) &&
-        moe::read_file(file) != now)
+    if (common.resume && moe::detail::exists(file) && moe::read_file(file) != now)
       throw moe::Error("moe: cannot resume '" + common.out +
                        "': it was started with other options or another text, see study.json; "
                        "give the same command, or another --out");
+    const std::string results = common.out + "/results.json";
+    if (common.resume && !moe::detail::exists(file) && moe::detail::exists(results))
+      throw moe::Error("moe: cannot resume '" + common.out +
+                       "': it holds results and no study.json that says of what; put that back, or "
+                       "give another --out");
     moe::detail::require_ours(file, moe::detail::has_members({"tokens"}));
-    moe::detail::require_ours(common.out + "/results.json", is_results);
+    moe::detail::require_ours(results, is_results);
     moe::write_file(file, now);
     json_["study"] = kind;
     json_["program"] = common.program;

@@ -95,7 +95,7 @@ Model make_model(const char* name);
 
 /// Errors: the run needs more memory than there is; nothing has been allocated.
 template <class Transformer, class Optimizer>
-void require_room(const Settings& s, int threads) {
+void require_room_with(const Settings& s, int threads) {
   const auto m = Transformer::memory(int(batch_tokens(s)));
   moe::require_memory(m.params + m.grads + m.cache + m.scratch + Optimizer::bytes_needed() +
                           moe::workspace_bytes<Transformer>(threads),
@@ -110,7 +110,7 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
   using Backend = typename Transformer::Backend;
   check_lengths(s, Transformer::config.context);
   Backend backend(job.threads);
-  require_room<Transformer, Optimizer>(s, backend.threads());
+  require_room_with<Transformer, Optimizer>(s, backend.threads());
   Transformer model(backend, model_options(s));
   Optimizer optimizer(model, optimizer_options);
   moe::Progress progress({.steps = s.steps,
@@ -135,7 +135,12 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
        .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
        .should_stop = signals::interrupted},
       about);
-  if (open_run(job, moe::to_json(Transformer::config))) trainer.resume();
+  if (open_run(job, moe::to_json(Transformer::config))) {
+    trainer.resume();
+  } else if (job.resume && moe::holds_run(job.folder)) {
+    progress.message("note: the run in '" + job.folder +
+                     "' was stopped before its first checkpoint and begins anew");
+  }
   Outcome out;
   try {
     if (trainer.run() == moe::StopReason::stopped) throw Stopped{};
@@ -172,6 +177,16 @@ Outcome train(const Job& job, const char* name) {
 }
 
 template <ModelConfig C, class Backend>
+void require_room(const Settings& s, int threads) {
+  using Transformer = moe::Transformer<C, Backend>;
+  const int n = Backend(threads).threads();
+  if (s.optimizer == "adamw")
+    require_room_with<Transformer, moe::AdamW<Transformer>>(s, n);
+  else
+    require_room_with<Transformer, moe::Muon<Transformer>>(s, n);
+}
+
+template <ModelConfig C, class Backend>
 std::string plan(const Settings& s, int threads) {
   using Transformer = moe::Transformer<C, Backend>;
   batch_tokens(s);
@@ -200,7 +215,8 @@ Model make_model(const char* name) {
           C,
           moe::parameter_count<moe::Transformer<C, Backend>>(),
           &train<C, Backend>,
-          &plan<C, Backend>};
+          &plan<C, Backend>,
+          &require_room<C, Backend>};
 }
 
 }  // namespace lab

@@ -67,6 +67,7 @@ std::string describe(const lab::Model& model) {
 }
 
 int train(const Request& r, const lab::Model& model, const lab::Data& data) {
+  model.require_room(r.settings, r.common.threads);
   const moe::FolderLock lock = lab::open_folder(r.common, false);
   const lab::Outcome out = model.train({.settings = r.settings,
                                         .data = data,
@@ -116,6 +117,11 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
   about["seeds"] = seeds;
   Side sides[] = {{"muon", lab::numbers(r.muon_rates, "--muon-rates")},
                   {"adamw", lab::numbers(r.adamw_rates, "--adamw-rates")}};
+  for (const Side& side : sides) {
+    lab::Settings s = r.settings;
+    s.optimizer = side.optimizer;
+    model.require_room(s, r.common.threads);
+  }
   lab::Study study(r.common, data, "optimizers", std::move(about));
   study.set_seeds(r.settings.seed, seeds);
   study.json()["budget"]["rule"] = "updates";

@@ -44,6 +44,8 @@ class Experiment {
     if (!data_) return 0;
     moe::require_memory(plan.bytes + moe::workspace_bytes<Moe>(backend_.threads()),
                         "grow with preset " + s.preset, "use a smaller --batch or preset");
+    signals::finish_first();  // an old experiment goes whole, or not at all
+    const moe::FolderLock lock = Folder{request_, s.seed}.open(*data_);
     std::printf("%s\n%s\n%zu tokens train, %zu validate\n", data_->source.c_str(),
                 data_->vocabulary.c_str(), data_->train.size(), data_->validation.size());
     std::vector<SeedResult> results;
@@ -192,8 +194,6 @@ int run(const Request& request) {
                    .documents = false,
                    .cache = request.out});
   data.check_size(C.context, C.context, "");
-  signals::finish_first();  // an old experiment goes whole, or not at all
-  const moe::FolderLock lock = Folder{request, request.settings.seed}.open(data);
   try {
     return Experiment<C>(request, &data).run();
   } catch (const Stopped&) {

@@ -51,6 +51,9 @@ struct Folder {
                                        : "; give --resume") +
                        ", --overwrite or another --out");
     }
+    if (request.resume && !there)
+      std::fprintf(stderr, "note: nothing to resume in '%s': the experiment begins anew\n",
+                   request.out.c_str());
     moe::detail::require_ours(file, is_settings());
     moe::detail::require_ours(request.out + "/results.json", is_results());
     moe::detail::require_ours(request.out + "/training_history.jsonl", is_history());
@@ -88,6 +91,7 @@ struct Folder {
 
   /// Whether something of an experiment is there, though its settings are not.
   bool holds_phases() const {
+    if (moe::detail::exists(request.out + "/results.json")) return true;
     for (int i = 0; i < request.seeds; ++i) {
       const Folder one{request, seed + std::uint64_t(i)};
       for (const char* phase : phases)

@@ -1,6 +1,7 @@
 """Programs of different kinds on one folder: none removes what another one made unless it is told
 to, none disturbs one that is running, and what others leave in a folder stops no resume."""
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -86,12 +87,52 @@ checks.check(result.returncode == 1 and "best" in result.stderr,
 checks.check((place / "best/manifest.json").is_file() and
              (place / "metrics.jsonl").read_bytes() == rows_before, "a resume without last: all stays")
 
+# What is asked is checked before what is replaced is removed.
+for name, command in (("parts", SINGLE), ("whole_study", STUDY), ("whole_grown", GROWN)):
+    place = root / name
+    if name != "parts":
+        must(*command, "--out", place)
+    huge = ["--batch", 60000, *(["--length", 64] if command is not GROWN else [])]
+    refuses(f"{name} replaced by what does not fit",
+            [*override(command, huge), "--out", place, "--overwrite"], place)
+refuses("too few tokens to evaluate on",
+        [*override(SINGLE, ["--eval-tokens", 1]), "--out", root / "parts", "--overwrite"],
+        root / "parts")
+
+# Results that were kept without what they came from are not replaced by a resume.
+for name, command, gone in (("whole_study", [*override(STUDY, ["--steps", 3])], ["runs"]),
+                            ("whole_study", STUDY, ["runs", "study.json"]),
+                            ("whole_grown", GROWN, ["seed1", "settings.json"]),
+                            ("single_results", SINGLE, ["best", "last", "settings.json"])):
+    place = root / f"kept_{name}_{len(gone)}"
+    if name == "single_results":
+        must(*SINGLE, "--out", root / name)
+    shutil.copytree(root / name, place)
+    for part in gone:
+        shutil.rmtree(place / part) if (place / part).is_dir() else (place / part).unlink()
+    refuses(f"results of {name} without {gone}", [*command, "--out", place, "--resume"], place)
+
+# Event files of other programs stay where they are.
+place = root / "tensorboard"
+must(*SINGLE, "--out", place)
+foreign = place / "events.out.tfevents.1700000000.mybox.999.0"
+foreign.write_bytes(b"\x18" + bytes(11) + b"\x09" + bytes(8) + b"\x1a\x0dbrain.Event:2" + bytes(4))
+ours = {path.name for path in place.glob("events*")} - {foreign.name}
+must(*SINGLE, "--out", place, "--overwrite")
+checks.check(foreign.is_file(), "an event file of another program stays")
+checks.check(not ours & {path.name for path in place.glob("events*")}, "ours are replaced")
+
+# Nothing to resume is said.
+result = must(*SINGLE, "--out", root / "typo", "--resume")
+checks.check("nothing to resume" in result.stderr, f"nothing to resume: {result.stderr[-200:]}")
+
 # A run that is going on is not overwritten by anybody.
 place = root / "live"
 live = subprocess.Popen([str(word) for word in train(place, "--steps", 10 ** 6)],
                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 wait_until(lambda: count_lines(place / "metrics.jsonl") > 3 and (place / "best").is_dir(), live)
-for what, command in (("shakespeare", train(place, "--overwrite")),
+for what, command in (("shakespeare anew", train(place)),
+                      ("shakespeare", train(place, "--overwrite")),
                       ("shakespeare --resume", train(place, "--resume")),
                       ("simple_moe", [*SINGLE, "--out", place, "--overwrite"])):
     result = start(*command)

@@ -29,6 +29,13 @@ inline std::string this_process() {
   return "process " + std::to_string(::getpid()) + " on " + host_name();
 }
 
+/// What the holder of a lock wrote into its file.
+inline std::string written_owner(const Descriptor& file) {
+  char text[300];
+  const ssize_t size = ::pread(file.get(), text, sizeof text, 0);
+  return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : "another program";
+}
+
 /// A lock that is a file, there only while somebody holds it; inside is who. The death of the
 /// process frees it. On a file system without locks everybody gets it.
 class LockFile {
@@ -65,11 +72,7 @@ class LockFile {
 
   bool held() const { return held_; }
   /// Who has it when it is not held by us.
-  std::string owner() const {
-    char text[300];
-    const ssize_t size = ::pread(file_.get(), text, sizeof text, 0);
-    return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : "another program";
-  }
+  std::string owner() const { return written_owner(file_); }
 
  private:
   bool is_at_path() const {
@@ -95,14 +98,25 @@ class LockFile {
 class FolderLock {
  public:
   /// `what` is "run" or "study": a program may hold one lock of each kind on the same folder.
-  FolderLock(const std::string& folder, const std::string& what)
-      : file_(folder + "/.moe-" + what + ".lock", 0) {
+  FolderLock(const std::string& folder, const std::string& what) : file_(path_in(folder, what), 0) {
     if (file_.held()) return;
     throw Error("moe: cannot use folder '" + folder + "' for a " + what + ": " + file_.owner() +
                 " is using it; wait until that has ended, or choose another folder");
   }
 
+  /// Who holds such a lock; "" when nobody does. It touches nothing.
+  static std::string owner(const std::string& folder, const std::string& what) {
+    const detail::Descriptor file =
+        detail::open_file(path_in(folder, what), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (file.get() < 0 || detail::try_lock(file) != detail::Lock::held_by_another) return "";
+    return detail::written_owner(file);
+  }
+
  private:
+  static std::string path_in(const std::string& folder, const std::string& what) {
+    return folder + "/.moe-" + what + ".lock";
+  }
+
   detail::LockFile file_;
 };
 

@@ -117,8 +117,14 @@ inline std::string summary_event(double wall_time, std::int64_t step, const Prot
   return event_at(wall_time, step).message(5, ProtoMessage().message(1, value)).bytes();
 }
 
+/// Who wrote a file of events, as its first event says it.
+inline constexpr std::string_view events_writer = "moe::TensorBoardWriter";
+
 inline std::string version_event(double wall_time) {
-  return event_at(wall_time, 0).text(3, "brain.Event:2").bytes();
+  return event_at(wall_time, 0)
+      .text(3, "brain.Event:2")
+      .message(10, ProtoMessage().text(1, events_writer))
+      .bytes();
 }
 
 /// Makes TensorBoard forget the points of earlier files from `step` on.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <functional>
 #include <moe/io/folder_reader.hpp>
+#include <moe/io/tensorboard.hpp>
 #include <moe/train/manifest.hpp>
 
 namespace moe {
@@ -31,11 +32,12 @@ inline LooksOurs has_rows_with(std::vector<std::string> names) {
 inline const LooksOurs has_metrics = has_rows_with({"kind", "step"});
 inline const LooksOurs has_samples = has_rows_with({"step", "text"});
 
-/// A file of TensorBoard's events, which begins with their version.
+/// A file of TensorBoard's events that a TensorBoardWriter wrote: other programs write such files,
+/// too, and to the same folders.
 inline bool has_events(const std::string& path) {
-  char start[64] = {};
+  char start[128] = {};
   const std::size_t size = FileReader(path).read_some(0, start, sizeof start);
-  return std::string_view(start, size).find("brain.Event:") != std::string_view::npos;
+  return std::string_view(start, size).find(events_writer) != std::string_view::npos;
 }
 
 /// A JSON object with all of these members.
@@ -110,7 +112,7 @@ class Removal {
     add_file(folder + "/samples.jsonl", detail::has_samples);
     add_file(folder + "/summary.json", detail::has_members({"params_total"}));
     for (const std::string& name : detail::names_in(folder))
-      if (name.starts_with("events.out.tfevents."))
+      if (name.starts_with("events.out.tfevents.") && detail::has_events(folder + "/" + name))
         add_file(folder + "/" + name, detail::has_events);
     for (const char* name : {"last", "best", "last-rescue", "best-rescue"})
       add_saved(folder + "/" + name, detail::manifest_file);
@@ -190,6 +192,18 @@ inline std::vector<std::string> checkpoints(const std::string& folder) {
 /// of the resume says what can be done.
 inline bool has_checkpoint(const std::string& folder) {
   return !checkpoints(folder).empty() || detail::exists(detail::behind_links(folder + "/best"));
+}
+
+/// The first of them.  Errors: there is none; the sentence says whether `best` is of use.
+inline std::string require_checkpoint(const std::string& folder) {
+  const auto found = checkpoints(folder);
+  if (!found.empty()) return found.front();
+  const std::string best = folder + "/best";
+  throw Error("moe: cannot resume '" + folder + "': it holds neither 'last' nor 'last-rescue'; " +
+              (detail::is_intact(best) ? "put a copy of '" + best +
+                                             "' there as 'last' to go on "
+                                             "from the best evaluation"
+                                       : "check the path"));
 }
 
 /// The first of them, or "".

@@ -218,8 +218,8 @@ class Trainer {
 
   /// Loads the newest checkpoint; when it is damaged, the next one. Gives its folder.
   std::string load_newest() {
-    std::vector<std::string> saved = checkpoints(options_.out);
-    if (saved.empty()) saved = {folder("last")};  // whose absence is explained by the load
+    require_checkpoint(options_.out);
+    const std::vector<std::string> saved = checkpoints(options_.out);
     for (std::size_t i = 0;; ++i) {
       try {
         cursor_ = load_checkpoint(model_, optimizer_, saved[i]);
@@ -248,8 +248,10 @@ class Trainer {
     if (resumed_ || !holds_run(options_.out)) return;
     detail::require_ours(folder("metrics.jsonl"), detail::has_metrics);
     if (options_.overwrite) return;
-    throw Error("moe: cannot start a run in '" + options_.out +
-                "': it already holds one; resume that run, overwrite it, or choose another folder");
+    const std::string owner = FolderLock::owner(options_.out, "run");
+    throw Error("moe: cannot start a run in '" + options_.out + "': it already holds one" +
+                (owner.empty() ? "" : ", which " + owner + " is training") +
+                "; resume that run, overwrite it, or choose another folder");
   }
 
   /// Everything that could stand in the way of a save is looked at before the first step.
