@@ -110,7 +110,6 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
   using Backend = typename Transformer::Backend;
   check_lengths(s, Transformer::config.context);
   Backend backend(job.threads);
-  require_room_with<Transformer, Optimizer>(s, backend.threads());
   Transformer model(backend, model_options(s));
   Optimizer optimizer(model, optimizer_options);
   moe::Progress progress({.steps = s.steps,
@@ -166,17 +165,6 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
 }
 
 template <ModelConfig C, class Backend>
-Outcome train(const Job& job, const char* name) {
-  using Transformer = moe::Transformer<C, Backend>;
-  Outcome known;
-  if (finished(job, moe::to_json(C), known)) return known;
-  const Settings& s = job.settings;
-  if (s.optimizer == "adamw")
-    return train_with<Transformer, moe::AdamW<Transformer>>(job, name, adamw_options(s));
-  return train_with<Transformer, moe::Muon<Transformer>>(job, name, muon_options(s));
-}
-
-template <ModelConfig C, class Backend>
 void require_room(const Settings& s, int threads) {
   using Transformer = moe::Transformer<C, Backend>;
   const int n = Backend(threads).threads();
@@ -184,6 +172,18 @@ void require_room(const Settings& s, int threads) {
     require_room_with<Transformer, moe::AdamW<Transformer>>(s, n);
   else
     require_room_with<Transformer, moe::Muon<Transformer>>(s, n);
+}
+
+template <ModelConfig C, class Backend>
+Outcome train(const Job& job, const char* name) {
+  using Transformer = moe::Transformer<C, Backend>;
+  Outcome known;
+  if (finished(job, moe::to_json(C), known)) return known;
+  const Settings& s = job.settings;
+  require_room<C, Backend>(s, job.threads);  // a study takes hours, and memory comes and goes
+  if (s.optimizer == "adamw")
+    return train_with<Transformer, moe::AdamW<Transformer>>(job, name, adamw_options(s));
+  return train_with<Transformer, moe::Muon<Transformer>>(job, name, muon_options(s));
 }
 
 template <ModelConfig C, class Backend>

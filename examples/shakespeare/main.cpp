@@ -31,7 +31,7 @@ Data text_of(const Origin& origin, const std::string& path) {
 }
 
 int resume(TrainRequest request, const Changes& changes) {
-  const std::string last = moe::require_checkpoint(request.out);
+  const std::string last = moe::require_checkpoints(request.out).front();
   const Origin origin(last);
   const Preset preset = preset_named(origin.preset);
   if (changes.preset && *changes.preset != origin.preset) {

@@ -56,6 +56,14 @@ for name, arguments in OTHERS.items():
         command = [program(name), argument] + (["--budget", 100] if name == "scale_model" and
                                                "budget" not in argument else [])
         refused(f"{name} {argument}", [2], command, argument.partition("=")[0])
+# The two programs of README's first page take numbers as they are written, too.
+for value in ("abc", "", "-5", "1e1", "3x", "99999999999"):
+    for name, command in (("train_text", [program("train_text"), text, value]),
+                          ("generate", [program("generate"), root / "none", "A", value])):
+        result = start(*command, cwd=root)
+        checks.check(result.returncode == 2 and "usage: " in result.stderr,
+                     f"{name} {value!r}: {result.returncode} {result.stderr!r}")
+checks.check(not (root / "model.moe").exists(), "and nothing is saved")
 largest = must(shakespeare, "train", "--dry-run", "--batch", 1, "--threads", 1,
                f"--seed={2**64 - 1}")
 checks.check("peak memory" in largest.stdout, "the largest seed is one")

@@ -1,6 +1,7 @@
 """Programs of different kinds on one folder: none removes what another one made unless it is told
 to, none disturbs one that is running, and what others leave in a folder stops no resume."""
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -36,9 +37,9 @@ def files(place):
     return {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
-def refuses(what, command, place):
+def refuses(what, command, place, **options):
     before = files(place)
-    result = start(*command)
+    result = start(*command, **options)
     checks.check(result.returncode == 1 and "moe: " in result.stderr,
                  f"{what}: {result.returncode} {result.stderr[-300:]}")
     checks.check(files(place) == before, f"{what}: nothing has changed")
@@ -94,7 +95,8 @@ for name, command in (("parts", SINGLE), ("whole_study", STUDY), ("whole_grown",
         must(*command, "--out", place)
     huge = ["--batch", 60000, *(["--length", 64] if command is not GROWN else [])]
     refuses(f"{name} replaced by what does not fit",
-            [*override(command, huge), "--out", place, "--overwrite"], place)
+            [*override(command, huge), "--out", place, "--overwrite"], place,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, 4 * 10**9)))
 refuses("too few tokens to evaluate on",
         [*override(SINGLE, ["--eval-tokens", 1]), "--out", root / "parts", "--overwrite"],
         root / "parts")

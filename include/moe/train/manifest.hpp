@@ -46,10 +46,6 @@ inline std::string listed(const std::vector<Difference>& found, std::string Diff
   return found.size() > most ? text + " and more" : text;
 }
 
-}  // namespace detail
-
-namespace detail {
-
 inline Json read_manifest(const FolderReader& reader) {
   const std::string& folder = reader.path();
   const std::string path = folder + "/" + manifest_file;

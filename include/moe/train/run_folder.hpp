@@ -36,8 +36,12 @@ inline const LooksOurs has_samples = has_rows_with({"step", "text"});
 /// too, and to the same folders.
 inline bool has_events(const std::string& path) {
   char start[128] = {};
-  const std::size_t size = FileReader(path).read_some(0, start, sizeof start);
-  return std::string_view(start, size).find(events_writer) != std::string_view::npos;
+  try {
+    const std::size_t size = FileReader(path).read_some(0, start, sizeof start);
+    return std::string_view(start, size).find(events_writer) != std::string_view::npos;
+  } catch (const Error&) {
+    return false;  // a folder, a pipe, or not to be read
+  }
 }
 
 /// A JSON object with all of these members.
@@ -113,7 +117,7 @@ class Removal {
     add_file(folder + "/summary.json", detail::has_members({"params_total"}));
     for (const std::string& name : detail::names_in(folder))
       if (name.starts_with("events.out.tfevents.") && detail::has_events(folder + "/" + name))
-        add_file(folder + "/" + name, detail::has_events);
+        files_.push_back(folder + "/" + name);
     for (const char* name : {"last", "best", "last-rescue", "best-rescue"})
       add_saved(folder + "/" + name, detail::manifest_file);
   }
@@ -189,15 +193,15 @@ inline std::vector<std::string> checkpoints(const std::string& folder) {
 }
 
 /// Whether a run in a folder is to be resumed. With nothing but `best` it cannot be, and the error
-/// of the resume says what can be done.
+/// of require_checkpoints says what can be done.
 inline bool has_checkpoint(const std::string& folder) {
   return !checkpoints(folder).empty() || detail::exists(detail::behind_links(folder + "/best"));
 }
 
-/// The first of them.  Errors: there is none; the sentence says whether `best` is of use.
-inline std::string require_checkpoint(const std::string& folder) {
-  const auto found = checkpoints(folder);
-  if (!found.empty()) return found.front();
+/// What checkpoints() gives.  Errors: nothing; the sentence says whether `best` is of use.
+inline std::vector<std::string> require_checkpoints(const std::string& folder) {
+  auto found = checkpoints(folder);
+  if (!found.empty()) return found;
   const std::string best = folder + "/best";
   throw Error("moe: cannot resume '" + folder + "': it holds neither 'last' nor 'last-rescue'; " +
               (detail::is_intact(best) ? "put a copy of '" + best +
@@ -206,7 +210,7 @@ inline std::string require_checkpoint(const std::string& folder) {
                                        : "check the path"));
 }
 
-/// The first of them, or "".
+/// The first of checkpoints(), or "".
 inline std::string newest_checkpoint(const std::string& folder) {
   const auto found = checkpoints(folder);
   return found.empty() ? "" : found.front();
