@@ -1,0 +1,151 @@
+#pragma once
+#include <exception>
+#include <functional>
+#include <moe/train/rows.hpp>
+#include <moe/train/run_folder.hpp>
+#include <moe/train/trainer_options.hpp>
+#include <optional>
+
+namespace moe {
+
+/// What a run leaves in its folder, options.out: rows for people and plots, events for TensorBoard,
+/// checkpoints. From the first touch to the end of the object the folder is this run's. With out =
+/// "" nothing is written. Work that a run can do without costs a warning when it fails.
+/// Test: tests/train/run_folder.cpp.
+class RunRecord {
+ public:
+  /// `options` must outlive the record.
+  RunRecord(const TrainerOptions& options, std::function<void(const std::string&)> on_warning)
+      : options_(options), on_warning_(std::move(on_warning)) {}
+
+  /// Calls load(folder) for the newest checkpoint; when it is damaged, for the next one. Gives its
+  /// folder; the run is then one that goes on.
+  template <class Load>
+  std::string load_newest(const Load& load) {
+    claim();
+    const std::vector<std::string> saved = require_checkpoints(options_.out);
+    for (std::size_t i = 0;; ++i) {
+      try {
+        load(saved[i]);
+        for (std::size_t j = i + 1; j < saved.size(); ++j)  // older, or it cannot be read
+          unless_needed(false, [&] { static_cast<void>(read_manifest(saved[j])); });
+        resumed_ = true;
+        return saved[i];
+      } catch (const Error& error) {
+        if (i + 1 < saved.size()) {
+          warn(std::string(error.what()) + "; trying '" + saved[i + 1] + "'");
+          continue;
+        }
+        // Where the files are good the reason is another one, which holds for `best` as well.
+        if (detail::is_intact(saved[i]) || !detail::is_intact(path("best"))) throw;
+        throw Error(error.what() + std::string("; or put a copy of '") + path("best") +
+                    "' into its place to go on from the best evaluation");
+      }
+    }
+  }
+
+  /// Before the first step: everything that could stand in the way of a save is looked at. Of older
+  /// rows those up to `step` are kept when the run goes on, else none.
+  void open(std::int64_t step) {
+    if (options_.out.empty() || opened_) return;
+    require_free();  // a refusal touches nothing, not even for a lock
+    claim();
+    require_free();
+    if (!resumed_ && holds_run(options_.out)) {
+      Removal removal;
+      removal.add_run(options_.out);
+      removal.go();
+    }
+    for (const char* name : {"last", "best"})
+      unless_needed(!resumed_, [&] { FolderTransaction(path(name), detail::manifest_file); });
+    const std::int64_t keep_to = resumed_ ? step : -1;
+    unless_needed(!resumed_, [&] {
+      metrics_.emplace(path("metrics.jsonl"), keep_to);
+      if (metrics_->set_aside() > 0)
+        warn(std::to_string(metrics_->set_aside()) + " rows of '" + path("metrics.jsonl") +
+             "' could not be read and were moved to '" + metrics_->set_aside_path() + "'");
+    });
+    if (options_.tensorboard)
+      unless_needed(!resumed_, [&] { board_.emplace(options_.out, keep_to); });
+    opened_ = true;
+  }
+
+  /// Writes a row; after a failure nothing more is written to that place.
+  template <class Row>
+  void add(const Row& row) {
+    if (metrics_ && !unless_needed(false, [&] { metrics_->write(metrics_row(row)); }))
+      metrics_.reset();
+    if (board_ && !unless_needed(false, [&] { write(*board_, row); })) board_.reset();
+  }
+
+  /// Calls save_to(folder) for the checkpoint NAME. A save that fails does not end the run: it is
+  /// made beside its place, NAME-rescue, where load_newest() finds it. `needed`: nothing will be
+  /// saved after it, so failing twice is an error. Whether it was saved, or nothing is to be.
+  template <class Save>
+  bool save(const std::string& name, bool needed, const Save& save_to) {
+    if (options_.out.empty()) return true;
+    const std::string rescue = path(name + "-rescue");
+    if (unless_needed(false, [&] { save_to(path(name)); })) {
+      unless_needed(false, [&] {
+        Removal old;
+        old.add_saved(rescue, detail::manifest_file);
+        old.go();
+      });
+      return true;
+    }
+    if (!unless_needed(needed, [&] { save_to(rescue); })) return false;
+    warn("the checkpoint was saved as '" + rescue + "' instead");
+    return true;
+  }
+
+  void warn(const std::string& text) const {
+    if (on_warning_) {
+      on_warning_(text);
+    } else {
+      std::fprintf(stderr, "warning: %s\n", text.c_str());
+    }
+  }
+
+ private:
+  std::string path(const std::string& name) const { return options_.out + "/" + name; }
+
+  void claim() {
+    if (lock_) return;
+    make_folders(options_.out);
+    lock_.emplace(options_.out, "run");
+  }
+
+  /// Refuses a folder that holds a run, or what looks like one, unless that goes on or is replaced.
+  void require_free() const {
+    if (resumed_ || !holds_run(options_.out)) return;
+    detail::require_ours(path("metrics.jsonl"), detail::has_metrics);
+    if (options_.overwrite) return;
+    const std::string owner = FolderLock::owner(options_.out, "run");
+    throw Error("moe: cannot start a run in '" + options_.out + "': it already holds one" +
+                (owner.empty() ? "" : ", which " + owner + " is training") +
+                "; resume that run, overwrite it, or choose another folder");
+  }
+
+  /// When the work fails the run says so and goes on, unless it is needed after all. Whether it was
+  /// done.
+  template <class F>
+  bool unless_needed(bool needed, const F& work) const {
+    try {
+      work();
+      return true;
+    } catch (const std::exception& error) {  // also of want of memory
+      if (needed) throw;
+      warn(std::string(error.what()) + "; the run goes on");
+      return false;
+    }
+  }
+
+  const TrainerOptions& options_;
+  std::function<void(const std::string&)> on_warning_;
+  std::optional<FolderLock> lock_;
+  std::optional<MetricsWriter> metrics_;
+  std::optional<TensorBoardWriter> board_;
+  bool resumed_ = false, opened_ = false;
+};
+
+}  // namespace moe

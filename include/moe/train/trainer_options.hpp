@@ -1,0 +1,72 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <moe/check_option.hpp>
+#include <moe/optim/schedule.hpp>
+#include <string>
+
+namespace moe {
+
+/// Where training batches come from: windows at random places, or cut side by side and drawn
+/// without replacement, each once in an epoch.
+enum class Windows { random, shuffled };
+
+/// What a run does beyond its model and its optimiser. Steps are optimiser updates.
+struct TrainerOptions {
+  int steps = 0;
+  int sequences = 16;    // of one batch
+  int length = 0;        // tokens of a sequence; 0: the model's context
+  int accumulation = 1;  // batches for one update
+  int eval_length = 0;   // tokens of a validation window; 0: length
+  Windows windows = Windows::random;
+  ScheduleKind schedule = ScheduleKind::cosine;
+  ScheduleOptions rates = {};
+  int log_every = 10;        // training rows in metrics.jsonl
+  int eval_every = 250;      // evaluations on the whole validation split; always one at the end
+  int checkpoint_every = 0;  // `last`; 0: at every evaluation
+  int patience = 0;          // stop after so many evaluations without a better one; 0: never
+  int pause_at = 0;          // save and return after this step, to be resumed; 0: never
+  std::uint64_t seed = 0;    // of the batches
+  std::string out = {};      // folder of metrics, summary and checkpoints; "": nothing is written
+  bool overwrite = false;    // start anew in a folder that holds a run
+  bool tensorboard = false;  // also write event files to `out`, a row as often as to metrics.jsonl
+};
+
+/// The options with what they leave to the model filled in.
+/// Errors: the first that makes no sense, or that this model cannot do.
+template <class Model>
+TrainerOptions checked_options(TrainerOptions o, const Model& model) {
+  if (o.length == 0) o.length = Model::config.context;
+  if (o.eval_length == 0) o.eval_length = o.length;
+  const detail::OptionCheck check{"train", "TrainerOptions"};
+  check.at_least("steps", o.steps, 1);
+  check.at_least("sequences", o.sequences, 1);
+  check.at_least("length", o.length, 1);
+  check.at_least("accumulation", o.accumulation, 1);
+  check.at_least("eval_length", o.eval_length, 1);
+  check.at_least("log_every", o.log_every, 1);
+  check.at_least("eval_every", o.eval_every, 1);
+  check.at_least("checkpoint_every", o.checkpoint_every, 0);
+  check.at_least("patience", o.patience, 0);
+  check.at_least("pause_at", o.pause_at, 0);
+  check_options(o.rates, o.steps);
+  if (const int longest = std::max(o.length, o.eval_length); longest > Model::config.context) {
+    throw Error("moe: cannot train on sequences of " + std::to_string(longest) +
+                " tokens: the context of the model is " + std::to_string(Model::config.context) +
+                "; use a shorter length");
+  }
+  if (const std::int64_t tokens =
+          std::max(std::int64_t(o.sequences) * o.length, std::int64_t(o.eval_length));
+      tokens > model.options().max_tokens) {
+    throw Error("moe: cannot train on batches of " + std::to_string(tokens) +
+                " tokens: the model was built for " + std::to_string(model.options().max_tokens) +
+                "; raise Options.max_tokens");
+  }
+  const int most = std::numeric_limits<int>::max() / (o.sequences * o.length);
+  check(o.accumulation <= most, "accumulation", o.accumulation,
+        "at most " + std::to_string(most) + ", as the tokens of an update are counted in int");
+  return o;
+}
+
+}  // namespace moe
