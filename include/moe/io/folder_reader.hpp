@@ -38,7 +38,8 @@ inline bool same_file(const Descriptor& a, const Descriptor& b) {
 /// The files of a saved folder, all opened at one moment: the ones before a save or the ones after
 /// it, never some of each, however often a writer replaces the folder in the meantime. It waits for
 /// nobody, renames nothing, and needs no right to write.
-/// Errors: a list that is there and cannot be read; file() says what is missing.  Test: tests/io/folder.cpp.
+/// Errors: a list that is there and cannot be read; file() says what is missing.  Test:
+/// tests/io/folder.cpp.
 ///
 ///     const moe::FolderReader folder("runs/a/last", "manifest.json");
 ///     const std::string text = moe::read_file(folder.file("manifest.json"));
