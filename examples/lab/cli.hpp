@@ -7,7 +7,7 @@
 #include <optional>
 #include <tuple>
 
-#include "../strict_numbers.hpp"
+#include "../strict_options.hpp"
 #include "output.hpp"
 #include "run.hpp"
 #include "signals.hpp"
@@ -68,8 +68,15 @@ class Knobs {
   }
   Knobs(const Knobs&) = delete;
 
+  /// Errors: an option of an optimiser or a schedule that was not chosen.
   void apply(Settings& to) const {
     for (const auto& set : setters_) set(to);
+    if (to.optimizer == "adamw")
+      refuse({"--muon-lr", "--muon-momentum", "--muon-decay", "--nesterov", "--muon-scale",
+              "--orthogonalisation"},
+             "it is Muon's, and the optimizer is adamw; leave it out");
+    if (to.schedule == "constant")
+      refuse({"--final-rate"}, "the schedule is constant; leave it out, or choose another one");
   }
 
   /// For options that would have no effect.
@@ -107,9 +114,8 @@ inline std::vector<double> numbers(const std::string& text, const char* flag) {
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const std::string word = text.substr(begin, end - begin);
-    char* rest = nullptr;
-    const double x = std::strtod(word.c_str(), &rest);
-    if (word.empty() || *rest != '\0' || !(x > 0) || x > 1e3)
+    const double x = std::strtod(word.c_str(), nullptr);
+    if (!objection_to_number("FLOAT", word).empty() || !(x > 0) || x > 1e3)
       throw moe::Error("moe: cannot use '" + text + "' as " + flag + ": '" + word +
                        "' is not a rate above 0 and at most 1000; give numbers like "
                        "0.005,0.01,0.02");
@@ -123,7 +129,7 @@ inline std::vector<double> numbers(const std::string& text, const char* flag) {
 /// wrong command line, 130 after a signal. What could not be printed is an error, too.
 inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
                        const std::function<int()>& run) {
-  read_numbers_strictly(app);
+  read_strictly(app);
   signals::install();
   try {
     app.parse(argc, argv);

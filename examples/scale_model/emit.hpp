@@ -7,8 +7,6 @@
 
 namespace scale {
 
-inline constexpr const char* emitted_mark = "#pragma once\n// Written by scale_model";
-
 /// The header: namespace emitted with `model`, `steps`, `sequences`, `accumulation`, `muon_lr`,
 /// `adamw_lr`. `command` is repeated in a comment, without what would end or continue it.
 inline std::string header(const Plan& p, const Request& r, std::string command) {
@@ -16,8 +14,9 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
     if (c < ' ' || c > '~' || c == '\\') c = '?';
   const moe::ModelConfig& c = p.config;
   using detail::duration, detail::grouped, detail::line;
-  std::string out = emitted_mark;
-  out += ": a model and the numbers to train it with.\n//   " + command + "\n";
+  std::string out =
+      "#pragma once\n// Written by scale_model: a model and the numbers to train it with.\n//   " +
+      command + "\n";
   out += line("// Expects %s tokens in %s on %d x %s for $%.4g, and a loss of",
               grouped(p.tokens).c_str(), duration(p.hours).c_str(), p.gpus, p.device.name.c_str(),
               p.cost);
@@ -58,18 +57,15 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
   return out + "\n}  // namespace emitted\n";
 }
 
-/// Writes the header, all or nothing. A file that this program did not write is left alone unless
-/// `force`.
+/// Writes the header, all or nothing. A file that says something else is left alone unless `force`:
+/// an emitted header is there to be edited.
 inline void write_header(const std::string& path, const std::string& text, bool force) {
-  if (!force && moe::detail::exists(path)) {
-    const moe::FileReader there(path);
-    std::string start(std::string_view(emitted_mark).size(), '\0');
-    start.resize(there.read_some(0, start.data(), start.size()));
-    if (start != emitted_mark) {
+  if (moe::detail::exists(path)) {
+    if (moe::read_file(path) == text) return;
+    if (!force)
       throw moe::Error("moe: cannot write '" + path +
-                       "': it exists and was not written by scale_model; choose another path or "
-                       "add --force");
-    }
+                       "': a file with another content is there; choose another path or add "
+                       "--force to replace it");
   }
   moe::write_file(path, text);
 }

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "../lab/output.hpp"
-#include "../strict_numbers.hpp"
+#include "../strict_options.hpp"
 #include "emit.hpp"
 
 namespace scale {
@@ -50,8 +50,8 @@ void declare(CLI::App& app, Options& o) {
   app.add_option("--law-b", o.law_b, "default 2085.43");
   app.add_option("--law-alpha", o.law_alpha, "default 0.3478");
   app.add_option("--law-beta", o.law_beta, "default 0.3658");
-  app.add_option("--emit", o.emit, "Write the plan as a C++ header to this file");
-  app.add_flag("--force", o.force, "Also over a file that this program did not write");
+  auto* emit = app.add_option("--emit", o.emit, "Write the plan as a C++ header to this file");
+  app.add_flag("--force", o.force, "Also over a file with another content")->needs(emit);
   app.add_flag("--json", o.json, "Print JSON instead of text");
 }
 
@@ -83,7 +83,7 @@ int run(int argc, char** argv) {
   CLI::App app("The mixture of experts that a budget pays for.", "scale_model");
   Options o;
   declare(app, o);
-  read_numbers_strictly(app);
+  read_strictly(app);
   try {
     app.parse(argc, argv);
     resolve(o);

@@ -98,7 +98,7 @@ struct Data {
   }
   /// Makes the tokens. Errors: parts that are shorter than a window.
   void encode(int context) {
-    const moe::Split part = moe::split(corpus.text);
+    const moe::Split part = moe::split(corpus.text, 0.1, name());
     train = vocabulary.encode(part.train, name());
     validation = vocabulary.encode(part.validation, name());
     moe::require_parts(train.size(), validation.size(), context, context, name(),

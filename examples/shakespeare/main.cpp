@@ -6,7 +6,7 @@
 
 #include "../lab/output.hpp"
 #include "../lab/signals.hpp"
-#include "../strict_numbers.hpp"
+#include "../strict_options.hpp"
 #include "options.hpp"
 
 namespace shakespeare {
@@ -137,11 +137,6 @@ int sample(SampleRequest request, const std::optional<std::string>& prompt) {
   within_one("--top-p", request.top_p, true);
   within_one("--min-p", request.min_p, true);
   const Origin origin(request.checkpoint);
-  if (prompt && prompt->empty()) {
-    throw moe::Error(
-        "moe: cannot go on with a --prompt that is empty: give at least one "
-        "character, or leave --prompt out");
-  }
   request.prompt = prompt.value_or(origin.vocabulary.default_prompt());
   return preset_named(origin.preset).model(origin.vocabulary).sample(request, origin.vocabulary);
 }
@@ -199,7 +194,7 @@ int run(int argc, char** argv) {
   sample_app->add_option("--seed", sample_request.seed, "Seed");
   sample_app->add_option("--threads", sample_request.threads, "Threads; 0: all cores");
 
-  read_numbers_strictly(app);
+  read_strictly(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

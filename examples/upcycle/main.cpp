@@ -8,7 +8,7 @@
 
 #include "../lab/output.hpp"
 #include "../lab/signals.hpp"
-#include "../strict_numbers.hpp"
+#include "../strict_options.hpp"
 #include "program.hpp"
 
 namespace growth {
@@ -92,7 +92,7 @@ int run(int argc, char** argv) {
   app.add_flag("--overwrite", request.overwrite, "Replace the experiment in --out");
   app.add_flag("--dry-run", request.dry_run, "Only print the plan");
   app.add_flag("--no-progress", no_progress, "No progress bar or lines");
-  read_numbers_strictly(app);
+  read_strictly(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -121,6 +121,14 @@ int run(int argc, char** argv) {
     set(s.warmup, warmup), set(s.eval_every, eval_every), set(s.weight_decay, decay);
     set(s.dropout, dropout), set(s.balance_weight, balance), set(s.router_std, router_std);
     set(s.noise, noise), set(s.drop, drop), set(s.seed, seed);
+    const auto needs = [](const auto& given, const char* flag, bool used, const std::string& what) {
+      if (given && !used)
+        throw moe::Error("moe: cannot use " + std::string(flag) + " here: it is for " + what +
+                         "; leave it out, or choose that");
+    };
+    needs(noise, "--noise", s.recipe == "noise", "--recipe noise");
+    needs(drop, "--drop", s.recipe == "drop", "--recipe drop");
+    needs(router_std, "--router-std", s.router != "zero", "--router normal or orthogonal");
     request.seeds = seeds.value_or(entry.seeds);
     return entry.program()(request);
   }

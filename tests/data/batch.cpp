@@ -182,4 +182,8 @@ TEST_CASE("ByteCorpus: bytes are tokens, whatever they are", "[io]") {
   moe::write_file(folder / "a", "");
   CHECK(has(message_of([&] { moe::ByteCorpus(folder / "a"); }), "it is empty"));
   CHECK(has(message_of([&] { moe::ByteCorpus(folder / "b"); }), "No such file"));
+  moe::write_file(folder / "short", "four");
+  const moe::ByteCorpus small(folder / "short");
+  const std::string message = message_of([&] { small.sample(1, 4, 0); });
+  CHECK(has(message, "'" + (folder / "short") + "' of 4"));
 }

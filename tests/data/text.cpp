@@ -73,6 +73,7 @@ TEST_CASE("split: a part without text and a wrong fraction are errors", "[error]
   }
   for (const std::string_view text : {"", "a"}) {
     CHECK(has(message_of([&] { moe::split(text); }), "one part would be empty"));
+    CHECK(has(message_of([&] { moe::split(text, 0.1, "the text 'a.txt'"); }), "the text 'a.txt'"));
   }
   CHECK(message_of([] { moe::split("ab"); }).empty());
 }

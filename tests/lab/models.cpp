@@ -51,6 +51,16 @@ TEST_CASE("models: the parameter counts of the documents", "[counts]") {
         49152 * 384 + 6 * (4 * 384 * 384 + 2 * 384 + 8 * 384 + 8 * 2 * 384 * 1536) + 384);
 }
 
+TEST_CASE("models: the parameter counts of docs/reproduction.md", "[counts]") {
+  CHECK(count<lab::small>().total == 4'494'592);
+  CHECK(count<lab::small>().active == 1'348'864);
+  CHECK(count<lab::dense(lab::small)>().total == 820'480);
+  CHECK(count<lab::iso_active(lab::small)>().total == 2'397'440);
+  CHECK(count<lab::iso_active(lab::small)>().active == 824'576);
+  CHECK(count<lab::tiny>().total == 312'192);
+  CHECK(count<lab::tiny>().active == 181'120);
+}
+
 TEST_CASE("models: alternate has experts in layers 1, 3, 5", "[counts]") {
   constexpr ModelConfig c = lab::alternate(lab::paper);
   for (int layer = 0; layer < c.layers; ++layer) CHECK(c.is_moe(layer) == (layer % 2 == 1));

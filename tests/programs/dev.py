@@ -90,4 +90,29 @@ for command in (["demo", "--out", "x"], ["upcycle", "--out", "x"],
     calls, _ = dev(*command, place=place, program=link, CDPATH=str(root), MOE_DATA_DIR="data")
     checks.check(calls and all(call[0] == str(place.resolve()) for call in calls),
                  f"{command}: {calls}")
+
+# What the tests use is installed before they run, on a machine that has the bare necessities; what
+# is still skipped is counted and named.
+bare = root / "bare"
+bare.mkdir()
+for name in ("awk bash cat dirname env getconf grep head mkdir mktemp nproc python3 realpath rm "
+             "sort tee").split():
+    if shutil.which(name):
+        (bare / name).symlink_to(shutil.which(name))
+for name, text in (("cmake", "echo cmake version 3.30.0"), ("ninja", ""), ("c++", ""),
+                   ("id", "echo 0"), ("apt-cache", 'echo "$2:"; echo "  Candidate: 99"'),
+                   ("apt-get", f'echo "$@" >>{root}/installed'),
+                   ("ctest", 'echo "1/3 Test #1: a ...   Passed    1.00 sec"\n'
+                    'echo "2/3 Test #2: b ...***Skipped   0.10 sec"\n'
+                    'echo "3/3 Test #3: c ...   Passed    1.00 sec"\n'
+                    "mkdir -p build/dev/Testing/Temporary\n"
+                    "echo 'SKIPPED: no such thing' >build/dev/Testing/Temporary/LastTest.log")):
+    script(bare / name, text)
+(home / "build/dev").mkdir()
+_, result = dev("test", PATH=str(bare), MOE_SKIP_SETUP="")
+installed = (root / "installed").read_text() if (root / "installed").exists() else ""
+for package in ("clang\n", "clang-format-14\n"):
+    checks.check(f" {package}" in installed, f"{package!r} is installed: {installed!r}")
+checks.check("2 passed, 0 failed, 1 skipped" in result.stdout, f"counted: {result.stdout}")
+checks.check("SKIPPED: no such thing" in result.stdout, "a skip is named")
 checks.end()

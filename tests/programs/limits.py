@@ -42,7 +42,7 @@ def train(name, *options):
 # Numbers that CLI11 alone takes for others.
 WRONG = {"--seed": ["-1", "18446744073709551616", "1.5", "0x10", ""],
          "--steps": ["1e12", "1000000000000", "99999999999999999999", "010", "nan"],
-         "--dropout": ["nan", "inf", "-nan"], "--lr": ["nan", "inf", "1e999", "1e-400", "-1e-320"]}
+         "--dropout": ["nan", "inf", "-nan"], "--lr": ["0x1p-3", "nan", "inf", "1e999", "1e-400", "-1e-320"]}
 for flag, values in WRONG.items():
     for value in values:
         refused(f"{flag}={value}", [2], [shakespeare, "train", "--dry-run", f"{flag}={value}"], flag)
@@ -56,6 +56,21 @@ for name, arguments in OTHERS.items():
         command = [program(name), argument] + (["--budget", 100] if name == "scale_model" and
                                                "budget" not in argument else [])
         refused(f"{name} {argument}", [2], command, argument.partition("=")[0])
+# A name that is empty, as of an unset variable, is no wish for the default.
+for name, *arguments in (("shakespeare", "train", "--dry-run", "--data="),
+                         ("shakespeare", "train", "--dry-run", "--out="),
+                         ("shakespeare", "eval", "--checkpoint="), ("upcycle", "--data="),
+                         ("simple_moe", "--out="), ("dense_vs_moe", "--vocabulary="),
+                         ("ablation_batch_vs_seqlen", "--rates=")):
+    flag = arguments[-1].removesuffix("=")
+    refused(f"{name} {flag} of nothing", [2], [program(name), *arguments], flag, "empty")
+# An option that would change nothing.
+for name, *arguments in (("upcycle", "--noise", 0.2), ("upcycle", "--drop", 0.2, "--recipe", "noise"),
+                         ("upcycle", "--router-std", 0.1, "--router", "zero"),
+                         ("simple_moe", "--muon-lr", 0.1, "--optimizer", "adamw"),
+                         ("dense_vs_moe", "--nesterov", 0, "--optimizer", "adamw"),
+                         ("simple_moe", "--final-rate", 0.5, "--schedule", "constant")):
+    refused(f"{name} {arguments}", [1, 2], [program(name), "--dry-run", *arguments], arguments[0])
 # The two programs of README's first page take numbers as they are written, too.
 for value in ("abc", "", "-5", "1e1", "3x", "99999999999"):
     for name, command in (("train_text", [program("train_text"), text, value]),

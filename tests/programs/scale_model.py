@@ -112,8 +112,14 @@ text = path.read_text()
 checks.check(text.startswith("#pragma once\n") and f"steps = {emitted['updates']}," in text,
              "the header has the plan")
 checks.check("scale_model --json --budget 0.0005" in text, "the header has its command")
-must(scale_model, *EMIT, "--muon-lr", 0.01, "--adamw-lr", 0.002, "--emit", path)
-checks.check("muon_lr = 0.01, adamw_lr = 0.002;" in path.read_text(), "it replaces its own file")
+must(scale_model, "--json", *EMIT, "--emit", path)
+checks.check(path.read_text() == text, "the same once more is no change")
+path.write_text(text + "// my own numbers\n")
+refused = start(scale_model, "--json", *EMIT, "--emit", path)
+checks.check(refused.returncode == 1 and "--force" in refused.stderr, "refuses an edited header")
+checks.check(path.read_text() == text + "// my own numbers\n", "and leaves it alone")
+must(scale_model, *EMIT, "--muon-lr", 0.01, "--adamw-lr", 0.002, "--emit", path, "--force")
+checks.check("muon_lr = 0.01, adamw_lr = 0.002;" in path.read_text(), "--force replaces it")
 foreign = root / "mine.hpp"
 foreign.write_text("#pragma once\nint mine;\n")
 refused = start(scale_model, *EMIT, "--emit", foreign)
@@ -201,6 +207,7 @@ for options, code, part in (
         (("--budget", 5, "--tokens-per-second", 1e12), 1, "times the peak"),
         (("--budget", 5, "--batch-tokens", 1e12), 1, "less than one update"),
         (("--budget", 5, "--emit", root / "none" / "model.hpp"), 1, "none"),
+        (("--budget", 5, "--emit", ""), 2, "--emit"), (("--budget", 5, "--force"), 2, "--emit"),
         (("--budget", 5, "--emit", root), 1, "directory")):
     result = start(scale_model, *options)
     lines = result.stderr.splitlines()

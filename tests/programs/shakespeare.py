@@ -146,7 +146,7 @@ refused("another text", 1, [shakespeare, "train", "--out", root / "a", "--resume
 
 # Bad prompts.
 refused("foreign character", 1, [*SAMPLE, "--prompt", "the k\u00efng"], "'\u00ef'")
-refused("no prompt", 1, [*SAMPLE, "--prompt", ""], "empty")
+refused("no prompt", 2, [*SAMPLE, "--prompt", ""], "empty")
 refused("long prompt", 1, [*SAMPLE, "--prompt", "a" * 129], "129")
 checks.check(start(*SAMPLE, "--prompt", "a" * 128, "--tokens", 3).returncode == 0,
              "a prompt of the whole context")

@@ -94,7 +94,7 @@ flat.write_text(verse.replace("\n", " "))
 must(*train("flat", "--data", flat))
 SAMPLE = [shakespeare, "sample", "--checkpoint", root / "flat/best", "--tokens", 4]
 said("sample without --prompt and line breaks", 0, start(*SAMPLE))
-said("empty prompt", 1, start(*SAMPLE, "--prompt", ""), "--prompt", "empty")
+said("empty prompt", 2, start(*SAMPLE, "--prompt", ""), "--prompt", "empty")
 said("foreign prompt", 1, start(*SAMPLE, "--prompt", "a king?"), "--prompt", "'?'")
 said("output that nobody reads", 1, start("bash", "-c", " ".join(f"'{a}'" for a in map(str, SAMPLE))
                                           + " > /dev/full"), "output")

@@ -310,6 +310,33 @@ TEST_CASE("Trainer: settings with which nothing is left to do are said", "[train
   }
 }
 
+TEST_CASE("Trainer: a model that is no better than guessing is said to be", "[trainer]") {
+  test::TinyRun run;
+  // The two texts have no token in common.
+  const std::vector<std::int32_t> train(400, 3), validation(100, 7);
+  Names warnings;
+  Trainer trainer(run.model, run.optimizer, train, validation, test::tiny_run_options(""),
+                  {.on_warning = [&](const std::string& text) { warnings.push_back(text); }});
+  trainer.run();
+  REQUIRE(trainer.cursor().last_loss > std::log(65.0));
+  REQUIRE(warnings.size() == 1);
+  CHECK(has(warnings[0], "learned nothing of use"));
+  CHECK(has(warnings[0], "4.1744 nats"));
+}
+
+TEST_CASE("Trainer: rows that are gone are said to be, and new ones follow", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  Session(paused_at(out, 7)).trainer.run();
+  REQUIRE(std::remove((out + "/metrics.jsonl").c_str()) == 0);
+  Session second(paused_at(out, 0));
+  second.trainer.resume();
+  second.trainer.run();
+  REQUIRE(second.warnings.size() == 1);
+  CHECK(has(second.warnings[0], "metrics.jsonl' is gone"));
+  CHECK(has(read_file(out + "/metrics.jsonl"), "\"step\":8"));
+}
+
 TEST_CASE("Trainer: a run that ended for want of gain does not train when it is resumed",
           "[trainer]") {
   const test::ScratchFolder scratch;

@@ -30,7 +30,8 @@ inline std::uint64_t random_below(std::uint64_t bound, std::uint64_t seed, std::
 
 namespace detail {
 
-inline void require_windows(std::size_t tokens, int sequences, int length) {
+inline void require_windows(std::size_t tokens, int sequences, int length,
+                            const std::string& name = "a text") {
   if (sequences < 1 || length < 1) {
     throw Error("moe: cannot cut batches of " + std::to_string(sequences) + " sequences of " +
                 std::to_string(length) + " tokens: both must be 1 or more; give other sizes");
@@ -41,8 +42,8 @@ inline void require_windows(std::size_t tokens, int sequences, int length) {
                 "give smaller sizes");
   }
   if (tokens < static_cast<std::size_t>(length) + 1) {
-    throw Error("moe: cannot cut windows of " + std::to_string(length) + " tokens from a text of " +
-                std::to_string(tokens) + ": length + 1 tokens are needed; " +
+    throw Error("moe: cannot cut windows of " + std::to_string(length) + " tokens from " + name +
+                " of " + std::to_string(tokens) + ": length + 1 tokens are needed; " +
                 "give a longer text or a shorter length");
   }
 }
@@ -152,13 +153,13 @@ class DisjointWindows {
 /// Errors: as read_file; fewer than length + 1 bytes.  Test: tests/data/batch.cpp.
 class ByteCorpus {
  public:
-  explicit ByteCorpus(const std::string& path, std::uint64_t seed = 0) : seed_(seed) {
+  explicit ByteCorpus(const std::string& path, std::uint64_t seed = 0)
+      : name_(input_name(path)), seed_(seed) {
     const std::string bytes = read_input(path);
     tokens_.reserve(bytes.size());
     for (const char c : bytes) tokens_.push_back(static_cast<unsigned char>(c));
     if (tokens_.empty()) {
-      throw Error("moe: cannot use " + input_name(path) +
-                  " as text: it is empty; give another file");
+      throw Error("moe: cannot use " + name_ + " as text: it is empty; give another file");
     }
   }
 
@@ -168,6 +169,7 @@ class ByteCorpus {
   std::span<const std::int32_t> tokens() const { return tokens_; }
 
   Batch sample(int sequences, int length, std::int64_t step) const {
+    detail::require_windows(tokens_.size(), sequences, length, name_);
     if (windows_.empty() || sequences != sequences_ || length != length_) {
       windows_.clear();
       windows_.emplace_back(tokens_, sequences, length, seed_);
@@ -177,6 +179,7 @@ class ByteCorpus {
   }
 
  private:
+  std::string name_;
   std::uint64_t seed_;
   std::vector<std::int32_t> tokens_;
   mutable std::vector<RandomWindows> windows_;  // none or one: made by the first sample

@@ -37,8 +37,10 @@ struct Split {
 ///
 ///     const moe::Split part = moe::split(text, 0.1);
 ///
+/// `name`: the user's words for the text.
 /// Errors: a fraction outside of (0, 1), a part without text.  Test: tests/data/text.cpp.
-inline Split split(std::string_view text, double validation_fraction = 0.1) {
+inline Split split(std::string_view text, double validation_fraction = 0.1,
+                   const std::string& name = "a text") {
   if (!(validation_fraction > 0 && validation_fraction < 1)) {
     throw Error("moe: cannot split the text: the validation fraction is " +
                 std::to_string(validation_fraction) + "; give a number between 0 and 1");
@@ -48,7 +50,7 @@ inline Split split(std::string_view text, double validation_fraction = 0.1) {
   std::size_t at = std::min(text.size(), static_cast<std::size_t>(std::floor(wanted + 1e-6)));
   while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
   if (at == 0 || at == text.size()) {
-    throw Error("moe: cannot split a text of " + std::to_string(text.size()) +
+    throw Error("moe: cannot split " + name + " of " + std::to_string(text.size()) +
                 " bytes: one part would be empty; give a longer text");
   }
   return {text.substr(0, at), text.substr(at)};
@@ -59,8 +61,9 @@ inline Split split(std::string_view text, double validation_fraction = 0.1) {
 ///
 ///     const moe::Split part = moe::split_documents(text, "<|endoftext|>");
 inline Split split_documents(std::string_view text, std::string_view separator,
-                             double validation_fraction = 0.1) {
-  const Split plain = split(text, validation_fraction);
+                             double validation_fraction = 0.1,
+                             const std::string& name = "a text") {
+  const Split plain = split(text, validation_fraction, name);
   const std::size_t at = plain.train.rfind(separator);
   if (separator.empty() || at == std::string_view::npos) return plain;
   const std::size_t cut = at + separator.size();
@@ -92,8 +95,8 @@ inline void require_parts(std::size_t train, std::size_t validation, int length,
 
 /// The views of a temporary text would dangle.
 template <std::same_as<std::string> T>
-Split split(T&&, double = 0.1) = delete;
+Split split(T&&, double = 0.1, const std::string& = "") = delete;
 template <std::same_as<std::string> T>
-Split split_documents(T&&, std::string_view, double = 0.1) = delete;
+Split split_documents(T&&, std::string_view, double = 0.1, const std::string& = "") = delete;
 
 }  // namespace moe

@@ -59,6 +59,9 @@ class RunRecord {
     for (const char* name : {"last", "best"})
       unless_needed(!resumed_, [&] { FolderTransaction(path(name), detail::manifest_file); });
     const std::int64_t keep_to = resumed_ ? step : -1;
+    if (keep_to > 0 && !detail::exists(path("metrics.jsonl")))
+      warn("'" + path("metrics.jsonl") + "' is gone: its rows begin after step " +
+           std::to_string(step));
     unless_needed(!resumed_, [&] {
       metrics_.emplace(path("metrics.jsonl"), keep_to);
       if (metrics_->set_aside() > 0)

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-// Command lines of the examples: numbers are what was written, or an error.
+// Command lines of the examples: numbers and names are what was written, or an error.
 
 /// Why `text` is not a number of CLI11's type `type` (INT, UINT, FLOAT), or "".
 inline std::string objection_to_number(std::string_view type, const std::string& text) {
@@ -20,6 +20,7 @@ inline std::string objection_to_number(std::string_view type, const std::string&
   errno = 0;
   char* end = nullptr;
   if (!whole) {
+    if (text.find_first_of("xX") != text.npos) return "it is not a decimal number";
     const double value = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0') return "it is not a number";
     if (!std::isfinite(value)) return "it is not a finite number";
@@ -34,12 +35,22 @@ inline std::string objection_to_number(std::string_view type, const std::string&
   return errno == ERANGE ? "it is too large" : "";
 }
 
-/// Has every number of a command line read as it is written. CLI11 alone takes -1 for the unsigned
-/// number 2^64 - 1, what is larger than that for 2^64 - 1 too, and nan for a number in any range,
-/// and 0 for 1e-400. Call it when all options are declared, before they are parsed.
-inline void read_numbers_strictly(CLI::App& app) {
+/// Has every number of a command line read as it is written, and no name empty: --data "$TEXT" with
+/// an unset variable would otherwise mean the default. CLI11 alone takes -1 for the unsigned number
+/// 2^64 - 1, what is larger than that for 2^64 - 1 too, nan for a number in any range, and 0 for
+/// 1e-400. Call it when all options are declared, before they are parsed.
+inline void read_strictly(CLI::App& app) {
   for (CLI::Option* option : app.get_options([](CLI::Option*) { return true; })) {
     const std::string type = option->get_type_name();
+    if (type.starts_with("TEXT")) {
+      option->check(
+          [](const std::string& text) {
+            return text.empty() ? "it is empty; give a value, or leave the option out"
+                                : std::string();
+          },
+          "");
+      continue;
+    }
     if (!type.starts_with("INT") && !type.starts_with("UINT") && !type.starts_with("FLOAT"))
       continue;
     option->check(
@@ -50,5 +61,5 @@ inline void read_numbers_strictly(CLI::App& app) {
         "");
   }
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
-    read_numbers_strictly(*command);
+    read_strictly(*command);
 }
