@@ -90,9 +90,9 @@ struct Data {
       source += "\n" + cached.source;
     }
     const std::string name = "the text (" + corpus.source + ")";
-    const moe::Split part =
-        o.documents ? moe::split_documents(corpus.text, "<|endoftext|>", 0.1, name)
-                    : moe::split(corpus.text, 0.1, name);
+    const moe::Split part = o.documents
+                                ? moe::split_documents(corpus.text, "<|endoftext|>", 0.1, name)
+                                : moe::split(corpus.text, 0.1, name);
     std::size_t bytes = 0, n = 0;
     while (n < tokens.size() && bytes < part.train.size())
       bytes += tokenizer.bytes_of(tokens[n++]).size();

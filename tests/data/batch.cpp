@@ -178,12 +178,8 @@ TEST_CASE("ByteCorpus: bytes are tokens, whatever they are", "[io]") {
   CHECK(tokens_of(corpus.sample(3, 10, 6)) != first);
   CHECK(tokens_of(corpus.sample(3, 10, 5)) == first);
   CHECK(tokens_of(moe::ByteCorpus(folder / "a", 1).sample(3, 10, 5)) != first);
-  CHECK(has(message_of([&] { corpus.sample(1, 256, 0); }), "from a text of 256"));
+  CHECK(has(message_of([&] { corpus.sample(1, 256, 0); }), "'" + (folder / "a") + "' of 256"));
   moe::write_file(folder / "a", "");
   CHECK(has(message_of([&] { moe::ByteCorpus(folder / "a"); }), "it is empty"));
   CHECK(has(message_of([&] { moe::ByteCorpus(folder / "b"); }), "No such file"));
-  moe::write_file(folder / "short", "four");
-  const moe::ByteCorpus small(folder / "short");
-  const std::string message = message_of([&] { small.sample(1, 4, 0); });
-  CHECK(has(message, "'" + (folder / "short") + "' of 4"));
 }

@@ -57,13 +57,14 @@ for name, arguments in OTHERS.items():
                                                "budget" not in argument else [])
         refused(f"{name} {argument}", [2], command, argument.partition("=")[0])
 # A name that is empty, as of an unset variable, is no wish for the default.
-for name, *arguments in (("shakespeare", "train", "--dry-run", "--data="),
-                         ("shakespeare", "train", "--dry-run", "--out="),
-                         ("shakespeare", "eval", "--checkpoint="), ("upcycle", "--data="),
-                         ("simple_moe", "--out="), ("dense_vs_moe", "--vocabulary="),
-                         ("ablation_batch_vs_seqlen", "--rates=")):
-    flag = arguments[-1].removesuffix("=")
-    refused(f"{name} {flag} of nothing", [2], [program(name), *arguments], flag, "empty")
+for name, *arguments in (("shakespeare", "train", "--dry-run", "--data"),
+                         ("shakespeare", "train", "--dry-run", "--out"),
+                         ("shakespeare", "eval", "--checkpoint"), ("upcycle", "--data"),
+                         ("simple_moe", "--out"), ("dense_vs_moe", "--vocabulary"),
+                         ("ablation_batch_vs_seqlen", "--rates")):
+    flag = arguments[-1]
+    refused(f"{name} {flag} ''", [2], [program(name), *arguments, ""], flag, "empty")
+    refused(f"{name} {flag}=", [2], [program(name), *arguments[:-1], flag + "="], flag)
 # An option that would change nothing.
 for name, *arguments in (("upcycle", "--noise", 0.2), ("upcycle", "--drop", 0.2, "--recipe", "noise"),
                          ("upcycle", "--router-std", 0.1, "--router", "zero"),

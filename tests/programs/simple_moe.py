@@ -110,13 +110,15 @@ for knob, value in AFTER.items():
 schedules = [trace(fresh("--steps", 20, "--schedule", kind))[0]
              for kind in ("cosine", "warmup_stable_decay", "constant")]
 check(all(schedules.count(one) == 1 for one in schedules), "three schedules differ")
-# AdamW alone: its knobs change it, those of Muon do not.
+# AdamW alone: its knobs change it, those of Muon are refused.
 adamw = trace(fresh("--optimizer", "adamw"))
 for knob in ("--adamw-lr", "--beta1", "--beta2", "--eps", "--weight-decay"):
     check(trace(fresh("--optimizer", "adamw", knob, CHANGED[knob]))[1] != adamw[1],
           f"{knob} changes AdamW alone")
-check(trace(fresh("--optimizer", "adamw", "--muon-lr", 0.5))[1] == adamw[1],
-      "Muon's rate does not change AdamW alone")
+for knob in CHANGED:
+    if knob.startswith("--muon") or knob in ("--nesterov", "--orthogonalisation"):
+        result = start(*run("refused", "--optimizer", "adamw", knob, CHANGED[knob]))
+        check(result.returncode == 1 and knob in result.stderr, f"{knob} is not AdamW's")
 
 # Another structure is written as a header to build; the numbers of a compiled one change nothing.
 TINY = {"vocab": 257, "dim": 64, "layers": 2, "heads": 4, "hidden": 256, "context": 256,

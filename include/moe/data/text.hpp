@@ -61,8 +61,7 @@ inline Split split(std::string_view text, double validation_fraction = 0.1,
 ///
 ///     const moe::Split part = moe::split_documents(text, "<|endoftext|>");
 inline Split split_documents(std::string_view text, std::string_view separator,
-                             double validation_fraction = 0.1,
-                             const std::string& name = "a text") {
+                             double validation_fraction = 0.1, const std::string& name = "a text") {
   const Split plain = split(text, validation_fraction, name);
   const std::size_t at = plain.train.rfind(separator);
   if (separator.empty() || at == std::string_view::npos) return plain;
