@@ -19,7 +19,7 @@ std::string line(const char* format, Values... values) {
 }
 inline std::string grouped(std::int64_t number) {
   std::string digits = std::to_string(number);
-  for (int at = int(digits.size()) - 3; at > 0; at -= 3) digits.insert(std::size_t(at), ",");
+  for (int at = int(digits.size()) - 3; at > 0; at -= 3) digits.insert(std::size_t(at), 1, ',');
   return digits;
 }
 inline std::string duration(double hours) {
