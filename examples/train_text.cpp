@@ -29,7 +29,9 @@ int main(int argc, char** argv) try {
     if (step % 100 == 0) std::printf("step %4d  loss %.3f nats\n", step, loss.cross_entropy);
   }
   moe::save(model, "model.moe");
-  std::puts(moe::generate(model, "Once upon a time", {.tokens = 200}).c_str());
+  const std::string prompt = "Once upon a time";
+  const std::string text = prompt + moe::generate(model, prompt, {.tokens = 200}) + "\n";
+  std::fwrite(text.data(), 1, text.size(), stdout);  // a model of bytes may write a NUL
   if (std::fflush(stdout) != 0) throw moe::Error("moe: cannot write the text; free some space");
 } catch (const moe::Error& error) {
   return std::fprintf(stderr, "%s\n", error.what()), 1;

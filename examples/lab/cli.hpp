@@ -108,6 +108,15 @@ inline std::string command_line(int argc, char** argv) {
   return line;
 }
 
+/// The command that makes the same results once more, in place of those that it left.
+inline std::string again(const Common& common) {
+  const std::string without = " --resume";
+  std::string line = common.command;
+  if (const std::size_t at = (line + " ").find(without + " "); at != line.npos)
+    line.erase(at, without.size());
+  return common.overwrite ? line : line + " --overwrite";
+}
+
 /// Numbers as in "0.005,0.01,0.02".
 inline std::vector<double> numbers(const std::string& text, const char* flag) {
   std::vector<double> list;

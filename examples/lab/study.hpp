@@ -175,7 +175,7 @@ class Study {
   int end() {
     save();
     std::printf("\nresults in %s; the same again: %s\n", common_.out.c_str(),
-                common_.command.c_str());
+                again(common_).c_str());
     const int plots = plots_at_the_end(common_);
     if (failed_.empty()) return plots;
     std::fprintf(stderr,

@@ -254,7 +254,7 @@ class Session {
     std::printf("step %lld: %s; %.0f s of training\n", (long long)c.step, moe::describe(c).c_str(),
                 c.seconds);
     if (reason == moe::StopReason::paused || reason == moe::StopReason::stopped)
-      std::printf("stopped early and saved; go on with: train --out %s --resume\n",
+      std::printf("stopped early and saved; go on with: shakespeare train --out %s --resume\n",
                   request.out.c_str());
     if (reason == moe::StopReason::no_gain)
       std::printf("stopped early: %d evaluations in a row brought no gain\n", request.patience);

@@ -86,7 +86,7 @@ int train(const Request& r, const lab::Model& model, const lab::Data& data) {
                      (long long)out.updates, double(out.tokens) * 1e-6, out.seconds);
   if (out.seconds > 0) line += lab::print(" (%.0f tokens/s)", out.tokens_per_second());
   std::printf("%s\nresults in %s; the same again: %s\n", line.c_str(), r.common.out.c_str(),
-              r.common.command.c_str());
+              lab::again(r.common).c_str());
   const int plots = lab::plots_at_the_end(r.common);
   if (!out.failed()) return plots;
   std::fprintf(stderr,

@@ -80,6 +80,9 @@ for value in ("abc", "", "-5", "1e1", "3x", "99999999999"):
         checks.check(result.returncode == 2 and "usage: " in result.stderr,
                      f"{name} {value!r}: {result.returncode} {result.stderr!r}")
 checks.check(not (root / "model.moe").exists(), "and nothing is saved")
+# A model that has hardly been trained writes NUL bytes as well; its text is whole.
+said = must(program("train_text"), text, 1, cwd=root).stdout
+checks.check(len(said.partition("Once upon a time")[2]) > 150, f"a text of 200 bytes: {said!r}")
 largest = must(shakespeare, "train", "--dry-run", "--batch", 1, "--threads", 1,
                f"--seed={2**64 - 1}")
 checks.check("peak memory" in largest.stdout, "the largest seed is one")

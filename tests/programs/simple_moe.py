@@ -146,6 +146,15 @@ for value, fields in (("alternate", ".every = 2, .offset = 1"), ("last-half", ".
 check(trace(fresh("--moe-layers", "all")) == base, "--moe-layers all is the preset's")
 refused(checks, run("built", "--layers", 1, "--moe-layers", "alternate"), 1, "no layer")
 
+# What a program says gives the same again does so when it is pasted.
+for option in ("--overwrite", "--resume"):
+    said = must(*run("fresh", option)).stdout
+    command = shlex.split(said.partition("the same again: ")[2].splitlines()[0])
+    check("--overwrite" in command and "--resume" not in command, f"the same again: {command}")
+    before = model(root / "fresh")
+    must(*command)
+    check(model(root / "fresh") == before, "the same again")
+
 # Activations in bfloat16: another run, the same again, and refused where it is not compiled.
 half = trace(fresh("--scalar", "bf16"))
 check(half[1][0] != base[1][0], "--scalar bf16 changes the parameters")
