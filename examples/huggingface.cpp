@@ -37,6 +37,8 @@ bool verify(const char* what, const std::string& folder, Model& model, const moe
 }
 
 int main(int argc, char** argv) try {
+  if (argc > 3 || (argc > 1 && !*argv[1]) || (argc > 2 && !*argv[2]))
+    return std::fprintf(stderr, "usage: %s [FOLDER [OUT]]\n", argv[0]), 2;
   const std::string out = argc > 2 ? argv[2] : "huggingface_out";
   const std::string folder = argc > 1 ? argv[1] : out + "/dense";
   const moe::Options options{.max_tokens = sequences * length};

@@ -13,7 +13,8 @@ constexpr int sequences = 16;
 int main(int argc, char** argv) try {
   int steps = 1000;
   char rest;
-  if (argc < 2 || (argc > 2 && (std::sscanf(argv[2], "%9d%c", &steps, &rest) != 1 || steps < 1)))
+  if (argc < 2 || argc > 3 ||
+      (argc > 2 && (std::sscanf(argv[2], "%9d%c", &steps, &rest) != 1 || steps < 1)))
     return std::fprintf(stderr, "usage: %s TEXT_FILE [STEPS]\n", argv[0]), 2;
 
   moe::Cpu backend;

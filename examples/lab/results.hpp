@@ -13,6 +13,7 @@ namespace lab {
 /// What makes a run this run: to resume it, all of this must be the same.
 inline std::string identity(const Job& job, const moe::Json& config) {
   moe::Json json;
+  json["name"] = job.name;
   json["settings"] = moe::to_json(job.settings);
   json["model"] = config;
   json["tokens"] = job.data.hash();

@@ -24,6 +24,21 @@ struct Run {
   double lr() const { return settings.optimizer == "adamw" ? settings.adamw_lr : settings.muon_lr; }
 };
 
+/// Whether `folder` is the run NAME that a study made there: no link, and nothing put there later.
+inline bool is_run_of_study(const std::string& folder, const std::string& name) {
+  const std::string file = folder + "/settings.json";
+  if (!std::filesystem::is_directory(std::filesystem::symlink_status(folder)) ||
+      !std::filesystem::is_regular_file(std::filesystem::symlink_status(file)))
+    return false;
+  try {
+    const moe::Json settings = moe::parse_json(moe::read_file(file), file);
+    const moe::Json* known = settings.find("name");
+    return known && *known == moe::Json(name);
+  } catch (const moe::Error&) {
+    return false;  // something else of that name
+  }
+}
+
 /// Prepares --out for a run or a study, and holds it until the lock ends. --overwrite removes what
 /// these programs wrote there, known by its content, and nothing else; plots are drawn anew.
 /// Errors: an experiment that is neither to be resumed nor replaced, or of the other kind; a file
@@ -40,10 +55,13 @@ struct Run {
     moe::Removal removal;
     add_run(removal, c.out);
     removal.add_file(path("study.json"), moe::detail::has_members({"tokens"}));
+    if (std::filesystem::is_symlink(path("runs")))
+      throw moe::Error("moe: cannot replace the runs in '" + path("runs") +
+                       "': it is a link to another place; remove the link or give another --out");
     if (has("runs")) {
       for (const std::string& name : moe::detail::names_in(path("runs"))) {
         const std::string run = path("runs/" + name);
-        if (!std::filesystem::is_directory(run)) continue;
+        if (!is_run_of_study(run, name)) continue;
         add_run(removal, run);
         removal.add_if_empty(run);
       }

@@ -182,6 +182,10 @@ class Session {
          .flops_per_token = plan.flops.training(),
          .peak_gflops = request.progress ? moe::fma_peak_gflops(backend, 0.3) : 0,
          .enabled = request.progress});
+    for (const char* name : {"settings.json", "study.json"})
+      if (moe::detail::exists(request.out + "/" + name))
+        throw moe::Error("moe: cannot train in '" + request.out + "': its '" + name +
+                         "' is of an experiment of another program; choose another --out");
     moe::Json about;
     about["settings"] = moe::to_json(s);
     about["vocabulary"] = data.vocabulary.to_json();
@@ -254,7 +258,7 @@ class Session {
     std::printf("step %lld: %s; %.0f s of training\n", (long long)c.step, moe::describe(c).c_str(),
                 c.seconds);
     if (reason == moe::StopReason::paused || reason == moe::StopReason::stopped)
-      std::printf("stopped early and saved; go on with: shakespeare train --out %s --resume\n",
+      std::printf("stopped early and saved; go on with: shakespeare train --out '%s' --resume\n",
                   request.out.c_str());
     if (reason == moe::StopReason::no_gain)
       std::printf("stopped early: %d evaluations in a row brought no gain\n", request.patience);

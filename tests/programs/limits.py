@@ -65,6 +65,12 @@ for name, *arguments in (("shakespeare", "train", "--dry-run", "--data"),
     flag = arguments[-1]
     refused(f"{name} {flag} ''", [2], [program(name), *arguments, ""], flag, "empty")
     refused(f"{name} {flag}=", [2], [program(name), *arguments[:-1], flag + "="], flag)
+for word in ("--out", "--data"):
+    refused(f"{word} followed by an option", [2],
+            [shakespeare, "train", f"{word}=", "--dry-run"], word, "looks like an option")
+for name, *arguments in (("huggingface", ""), ("huggingface", "a", ""), ("train_text", text, 2, "x")):
+    result = start(program(name), *arguments, cwd=root)
+    checks.check(result.returncode == 2 and "usage: " in result.stderr, f"{name} {arguments}")
 # An option that would change nothing.
 for name, *arguments in (("upcycle", "--noise", 0.2), ("upcycle", "--drop", 0.2, "--recipe", "noise"),
                          ("upcycle", "--router-std", 0.1, "--router", "zero"),

@@ -1,5 +1,6 @@
 """Programs of different kinds on one folder: none removes what another one made unless it is told
 to, none disturbs one that is running, and what others leave in a folder stops no resume."""
+import os
 import pathlib
 import resource
 import shutil
@@ -159,4 +160,48 @@ for name, command, inside, more in (("single", SINGLE, ".", ""),
     result = start(*command, "--out", place, "--resume")
     checks.check(result.returncode == 0, f"{name} goes on: {result.stderr[-300:]}")
     checks.check((place / inside / "best/README.md").read_text() == "mine", f"{name}: it is kept")
+
+# What replaces a study removes the runs that the study made: neither what lies behind a link nor a
+# run that was put beside them.
+for name in ("whole", "other"):
+    must(*STUDY, "--out", root / f"replaced_{name}")
+kept = root / "kept_run"
+must(*SINGLE, "--out", kept)
+runs = root / "replaced_whole/runs"
+(runs / "compare_with").symlink_to(kept)
+shutil.copytree(kept, runs / "my_best_run")
+before = {place: files(place) for place in (kept, runs / "my_best_run")}
+must(*STUDY, "--out", root / "replaced_whole", "--overwrite")
+for place, content in before.items():
+    checks.check(content and files(place) == content, f"{place.name} is kept")
+linked = root / "linked"
+linked.mkdir()
+(linked / "runs").symlink_to(root / "replaced_other/runs")
+refuses("the runs of another study, by a link", [*SINGLE, "--out", linked, "--overwrite"],
+        root / "replaced_other")
+
+# An experiment of another program, and a folder inside of a checkpoint, are no place for a run.
+for place in (kept, root / "replaced_other", root / "whole_grown"):
+    refuses(f"shakespeare in {place.name}", train(place, "--overwrite"), place)
+must(*train(root / "outer"))
+for inside in ("last", "last/inner"):
+    refuses(f"a run in {inside}", train(root / "outer" / inside, "--overwrite"), root / "outer")
+
+# Where a file cannot be removed, none is.
+locked = root / "locked"
+must(*train(locked))
+tool = shutil.copy(shakespeare, root / "tool")
+root.chmod(0o755)
+if os.geteuid() == 0:  # whom no mode holds up
+    nobody = 65534
+    for path in (locked, *locked.iterdir()):
+        os.chown(path, nobody, nobody)
+    os.chown(locked / "best", 0, 0)
+    options = {"preexec_fn": lambda: os.setuid(nobody)}
+else:
+    options = {}
+(locked / "best").chmod(0o555)
+refuses("a folder that cannot be changed", [tool, *train(locked, "--overwrite")[1:]], locked,
+        **options)
+(locked / "best").chmod(0o755)
 checks.end()

@@ -128,7 +128,13 @@ class Removal {
   }
   /// A folder that goes if it is empty in the end.
   void add_if_empty(const std::string& path) { emptied_.push_back(path); }
+  /// Removes all, or refuses before the first when one could not be removed.
   void go() {
+    for (const std::string& path : files_) require_writable(detail::parent_folder(path));
+    for (const auto& [path, list] : folders_) {
+      require_writable(path);
+      require_writable(detail::parent_folder(path));
+    }
     for (const std::string& path : files_)
       if (::unlink(path.c_str()) != 0) detail::file_failed("remove", path, errno);
     for (const auto& [path, list] : folders_) detail::remove_owned(path, list);
@@ -137,6 +143,11 @@ class Removal {
   }
 
  private:
+  static void require_writable(const std::string& folder) {
+    if (::access(folder.c_str(), W_OK | X_OK) != 0)
+      detail::file_failed("remove anything from folder", folder, errno);
+  }
+
   std::vector<FolderLock> locks_;
   std::vector<std::string> files_, emptied_;
   std::vector<std::pair<std::string, std::string>> folders_;
@@ -207,7 +218,8 @@ inline std::vector<std::string> require_checkpoints(const std::string& folder) {
               (detail::is_intact(best) ? "put a copy of '" + best +
                                              "' there as 'last' to go on "
                                              "from the best evaluation"
-                                       : "check the path"));
+                                       : "check the path, or overwrite a run that was killed "
+                                         "before its first checkpoint"));
 }
 
 /// The first of checkpoints(), or "".

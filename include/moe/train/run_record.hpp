@@ -114,6 +114,12 @@ class RunRecord {
 
   void claim() {
     if (lock_) return;
+    for (const std::string& place : {options_.out, detail::parent_folder(options_.out)}) {
+      const std::string list = place + "/" + detail::manifest_file;
+      if (detail::exists(list) && detail::files_of_list(read_file(list)))
+        throw Error("moe: cannot use '" + options_.out + "' for a run: '" + place +
+                    "' is a saved model; choose a folder outside of it");
+    }
     make_folders(options_.out);
     lock_.emplace(options_.out, "run");
   }
