@@ -80,8 +80,10 @@ int train(const Request& r, const lab::Model& model, const lab::Data& data) {
                                         .progress = r.common.progress});
   std::string line = lab::describe(out);
   if (std::isfinite(out.loss) && !out.failed())
-    line = lab::print("validation %.4f nats (best %.4f), accuracy %.4f, perplexity %.4g", out.loss,
-                      out.best, out.accuracy, std::exp(out.loss));
+    line = lab::print(
+        "validation %.4f nats (best %.4f), accuracy %s, perplexity %.4g", out.loss, out.best,
+        std::isnan(out.accuracy) ? "not known" : lab::print("%.4f", out.accuracy).c_str(),
+        std::exp(out.loss));
   line += lab::print(" after %lld updates, %.2f M tokens, %.0f s of training",
                      (long long)out.updates, double(out.tokens) * 1e-6, out.seconds);
   if (out.seconds > 0) line += lab::print(" (%.0f tokens/s)", out.tokens_per_second());

@@ -161,6 +161,16 @@ for name, command, inside, more in (("single", SINGLE, ".", ""),
     checks.check(result.returncode == 0, f"{name} goes on: {result.stderr[-300:]}")
     checks.check((place / inside / "best/README.md").read_text() == "mine", f"{name}: it is kept")
 
+# What is not known is not written as a number, or as nan.
+place = root / "unknown"
+must(*SINGLE, "--out", place)
+(place / "results.json").unlink()
+(place / "metrics.jsonl").unlink()
+(place / "metrics.jsonl").mkdir()
+said = must(*SINGLE, "--out", place, "--resume").stdout
+checks.check("accuracy not known" in said and "nan" not in said.partition("validation ")[2],
+             f"an accuracy that is not known: {said[-300:]}")
+
 # What replaces a study removes the runs that the study made: neither what lies behind a link nor a
 # run that was put beside them.
 for name in ("whole", "other"):
