@@ -56,6 +56,7 @@ int main(int argc, char** argv) try {
     throw moe::Error("moe: cannot use the tokenizer of '" + folder +
                      "': it has more tokens than the model; take the folder of one checkpoint");
   const moe::HuggingFaceExport how{.like = folder};  // what it says and is still true is kept
+  for (const char* name : {"/again", "/mixtral"}) moe::require_export_place(out + name);
   const auto tokens = tokenizer.encode(moe::generated_text(200000, 1));
   moe::RandomWindows windows(tokens, sequences, length, 1);
   const moe::Batch probe = windows.sample(updates);

@@ -43,12 +43,11 @@ inline void read_strictly(CLI::App& app) {
   for (CLI::Option* option : app.get_options([](CLI::Option*) { return true; })) {
     const std::string type = option->get_type_name();
     if (type.starts_with("TEXT")) {
-      const bool is_prompt = option->get_name() == "--prompt";
       option->check(
-          [is_prompt](const std::string& text) -> std::string {
+          [&app](const std::string& text) -> std::string {
             if (text.empty()) return "it is empty; give a value, or leave the option out";
-            if (text.starts_with("--") && !is_prompt)  // --out= --dry-run
-              return "'" + text + "' looks like an option; give a value, or leave the option out";
+            if (text.starts_with("--") && app.get_option_no_throw(text))  // --out= --dry-run
+              return "'" + text + "' is an option; give a value, or leave the option out";
             return "";
           },
           "");

@@ -22,6 +22,7 @@ int main(int argc, char** argv) try {
       backend, {.max_tokens = sequences * config.context, .balance_weight = 0.01, .seed = 42}};
   moe::Muon optimizer{model, {.lr = 0.02}};  // embedding, head, router and gains go to AdamW
   const moe::ByteCorpus corpus{argv[1]};
+  moe::require_place("model.moe");  // before the work, not after it
 
   for (int step = 0; step < steps; ++step) {
     const moe::Loss loss = model.forward(corpus.sample(sequences, config.context, step));

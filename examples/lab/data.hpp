@@ -89,7 +89,7 @@ struct Data {
       tokens = cached.tokens.tokens();
       source += "\n" + cached.source;
     }
-    const std::string name = "the text (" + corpus.source + ")";
+    const std::string name = corpus.name();
     const moe::Split part = o.documents
                                 ? moe::split_documents(corpus.text, "<|endoftext|>", 0.1, name)
                                 : moe::split(corpus.text, 0.1, name);

@@ -27,16 +27,9 @@ struct Run {
 /// Whether `folder` is the run NAME that a study made there: no link, and nothing put there later.
 inline bool is_run_of_study(const std::string& folder, const std::string& name) {
   const std::string file = folder + "/settings.json";
-  if (!std::filesystem::is_directory(std::filesystem::symlink_status(folder)) ||
-      !std::filesystem::is_regular_file(std::filesystem::symlink_status(file)))
-    return false;
-  try {
-    const moe::Json settings = moe::parse_json(moe::read_file(file), file);
-    const moe::Json* known = settings.find("name");
-    return known && *known == moe::Json(name);
-  } catch (const moe::Error&) {
-    return false;  // something else of that name
-  }
+  return std::filesystem::is_directory(std::filesystem::symlink_status(folder)) &&
+         moe::detail::has_members({"name", "settings"})(file) &&
+         *moe::parse_json(moe::read_file(file), file).find("name") == moe::Json(name);
 }
 
 /// Prepares --out for a run or a study, and holds it until the lock ends. --overwrite removes what

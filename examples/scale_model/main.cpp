@@ -14,6 +14,7 @@ namespace {
 struct Options {
   Request request = {};
   std::string gpu = "h100", emit = {};
+  std::optional<int> top_k;
   std::optional<double> price, peak_tflops, memory_gb;
   std::optional<double> law_e, law_a, law_b, law_alpha, law_beta;
   bool compare = false, json = false, force = false;
@@ -34,7 +35,7 @@ void declare(CLI::App& app, Options& o) {
       ->excludes(mfu);
   app.add_option("--dim", r.dim, "Width of the model, a multiple of 64; default: the best");
   app.add_option("--experts", r.experts, "Experts of a layer, 0: a dense model; default 8");
-  app.add_option("--top-k", r.top_k, "Experts that a token passes through; default 2");
+  app.add_option("--top-k", o.top_k, "Experts that a token passes through; default 2");
   app.add_option("--context", r.context, "Tokens of a sequence; default 512");
   app.add_option("--vocab", r.vocab, "Size of the vocabulary; default 49152");
   app.add_option("--batch-tokens", r.batch_tokens, "Of one update; default: about 4 sqrt(tokens)");
@@ -59,6 +60,9 @@ void declare(CLI::App& app, Options& o) {
 void resolve(Options& o) {
   Request& r = o.request;
   r.device = find_device(o.gpu);
+  if (o.top_k && r.experts == 0)
+    throw moe::Error("moe: cannot use --top-k with --experts 0: a dense model has none to choose");
+  if (o.top_k) r.top_k = *o.top_k;
   if (o.price) r.device.price = *o.price;
   if (o.peak_tflops) r.device.peak = *o.peak_tflops * 1e12;
   if (o.memory_gb) r.device.memory = *o.memory_gb * 1e9;

@@ -104,8 +104,7 @@ struct Data {
     moe::require_parts(train.size(), validation.size(), context, context, name(),
                        vocabulary.unit());
   }
-  /// As the user knows it: the sentence of where it came from, without its comment.
-  std::string name() const { return "the text '" + corpus.source.substr(6) + "'"; }
+  std::string name() const { return corpus.name(); }
 };
 
 }  // namespace shakespeare

@@ -49,9 +49,7 @@ TEST_CASE("models: the parameter counts of the documents", "[counts]") {
   // By hand: embedding, attention and two norms and the router and the experts a layer, last norm.
   CHECK(count<lab::paper>().total ==
         49152 * 384 + 6 * (4 * 384 * 384 + 2 * 384 + 8 * 384 + 8 * 2 * 384 * 1536) + 384);
-}
-
-TEST_CASE("models: the parameter counts of docs/reproduction.md", "[counts]") {
+  // The sizes that docs/reproduction.md measures.
   CHECK(count<lab::small>().total == 4'494'592);
   CHECK(count<lab::small>().active == 1'348'864);
   CHECK(count<lab::dense(lab::small)>().total == 820'480);

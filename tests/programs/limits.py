@@ -42,7 +42,8 @@ def train(name, *options):
 # Numbers that CLI11 alone takes for others.
 WRONG = {"--seed": ["-1", "18446744073709551616", "1.5", "0x10", ""],
          "--steps": ["1e12", "1000000000000", "99999999999999999999", "010", "nan"],
-         "--dropout": ["nan", "inf", "-nan"], "--lr": ["0x1p-3", "nan", "inf", "1e999", "1e-400", "-1e-320"]}
+         "--dropout": ["nan", "inf", "-nan"], 
+         "--lr": ["0x1p-3", "nan", "inf", "1e999", "1e-400", "-1e-320"]}
 for flag, values in WRONG.items():
     for value in values:
         refused(f"{flag}={value}", [2], [shakespeare, "train", "--dry-run", f"{flag}={value}"], flag)
@@ -67,17 +68,33 @@ for name, *arguments in (("shakespeare", "train", "--dry-run", "--data"),
     refused(f"{name} {flag}=", [2], [program(name), *arguments[:-1], flag + "="], flag)
 for word in ("--out", "--data"):
     refused(f"{word} followed by an option", [2],
-            [shakespeare, "train", f"{word}=", "--dry-run"], word, "looks like an option")
-for name, *arguments in (("huggingface", ""), ("huggingface", "a", ""), ("train_text", text, 2, "x")):
+            [shakespeare, "train", f"{word}=", "--dry-run"], word, "is an option")
+for name, *arguments in (("huggingface", ""), ("huggingface", "a", ""),
+                         ("train_text", text, 2, "x")):
     result = start(program(name), *arguments, cwd=root)
     checks.check(result.returncode == 2 and "usage: " in result.stderr, f"{name} {arguments}")
 # An option that would change nothing.
-for name, *arguments in (("upcycle", "--noise", 0.2), ("upcycle", "--drop", 0.2, "--recipe", "noise"),
+for name, *arguments in (("upcycle", "--noise", 0.2),
+                         ("upcycle", "--drop", 0.2, "--recipe", "noise"),
                          ("upcycle", "--router-std", 0.1, "--router", "zero"),
                          ("simple_moe", "--muon-lr", 0.1, "--optimizer", "adamw"),
                          ("dense_vs_moe", "--nesterov", 0, "--optimizer", "adamw"),
                          ("simple_moe", "--final-rate", 0.5, "--schedule", "constant")):
-    refused(f"{name} {arguments}", [1, 2], [program(name), "--dry-run", *arguments], arguments[0])
+    refused(f"{name} {arguments}", [1], [program(name), "--dry-run", *arguments], arguments[0])
+refused("scale_model", [2], [program("scale_model"), "--budget", 5, "--experts", 0, "--top-k", 2],
+        "--top-k", "--experts")
+# A place that cannot be written is named before the work.
+(root / "taken").mkdir()
+(root / "taken/model.moe").write_text("mine")
+result = start(program("train_text"), text, 2, cwd=root / "taken")
+checks.check(result.returncode == 1 and "model.moe" in result.stderr and "step" not in result.stdout,
+             f"train_text tries its place first: {result.stdout!r} {result.stderr!r}")
+(root / "exported/mixtral").mkdir(parents=True)
+(root / "exported/mixtral/config.json").write_text("mine")
+must(program("huggingface"), cwd=root)
+result = start(program("huggingface"), "huggingface_out/dense", "exported", cwd=root)
+checks.check(result.returncode == 1 and "mixtral" in result.stderr and "trained" not in result.stdout,
+             f"huggingface tries its places first: {result.stdout!r} {result.stderr!r}")
 # The two programs of README's first page take numbers as they are written, too.
 for value in ("abc", "", "-5", "1e1", "3x", "99999999999"):
     for name, command in (("train_text", [program("train_text"), text, value]),

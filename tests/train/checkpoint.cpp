@@ -75,6 +75,17 @@ TEST_CASE("save: a bare model keeps its parameters and what was said about it", 
   CHECK(has(message, "no optimiser state"));
 }
 
+TEST_CASE("require_place: refuses what save would refuse, and leaves nothing", "[checkpoint]") {
+  const test::ScratchFolder folder;
+  require_place(folder / "new");
+  write_file(folder / "taken", "mine");
+  make_folders(folder / "full");
+  write_file(folder / "full/mine", "mine");
+  for (const char* name : {"taken", "full"})
+    CHECK(is_sentence(message_of([&] { require_place(folder / name); })));
+  CHECK(detail::names_in(folder / "") == std::vector<std::string>{"full", "taken"});
+}
+
 TEST_CASE("save: files have the names and shapes of the leaves, and PyTorch's metadata",
           "[checkpoint]") {
   Saved s;

@@ -29,6 +29,20 @@ TEST_CASE("Cursor: not finite is another thing than not evaluated, after reading
   CHECK(is_sentence(failure(back)));
 }
 
+TEST_CASE("Cursor: no better than guessing is said of finite losses from ln(vocab) on",
+          "[cursor]") {
+  Cursor cursor;
+  CHECK(no_better_than_guessing(cursor, 65).empty());  // not evaluated
+  for (const double loss : {1.0, 4.174, std::numeric_limits<double>::infinity()}) {
+    cursor.last_loss = loss;
+    CHECK(no_better_than_guessing(cursor, 65).empty());
+  }
+  for (const double loss : {4.175, 60.0}) {
+    cursor.last_loss = loss;
+    CHECK(has(no_better_than_guessing(cursor, 65), "4.1744 nats"));
+  }
+}
+
 TEST_CASE("Cursor: those of earlier versions, where 0 meant not known, are read right",
           "[cursor]") {
   const auto old = [](const char* losses) {

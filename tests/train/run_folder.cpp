@@ -115,6 +115,44 @@ TEST_CASE("Trainer: overwriting a run whose checkpoint is a link to another plac
   CHECK(detail::exists(scratch / "elsewhere/manifest.json"));
 }
 
+TEST_CASE("Trainer: a checkpoint that is a link to another one of a run is refused", "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r", other = scratch / "other";
+  Session(test::tiny_run_options(other)).trainer.run();
+  for (const char* target : {"best", "../other/last"}) {
+    Session(paused_at(out, 7)).trainer.run();
+    const std::string best = read_file(out + "/best/manifest.json");
+    const std::string foreign = read_file(other + "/last/manifest.json");
+    detail::remove_owned(out + "/last", detail::manifest_file);
+    REQUIRE(::symlink(target, (out + "/last").c_str()) == 0);
+    Session second(paused_at(out, 0));
+    const std::string message = message_of([&] { second.trainer.resume(); });
+    CHECK(is_sentence(message));
+    CHECK(has(message, "link"));
+    CHECK(has(message_of([&] { Session(overwriting(out)).trainer.run(); }), "link"));
+    CHECK(read_file(out + "/best/manifest.json") == best);
+    CHECK(read_file(other + "/last/manifest.json") == foreign);
+    REQUIRE(::unlink((out + "/last").c_str()) == 0);
+    Session(overwriting(out)).trainer.run();
+    detail::remove_owned(out + "/last", detail::manifest_file);
+    detail::remove_owned(out + "/best", detail::manifest_file);
+    REQUIRE(std::remove((out + "/metrics.jsonl").c_str()) == 0);
+  }
+}
+
+TEST_CASE("Trainer: rows without a checkpoint are not to be resumed, and it is said so",
+          "[trainer]") {
+  const test::ScratchFolder scratch;
+  const std::string out = scratch / "r";
+  make_folders(out);
+  write_file(out + "/metrics.jsonl", "{\"kind\":\"train\",\"step\":1}\n");
+  const std::string start = message_of([&] { Session(test::tiny_run_options(out)).trainer.run(); });
+  CHECK(has(start, "stopped before its first checkpoint; overwrite it"));
+  CHECK(
+      has(message_of([&] { Session(test::tiny_run_options(out)).trainer.resume(); }), "overwrite"));
+  Session(overwriting(out)).trainer.run();
+}
+
 TEST_CASE("Trainer: a folder has one run at a time, from before the first touch", "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";

@@ -169,8 +169,8 @@ class ByteCorpus {
   std::span<const std::int32_t> tokens() const { return tokens_; }
 
   Batch sample(int sequences, int length, std::int64_t step) const {
-    detail::require_windows(tokens_.size(), sequences, length, name_);
     if (windows_.empty() || sequences != sequences_ || length != length_) {
+      detail::require_windows(tokens_.size(), sequences, length, name_);  // which knows the name
       windows_.clear();
       windows_.emplace_back(tokens_, sequences, length, seed_);
       sequences_ = sequences, length_ = length;

@@ -18,6 +18,9 @@ namespace moe {
 /// through a pipe and cannot be read again).
 struct Corpus {
   std::string text, source, path = {};
+
+  /// For messages: source without the word in front.
+  std::string name() const { return "the text '" + source.substr(6) + "'"; }
 };
 
 /// A public text that can be found again: file name, where it lies, what it must hash to; and what

@@ -107,6 +107,14 @@ inline std::string behind_links(const std::string& path) {
   return to.front() == '/' ? to : parent_folder(path) + "/" + to;
 }
 
+/// Whether two paths lead to one file or folder, which need not be there yet.
+inline bool is_same_place(const std::string& a, const std::string& b) {
+  struct stat first, second;
+  if (::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0)
+    return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+  return behind_links(a) == behind_links(b);
+}
+
 /// A name part that no other program and no earlier call has: process, count, time.
 inline std::string unique_suffix() {
   static std::atomic<unsigned> count{0};

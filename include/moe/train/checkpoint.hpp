@@ -162,6 +162,13 @@ Json new_manifest(const Model& model, const Json& about) {
 
 }  // namespace detail
 
+/// Refuses now what save() would refuse later: to be called before long work.
+/// Errors: something of others in the place of `folder`, permissions.
+/// Test: tests/train/checkpoint.cpp.
+inline void require_place(const std::string& folder) {
+  FolderTransaction(folder, detail::manifest_file);
+}
+
 /// Saves the parameters of a model as folder/model.safetensors and folder/manifest.json, all or
 /// nothing: a folder of that name keeps what it held until the new files are on the disk.
 /// `about` is kept in the manifest under "run" (a vocabulary, settings).

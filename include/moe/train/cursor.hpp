@@ -59,6 +59,16 @@ inline std::string nats(double loss) {
   return text;
 }
 
+/// A warning about a model that is no better than one that gives each of the `vocab` tokens the
+/// same probability, whose loss is ln(vocab); "" for any other.   Test: tests/train/cursor.cpp.
+inline std::string no_better_than_guessing(const Cursor& cursor, int vocab) {
+  const double guessing = std::log(double(vocab));
+  if (!std::isfinite(cursor.last_loss) || cursor.last_loss < guessing) return "";
+  return "the model has learned nothing of use: its validation loss is " + nats(cursor.last_loss) +
+         ", and giving all tokens the same probability costs " + nats(guessing) +
+         "; try a lower lr or more steps";
+}
+
 /// The losses of a run in one line: "validation 1.4990 nats; best 1.4985 nats at step 1000".
 inline std::string describe(const Cursor& cursor) {
   std::string text = "validation " + nats(cursor.last_loss);

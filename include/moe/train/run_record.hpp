@@ -114,14 +114,32 @@ class RunRecord {
 
   void claim() {
     if (lock_) return;
-    for (const std::string& place : {options_.out, detail::parent_folder(options_.out)}) {
-      const std::string list = place + "/" + detail::manifest_file;
-      if (detail::exists(list) && detail::files_of_list(read_file(list)))
-        throw Error("moe: cannot use '" + options_.out + "' for a run: '" + place +
-                    "' is a saved model; choose a folder outside of it");
-    }
+    require_own_places();
     make_folders(options_.out);
     lock_.emplace(options_.out, "run");
+  }
+
+  /// Refuses places in which a save would replace what another one keeps: a folder inside of a
+  /// saved model, one place for both checkpoints, and one in another run, which has a lock of its
+  /// own.
+  void require_own_places() const {
+    const auto refuse = [&](const std::string& why) {
+      throw Error("moe: cannot use '" + options_.out + "' for a run: " + why);
+    };
+    const auto is_saved_model = detail::has_members({"format", "files", "sha256"});
+    for (const std::string& place : {options_.out, detail::parent_folder(options_.out)})
+      if (is_saved_model(place + "/" + detail::manifest_file))
+        refuse("'" + place + "' is a saved model; choose a folder outside of it");
+    if (detail::is_same_place(path("last"), path("best")))
+      refuse("'last' and 'best' in it are one folder; put a copy in the place of the link");
+    for (const char* name : {"last", "best"}) {
+      const std::string place = detail::behind_links(path(name));
+      const std::string around = detail::parent_folder(place), rows = around + "/metrics.jsonl";
+      if (place != path(name) && !detail::is_same_place(around, options_.out) &&
+          detail::exists(rows) && detail::has_metrics(rows))
+        refuse("'" + std::string(name) + "' is a link into the run '" + around +
+               "'; put a copy in the place of the link");
+    }
   }
 
   /// Refuses a folder that holds a run, or what looks like one, unless that goes on or is replaced.
@@ -130,9 +148,12 @@ class RunRecord {
     detail::require_ours(path("metrics.jsonl"), detail::has_metrics);
     if (options_.overwrite) return;
     const std::string owner = FolderLock::owner(options_.out, "run");
+    const bool cannot_go_on =
+        owner.empty() && !has_checkpoint(options_.out) && !detail::exists(path("best"));
     throw Error("moe: cannot start a run in '" + options_.out + "': it already holds one" +
                 (owner.empty() ? "" : ", which " + owner + " is training") +
-                "; resume that run, overwrite it, or choose another folder");
+                (cannot_go_on ? ", stopped before its first checkpoint; " : "; resume that run, ") +
+                "overwrite it, or choose another folder");
   }
 
   /// When the work fails the run says so and goes on, unless it is needed after all. Whether it was

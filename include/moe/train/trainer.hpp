@@ -112,11 +112,8 @@ class Trainer {
       step();
       reason = after_step();
     }
-    const double guessing = std::log(double(config.vocab));
-    if (is_last() && std::isfinite(cursor_.last_loss) && cursor_.last_loss >= guessing)
-      record_.warn("the model has learned nothing of use: its validation loss is " +
-                   nats(cursor_.last_loss) + ", and giving all tokens the same probability costs " +
-                   nats(guessing) + "; try a lower lr or more steps");
+    const std::string warning = no_better_than_guessing(cursor_, config.vocab);
+    if (is_last() && !warning.empty()) record_.warn(warning);
     return reason;
   }
 

@@ -114,7 +114,17 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
   return bytes;
 }
 
+/// The file of an export that lists what it wrote.
+inline constexpr const char* export_list = "moe_export.json";
+
 }  // namespace detail
+
+/// Refuses now what an export to `folder` would refuse later: to be called before long work.
+/// Errors: something of others in the place of `folder`, permissions.
+/// Test: tests/io/hugging_face.cpp.
+inline void require_export_place(const std::string& folder) {
+  FolderTransaction(folder, detail::export_list);
+}
 
 /// Writes a model as a Hugging Face folder, in the layout that transformers 4 and 5 read (./dev
 /// interop compares with transformers 5): dense models with RMSNorm as LlamaForCausalLM, with
@@ -154,7 +164,7 @@ void export_hugging_face(Model& model, const std::string& folder,
   const auto shard = detail::shards_of(tensors, width, how.shard_bytes);
   const std::size_t files = shard.back() + 1;
 
-  FolderTransaction save(folder, "moe_export.json");
+  FolderTransaction save(folder, detail::export_list);
   const bool has_tokenizer = !how.tokenizer_folder.empty();
   if (has_tokenizer || (!like.empty() && !how.write_tokenizer))
     detail::copy_tokenizer(has_tokenizer ? how.tokenizer_folder : like, save, has_tokenizer);
