@@ -60,13 +60,10 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
 /// Writes the header, all or nothing. A file that says something else is left alone unless `force`:
 /// an emitted header is there to be edited.
 inline void write_header(const std::string& path, const std::string& text, bool force) {
-  if (moe::detail::exists(path)) {
-    if (moe::read_file(path) == text) return;
-    if (!force)
-      throw moe::Error("moe: cannot write '" + path +
-                       "': a file with another content is there; choose another path or add "
-                       "--force to replace it");
-  }
+  if (!force && moe::detail::exists(path) && moe::read_file(path) != text)
+    throw moe::Error("moe: cannot write '" + path +
+                     "': a file with another content is there; choose another path or add --force "
+                     "to replace it");
   moe::write_file(path, text);
 }
 

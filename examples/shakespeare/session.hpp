@@ -183,7 +183,7 @@ class Session {
          .peak_gflops = request.progress ? moe::fma_peak_gflops(backend, 0.3) : 0,
          .enabled = request.progress});
     for (const char* name : {"settings.json", "study.json"})
-      if (moe::detail::exists(request.out + "/" + name))
+      if (moe::detail::has_members({"tokens"})(request.out + "/" + name))
         throw moe::Error("moe: cannot train in '" + request.out + "': its '" + name +
                          "' is of an experiment of another program; choose another --out");
     moe::Json about;

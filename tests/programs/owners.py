@@ -193,7 +193,11 @@ refuses("the runs of another study, by a link", [*SINGLE, "--out", linked, "--ov
 # An experiment of another program, and a folder inside of a checkpoint, are no place for a run.
 for place in (kept, root / "replaced_other", root / "whole_grown"):
     refuses(f"shakespeare in {place.name}", train(place, "--overwrite"), place)
-must(*train(root / "outer"))
+outer = root / "outer"
+outer.mkdir()
+(outer / "settings.json").write_text('{"mine": 1}')
+must(*train(outer))
+checks.check((outer / "settings.json").read_text() == '{"mine": 1}', "settings of the user's")
 for inside in ("last", "last/inner"):
     refuses(f"a run in {inside}", train(root / "outer" / inside, "--overwrite"), root / "outer")
 
