@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 #include "../examples/lab/configs.hpp"
 #include "../examples/shakespeare/presets.hpp"

@@ -2,7 +2,7 @@
 // a token has to read as a share of the measured read bandwidth. Prefill: tokens a second, and the
 // share of the FMA peak.  Names: decode/MODEL/batch, prefill/MODEL/batch.
 #include <cmath>
-#include <moe/flops.hpp>
+#include <moe/model/flops.hpp>
 
 #include "measure.hpp"
 #include "models/model.hpp"

@@ -4,16 +4,19 @@
 // Names: kernels/KERNEL/rows x columns.
 #include <cstdint>
 #include <moe/kernels/activation.hpp>
-#include <moe/kernels/add.hpp>
+#include <moe/kernels/adamw.hpp>
 #include <moe/kernels/bias_grad.hpp>
+#include <moe/kernels/chunk.hpp>
 #include <moe/kernels/cross_entropy.hpp>
+#include <moe/kernels/dispatch.hpp>
 #include <moe/kernels/dropout.hpp>
 #include <moe/kernels/embedding.hpp>
+#include <moe/kernels/gradient_norm.hpp>
 #include <moe/kernels/layer_norm.hpp>
-#include <moe/kernels/permute.hpp>
+#include <moe/kernels/muon.hpp>
+#include <moe/kernels/residual.hpp>
 #include <moe/kernels/rms_norm.hpp>
 #include <moe/kernels/rope.hpp>
-#include <moe/kernels/update.hpp>
 #include <moe/layers/feed_forward.hpp>
 
 #include "configs.hpp"

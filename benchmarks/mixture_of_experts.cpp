@@ -2,10 +2,11 @@
 // combine, as a share of the measured FMA peak; under routings from balanced to one expert alone.
 // of_peak: the whole layer. experts_of_peak: without the router. The rate counts the experts'
 // products alone.  Names: mixture_of_experts/MODEL/WHAT/ROUTING.
-#include <moe/flops.hpp>
+#include <moe/core/random.hpp>
 #include <moe/layers/mixture_of_experts.hpp>
-#include <moe/random.hpp>
-#include <moe/reflect.hpp>
+#include <moe/model/flops.hpp>
+#include <moe/tree/bind.hpp>
+#include <moe/tree/walk.hpp>
 
 #include "configs.hpp"
 #include "measure.hpp"

@@ -1,7 +1,7 @@
 #pragma once
 #include <array>
 #include <chrono>
-#include <moe/backend.hpp>
+#include <moe/backend/backend.hpp>
 #include <string_view>
 #include <type_traits>
 #include <utility>

@@ -1,13 +1,13 @@
 // One training step of a model: tokens a second, its rate of the arithmetic that training needs
-// (include/moe/flops.hpp), and the share of the peak measured beside each step.
+// (include/moe/model/flops.hpp), and the share of the peak measured beside each step.
 // With --config one model, and a JSON file; without it the Shakespeare model under Google
 // Benchmark.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
-#include <moe/flops.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/json.hpp>
+#include <moe/model/flops.hpp>
 
 #include "measure.hpp"
 #include "models/model.hpp"

@@ -2,9 +2,9 @@
 // bytes are copied. pieces: only cut, not merged. The texts are those of MOE_DATA_DIR, or
 // generated; the vocabulary is MOE_DATA_DIR/gpt2, or the 256 bytes.  Names: tokenizer/WHAT/TEXT.
 #include <cstdlib>
-#include <moe/data/byte_pair_encoding.hpp>
+#include <moe/core/random.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
 #include <moe/data/generated_text.hpp>
-#include <moe/random.hpp>
 
 #include "measure.hpp"
 

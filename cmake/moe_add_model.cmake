@@ -281,7 +281,7 @@ function(moe_add_model target)
   set(folder "${CMAKE_CURRENT_BINARY_DIR}/moe_models/${target}")
   file(CONFIGURE OUTPUT "${folder}/${arg_NAME}.hpp" @ONLY CONTENT "#pragma once
 // Made by moe_add_model from ${path}.
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 ${open}/// The structure of a ${family} model of Hugging Face.
 inline constexpr moe::ModelConfig ${arg_NAME}{

@@ -3,9 +3,9 @@
 // trained it (here the one of train_text.cpp), and moe::load says so when it is not.
 #include <cstdio>
 #include <moe/backend/cpu.hpp>
-#include <moe/generate.hpp>
-#include <moe/train/checkpoint.hpp>
-#include <moe/transformer.hpp>
+#include <moe/checkpoint/checkpoint.hpp>
+#include <moe/generate/generate.hpp>
+#include <moe/model/transformer.hpp>
 
 #include "lab/output.hpp"
 

@@ -10,7 +10,7 @@
 //   cmake -D MOE_EXAMPLE_MODEL=SmolLM-135M/config.json ...
 #include <algorithm>
 #include <cstdio>
-#include <moe/data/byte_pair_encoding.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
 #include <moe/data/generated_text.hpp>
 #include <moe/moe.hpp>
 #include <smollm.hpp>

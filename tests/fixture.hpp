@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <moe/io/json.hpp>
 #include <moe/io/safetensors.hpp>
+#include <moe/model/transformer.hpp>
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/muon.hpp>
-#include <moe/transformer.hpp>
 #include <string>
 #include <type_traits>
 #include <vector>

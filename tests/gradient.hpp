@@ -2,8 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <moe/backend/reference.hpp>
-#include <moe/layer.hpp>
-#include <moe/reflect.hpp>
+#include <moe/layers/layer.hpp>
+#include <moe/tree/bind.hpp>
+#include <moe/tree/walk.hpp>
 #include <random>
 #include <vector>
 

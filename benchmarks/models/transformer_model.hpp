@@ -1,12 +1,12 @@
 #pragma once
 #include <algorithm>
 #include <chrono>
-#include <moe/generate.hpp>
+#include <moe/core/random.hpp>
+#include <moe/generate/generate.hpp>
+#include <moe/model/parameters.hpp>
+#include <moe/model/transformer.hpp>
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/muon.hpp>
-#include <moe/parameters.hpp>
-#include <moe/random.hpp>
-#include <moe/transformer.hpp>
 #include <optional>
 #include <vector>
 

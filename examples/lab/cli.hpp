@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <new>
 #include <optional>
 #include <tuple>

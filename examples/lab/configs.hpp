@@ -1,6 +1,6 @@
 #pragma once
 #include <map>
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 #include <string>
 
 // The structures of the laboratory's models.

@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdlib>
-#include <moe/data/byte_pair_encoding.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
 #include <moe/data/cached_tokens.hpp>
 #include <moe/data/corpus.hpp>
 #include <moe/data/text.hpp>

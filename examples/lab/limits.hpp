@@ -1,6 +1,6 @@
 #pragma once
 #include <algorithm>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 
 #include "data.hpp"
 #include "settings.hpp"

@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/parameters.hpp>
+#include <moe/model/parameters.hpp>
 
 #include "configs.hpp"
 #include "run.hpp"

@@ -1,8 +1,8 @@
 #pragma once
 #include <cmath>
-#include <moe/flops.hpp>
+#include <moe/checkpoint/config_json.hpp>
 #include <moe/io/files.hpp>
-#include <moe/train/config_json.hpp>
+#include <moe/model/flops.hpp>
 #include <string>
 
 #include "data.hpp"

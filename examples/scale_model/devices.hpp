@@ -1,6 +1,6 @@
 #pragma once
 #include <cmath>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <string>
 #include <string_view>
 

@@ -26,7 +26,7 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
   out += line("// %s parameters, %s of them active; %.3f GB for training.",
               grouped(p.parameters.total).c_str(), grouped(p.parameters.active).c_str(),
               p.memory.total() * 1e-9);
-  out += "#include <moe/config.hpp>\n\nnamespace emitted {\n\n";
+  out += "#include <moe/core/config.hpp>\n\nnamespace emitted {\n\n";
   out += line("inline constexpr moe::ModelConfig model{.vocab = %d,", c.vocab);
   const std::string indent(40, ' ');
   const auto field = [&](const char* name, const std::string& value, const char* end = ",") {

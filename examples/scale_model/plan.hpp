@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <limits>
-#include <moe/flops.hpp>
+#include <moe/model/flops.hpp>
 #include <optional>
 #include <vector>
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 // The models to choose from, and what the library would count for each without compiling it.
 

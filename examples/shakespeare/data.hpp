@@ -1,8 +1,8 @@
 #pragma once
+#include <moe/checkpoint/manifest.hpp>
 #include <moe/data/char_vocabulary.hpp>
 #include <moe/data/corpus.hpp>
-#include <moe/generate.hpp>
-#include <moe/train/manifest.hpp>
+#include <moe/generate/generate.hpp>
 #include <variant>
 
 // The text, its tokens, and what a checkpoint knows about both.

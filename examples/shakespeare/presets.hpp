@@ -1,6 +1,6 @@
 #pragma once
 #include <cstdint>
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 #include <string>
 
 // The models of this program, fixed when it is compiled, and every number a run starts from.

@@ -74,7 +74,7 @@ inline std::string model_header(const lab::ModelConfig& c, const lab::Settings& 
   const auto field = [](const char* name, int value) {
     return "." + std::string(name) + " = " + std::to_string(value) + ", ";
   };
-  return "#pragma once\n#include <moe/config.hpp>\n\nnamespace emitted {\n\n"
+  return "#pragma once\n#include <moe/core/config.hpp>\n\nnamespace emitted {\n\n"
          "inline constexpr moe::ModelConfig model{" +
          field("vocab", c.vocab) + field("dim", c.dim) + field("layers", c.layers) +
          field("heads", c.heads) + field("hidden", c.hidden) + field("context", c.context) +

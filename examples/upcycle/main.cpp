@@ -2,7 +2,7 @@
 // it computes, trains on, and compares with what the same work would have brought without growing.
 // upcycle --help tells the options.
 #include <CLI/CLI.hpp>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <new>
 #include <optional>
 

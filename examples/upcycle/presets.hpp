@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/transfer/recipe.hpp>
+#include <moe/upcycle/recipe.hpp>
 #include <string>
 
 // The models of this program, fixed when it is compiled, and every number a run starts from.

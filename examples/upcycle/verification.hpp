@@ -1,7 +1,7 @@
 #pragma once
 #include <cmath>
-#include <moe/error.hpp>
-#include <moe/transfer/report.hpp>
+#include <moe/core/error.hpp>
+#include <moe/upcycle/report.hpp>
 
 #include "../lab/print.hpp"
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <limits>
-#include <moe/backend/cpu/lanes.hpp>
+#include <moe/backend/cpu/simd/lanes.hpp>
 
 #include "../catch.hpp"
 

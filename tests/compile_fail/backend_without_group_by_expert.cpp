@@ -1,5 +1,5 @@
 // Refused: the data member hides the verb, so that the backend cannot route tokens.
-#include <moe/backend.hpp>
+#include <moe/backend/backend.hpp>
 #include <moe/backend/reference.hpp>
 
 struct NoSort : moe::Reference<double> {

@@ -1,7 +1,7 @@
 // Accepted: what the other files of this folder change in one place.
-#include <moe/backend.hpp>
+#include <moe/backend/backend.hpp>
 #include <moe/backend/reference.hpp>
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 constexpr moe::ModelConfig config{.vocab = 256,
                                   .dim = 128,

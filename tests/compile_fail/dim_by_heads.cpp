@@ -1,5 +1,5 @@
 // Refused: 130 is not a multiple of 4.
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 constexpr moe::ModelConfig config{.vocab = 256,
                                   .dim = 130,

@@ -1,5 +1,5 @@
 // Refused: 4 heads cannot share 3 key-value heads evenly.
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 constexpr moe::ModelConfig config{.vocab = 256,
                                   .dim = 128,

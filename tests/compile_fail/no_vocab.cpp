@@ -1,5 +1,5 @@
 // Refused: a model without tokens.
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 constexpr moe::ModelConfig config{.vocab = 0,
                                   .dim = 128,

@@ -1,5 +1,5 @@
 // Refused: a token cannot choose 9 of 8 experts.
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 
 constexpr moe::ModelConfig config{.vocab = 256,
                                   .dim = 128,

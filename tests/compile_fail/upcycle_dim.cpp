@@ -1,5 +1,5 @@
 // Refused: upcycling copies attention and embeddings, so the width must stay.
-#include <moe/transfer/recipe.hpp>
+#include <moe/upcycle/recipe.hpp>
 
 constexpr moe::ModelConfig dense{
     .vocab = 256, .dim = 128, .layers = 2, .heads = 4, .hidden = 512, .context = 64};

@@ -1,5 +1,5 @@
 // Refused: an expert cannot be a copy of a feed-forward that is twice as wide.
-#include <moe/transfer/recipe.hpp>
+#include <moe/upcycle/recipe.hpp>
 
 constexpr moe::ModelConfig dense{
     .vocab = 256, .dim = 128, .layers = 2, .heads = 4, .hidden = 512, .context = 64};

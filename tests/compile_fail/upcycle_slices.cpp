@@ -1,5 +1,5 @@
 // Refused: two slices make a feed-forward, three choices do not make whole ones.
-#include <moe/transfer/recipe.hpp>
+#include <moe/upcycle/recipe.hpp>
 
 constexpr moe::ModelConfig dense{
     .vocab = 256, .dim = 128, .layers = 2, .heads = 4, .hidden = 512, .context = 64};

@@ -1,7 +1,7 @@
 #include <cstdlib>
 #include <map>
-#include <moe/data/byte_pair_encoding.hpp>
-#include <moe/generate.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/generate/generate.hpp>
 #include <optional>
 #include <thread>
 

@@ -1,4 +1,4 @@
-#include <moe/data/pre_tokenizer.hpp>
+#include <moe/data/bpe/pre_tokenizer.hpp>
 #include <string>
 #include <vector>
 

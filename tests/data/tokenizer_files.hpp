@@ -1,6 +1,6 @@
 #pragma once
-#include <moe/data/byte_pair_encoding.hpp>
-#include <moe/random.hpp>
+#include <moe/core/random.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
 #include <string>
 #include <vector>
 

@@ -5,9 +5,9 @@
 #include <model_config.hpp>
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
-#include <moe/generate.hpp>
-#include <moe/io/hugging_face.hpp>
-#include <moe/transformer.hpp>
+#include <moe/checkpoint/hugging_face.hpp>
+#include <moe/generate/generate.hpp>
+#include <moe/model/transformer.hpp>
 
 namespace {
 

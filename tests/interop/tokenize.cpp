@@ -2,7 +2,7 @@
 // that of FOLDER, and is also written to SAVED.
 // usage: interop_tokenize FOLDER SAVED < lines
 #include <cstdio>
-#include <moe/data/byte_pair_encoding.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
 
 int main(int argc, char** argv) {
   if (argc != 3) {

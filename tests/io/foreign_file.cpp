@@ -1,7 +1,7 @@
-#include <moe/data/byte_pair_encoding.hpp>
-#include <moe/io/hugging_face/config.hpp>
-#include <moe/io/hugging_face/tensors.hpp>
-#include <moe/train/manifest.hpp>
+#include <moe/checkpoint/hugging_face/config.hpp>
+#include <moe/checkpoint/hugging_face/tensors.hpp>
+#include <moe/checkpoint/manifest.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
 
 #include "catch.hpp"
 #include "io/scratch.hpp"

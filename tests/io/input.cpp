@@ -1,7 +1,7 @@
 #include <sys/stat.h>
 
-#include <moe/data/batch.hpp>
 #include <moe/data/corpus.hpp>
+#include <moe/data/windows.hpp>
 #include <moe/io/input.hpp>
 #include <thread>
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <string>
 
 namespace moe::test {

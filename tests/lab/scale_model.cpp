@@ -1,7 +1,7 @@
 #include <moe/backend/reference.hpp>
+#include <moe/model/transformer.hpp>
 #include <moe/optim/muon.hpp>
 #include <moe/train/plan.hpp>
-#include <moe/transformer.hpp>
 
 #include "../../examples/scale_model/emit.hpp"
 #include "catch.hpp"

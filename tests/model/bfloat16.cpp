@@ -1,10 +1,10 @@
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
-#include <moe/bfloat16.hpp>
-#include <moe/generate.hpp>
+#include <moe/core/bfloat16.hpp>
+#include <moe/generate/generate.hpp>
+#include <moe/model/transformer.hpp>
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/muon.hpp>
-#include <moe/transformer.hpp>
 
 #include "../gradient.hpp"
 #include "catch.hpp"

@@ -1,6 +1,6 @@
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
-#include <moe/transformer.hpp>
+#include <moe/model/transformer.hpp>
 
 #include "../gradient.hpp"
 #include "catch.hpp"

@@ -1,7 +1,7 @@
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
+#include <moe/model/transformer.hpp>
 #include <moe/optim/muon.hpp>
-#include <moe/transformer.hpp>
 
 #include "catch.hpp"
 

@@ -1,6 +1,6 @@
 #include "../gradient.hpp"
 
-#include <moe/transformer.hpp>
+#include <moe/model/transformer.hpp>
 
 #include "catch.hpp"
 

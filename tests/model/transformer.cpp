@@ -2,10 +2,10 @@
 #include <cstdlib>
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
+#include <moe/model/transformer.hpp>
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/muon.hpp>
 #include <moe/optim/schedule.hpp>
-#include <moe/transformer.hpp>
 #include <new>
 
 #include "../gradient.hpp"

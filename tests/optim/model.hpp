@@ -4,8 +4,9 @@
 #include <limits>
 #include <map>
 #include <moe/backend/reference.hpp>
-#include <moe/optim/update.hpp>
-#include <moe/reflect.hpp>
+#include <moe/optim/optimizer.hpp>
+#include <moe/tree/bind.hpp>
+#include <moe/tree/walk.hpp>
 #include <string>
 #include <vector>
 #if __has_include(<moe/backend/cpu.hpp>)

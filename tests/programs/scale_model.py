@@ -135,10 +135,10 @@ SOURCE = r"""
 
 #include <cstdio>
 #include <moe/backend/cpu.hpp>
-#include <moe/data/batch.hpp>
+#include <moe/data/windows.hpp>
 #include <moe/optim/muon.hpp>
 #include <moe/optim/schedule.hpp>
-#include <moe/transformer.hpp>
+#include <moe/model/transformer.hpp>
 
 int main(int, char** argv) try {
   using Model = moe::Transformer<emitted::model, moe::Cpu<float>>;

@@ -1,90 +1,58 @@
-"""Checks that headers include only lower levels (docs/design.md) and no header that is too slow.
+"""Checks that a header includes only its own folder and those above it in the table of
+docs/design.md, and no header that is too slow.
 
-usage: check_includes.py INCLUDE_DIR | --self-test
+usage: check_includes.py PROJECT_DIR | --self-test
 """
 import pathlib
 import re
 import sys
 import tempfile
 
-# The first pattern that matches a path under include/moe/ gives its level.
-LEVELS = [
-    (r"(error|check_option|in_use|config|random|kernel|bfloat16|strict_math)\.hpp", 0),
-    (r"(tensor|tokens|sampling)\.hpp|kernels/.*", 1),
-    (r"(reflect|backend|layer)\.hpp", 2),
-    (r"(parameters|initial_values|eigen)\.hpp|backend/.*", 3),
-    (r"layers/.*", 4),
-    (r"(block|transformer)\.hpp", 5),
-    (r"io/hugging_face(/.*|\.hpp)", 7),
-    (r"(optim|data|io|transfer|distributed)/.*|(generate|metrics|flops)\.hpp", 6),
-    (r"train/.*", 7),
-    (r"moe\.hpp", 8),
-]
-# Within a level a folder may use its own files, and these (patterns) may use those.
-SAME_FOLDER = {"backend", "backend/cpu", "backend/cuda", "layers", "optim", "data", "io",
-               "io/hugging_face", "transfer", "distributed", "train"}
-SAME_LEVEL = [
-    (r"(config|check_option|in_use)\.hpp", r"error\.hpp"),
-    (r"(error|kernel)\.hpp", r"strict_math\.hpp"),
-    (r"(random|bfloat16)\.hpp", r"kernel\.hpp"),
-    (r"layer\.hpp", r"(backend|reflect)\.hpp"),
-    (r"transformer\.hpp", r"block\.hpp"),
-    (r"(data|transfer)/.*|(generate|metrics)\.hpp", r"io/.*"),  # io/ is the lower half of level 6
-    (r"io/hugging_face/.*", r"train/(manifest|config_json)\.hpp"),
-]
-# What kernels may include: nvcc compiles them.
-KERNEL = {"moe/kernel.hpp", "moe/random.hpp", "cmath", "cstddef", "cstdint", "type_traits"}
+# What kernels may include beside each other: nvcc compiles them.
+KERNEL = {"moe/core/lane.hpp", "moe/core/random.hpp", "cmath", "cstddef", "cstdint", "type_traits"}
 BANNED = {"iostream", "regex", "ranges", "Eigen/Dense", "boost/pfr.hpp"}
 # Third-party headers and the only files that may include them.
-ONLY_IN = [(r"boost/pfr.*", r"reflect\.hpp"), (r"xsimd/.*", r"backend/.*"), (r"Eigen/.*", r"backend/.*|eigen\.hpp"),
-           (r"omp\.h", r"backend/.*|train/.*")]
+ONLY_IN = [(r"boost/pfr.*", r"tree/.*"), (r"xsimd/.*", r"backend/.*"),
+           (r"Eigen/.*", r"backend/.*|model/eigen\.hpp"), (r"omp\.h", r"backend/.*|train/.*")]
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 
-def level(path):
-    return next((n for pattern, n in LEVELS if re.fullmatch(pattern, path)), None)
-
-
-def folder(path):
-    return path.rpartition("/")[0]
-
-
-def may_include(path, other):
-    """Whether include/moe/`path` may include include/moe/`other`."""
-    own, its = level(path), level(other)
-    if own == 8:
-        return True
-    if its is None:
-        return False
-    if own >= 4 and other.startswith("backend/"):
-        return False
-    if its < own:
-        return True
-    same = folder(path) == folder(other) or path == folder(other) + ".hpp" or (
-        folder(other).startswith(folder(path) + "/"))
-    return its == own and ((folder(other) in SAME_FOLDER and same) or any(
-        re.fullmatch(a, path) and re.fullmatch(b, other) for a, b in SAME_LEVEL))
+def folders(root):
+    """The folders of include/moe/ in the order of the table in docs/design.md."""
+    text = (root / "docs/design.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)
 
 
 def violations(root):
-    """One sentence for every include in root/moe that breaks a rule."""
-    found = []
-    graph = {}
-    for file in sorted((root / "moe").rglob("*.hpp")):
-        path = file.relative_to(root / "moe").as_posix()
+    """One sentence for every include of PROJECT_DIR/include/moe that breaks a rule."""
+    order, found, graph = folders(root), [], {}
+    place = {name: number for number, name in enumerate(order)}
+    include = root / "include/moe"
+    for file in sorted(include.rglob("*.hpp")):
+        path = file.relative_to(include).as_posix()
+        own, _, _ = path.rpartition("/")
+        own = own.partition("/")[0]
         includes = INCLUDE.findall(file.read_text(encoding="utf-8"))
         graph[path] = [name[4:] for name in includes if name.startswith("moe/")]
-        if level(path) is None:
-            found.append(f"{path} has no level: give it one in tests/tools/check_includes.py")
+        if own and own not in place:
+            found.append(f"{path}: the table in docs/design.md has no folder `{own}/`")
             continue
         for name in includes:
-            if path.startswith("kernels/") and name not in KERNEL:
-                found.append(f"{path} includes {name}: kernels include only {sorted(KERNEL)}")
+            if own == "kernels" and name not in KERNEL and not name.startswith("moe/kernels/"):
+                found.append(f"{path} includes {name}: kernels include only kernels and "
+                             f"{sorted(KERNEL)}")
             elif name in BANNED:
                 found.append(f"{path} includes {name}, which is too slow to compile")
-            elif name.startswith("moe/") and not may_include(path, name[4:]):
-                found.append(f"{path} (level {level(path)}) may not include {name[4:]} "
-                             f"(level {level(name[4:])})")
+            elif own and name.startswith("moe/"):
+                its, inside, _ = name[4:].partition("/")
+                if not inside:
+                    found.append(f"{path} includes {name}: only users include the umbrellas")
+                elif place.get(its, len(order)) > place[own]:
+                    found.append(f"{path} may not include {name}: `{its}/` stands below `{own}/` "
+                                 "in the table of docs/design.md")
+                elif its == "backend" != own and name != "moe/backend/backend.hpp":
+                    found.append(f"{path} may not include {name}: models are written against "
+                                 "moe/backend/backend.hpp, whatever the backend is")
             for pattern, allowed in ONLY_IN:
                 if re.fullmatch(pattern, name) and not re.fullmatch(allowed, path):
                     found.append(f"{path} includes {name}: only {allowed} may")
@@ -110,39 +78,40 @@ def cycles(graph):
 
 def self_test():
     """Every rule is broken once in a planted tree; each must be found, and nothing else."""
+    table = "\n".join(f"| `{name}/` | what |" for name in
+                      ("core", "kernels", "tree", "backend", "layers", "io", "train"))
     good = {
-        "error.hpp": "<cstdio>", "kernel.hpp": "<cmath>", "config.hpp": "<moe/error.hpp>",
-        "random.hpp": "<moe/kernel.hpp>", "tensor.hpp": "<moe/kernel.hpp>",
-        "reflect.hpp": "<boost/pfr/core.hpp>", "backend.hpp": "<moe/tensor.hpp>",
-        "kernels/add.hpp": "<moe/kernel.hpp>", "backend/cpu.hpp": "<moe/backend/cpu/gemm.hpp>",
-        "backend/cpu/gemm.hpp": "<moe/backend/cpu/memory.hpp>",
-        "backend/cpu/memory.hpp": "<Eigen/Core>", "layers/router.hpp": "<moe/kernels/add.hpp>",
-        "layers/moe_layer.hpp": "<moe/layers/router.hpp>", "block.hpp": "<moe/layers/router.hpp>",
-        "transformer.hpp": "<moe/block.hpp>", "io/a.hpp": "<moe/io/b.hpp>",
-        "io/b.hpp": "<string>",
-        "train/trainer.hpp": "<moe/generate.hpp>", "metrics.hpp": "<moe/io/b.hpp>",
-        "generate.hpp": "<moe/transformer.hpp>",
+        "core/error.hpp": "<cstdio>", "core/lane.hpp": "<cmath>",
+        "core/random.hpp": "<moe/core/lane.hpp>", "core/config.hpp": "<moe/core/error.hpp>",
+        "tree/walk.hpp": "<boost/pfr/core.hpp>", "backend/backend.hpp": "<moe/core/config.hpp>",
+        "kernels/chunk.hpp": "<moe/core/lane.hpp>", "kernels/adamw.hpp": "<moe/kernels/chunk.hpp>",
+        "backend/cpu.hpp": "<moe/backend/cpu/gemm/gemm.hpp>",
+        "backend/cpu/gemm/gemm.hpp": "<Eigen/Core>",
+        "layers/router.hpp": "<moe/backend/backend.hpp>", "io/a.hpp": "<moe/io/b.hpp>",
+        "io/b.hpp": "<string>", "train/trainer.hpp": "<moe/layers/router.hpp>",
         "moe.hpp": "<moe/backend/cpu.hpp>",
     }
     bad = [
-        ("tensor.hpp", "<moe/backend.hpp>"), ("layers/router.hpp", "<moe/backend/cpu.hpp>"),
-        ("train/trainer.hpp", "<moe/backend/cpu.hpp>"), ("block.hpp", "<moe/transformer.hpp>"),
-        ("kernels/add.hpp", "<moe/tensor.hpp>"), ("kernels/add.hpp", "<vector>"),
-        ("io/a.hpp", "<moe/train/trainer.hpp>"), ("io/a.hpp", "<moe/generate.hpp>"),
-        ("io/b.hpp", "<moe/io/a.hpp>"), ("io/b.hpp", "<moe/metrics.hpp>"),
-        ("backend.hpp", "<boost/pfr/core.hpp>"),
-        ("block.hpp", "<iostream>"), ("layers/router.hpp", "<Eigen/Core>"),
-        ("surprise.hpp", "<string>"), ("layers/router.hpp", "<moe/moe.hpp>"),
+        ("core/error.hpp", "<moe/backend/backend.hpp>"),
+        ("layers/router.hpp", "<moe/backend/cpu.hpp>"), ("core/config.hpp", "<moe/tree/walk.hpp>"),
+        ("kernels/chunk.hpp", "<moe/core/config.hpp>"), ("kernels/chunk.hpp", "<vector>"),
+        ("io/a.hpp", "<moe/train/trainer.hpp>"), ("io/b.hpp", "<moe/io/a.hpp>"),
+        ("backend/backend.hpp", "<boost/pfr/core.hpp>"), ("io/a.hpp", "<iostream>"),
+        ("layers/router.hpp", "<Eigen/Core>"), ("surprise/a.hpp", "<string>"),
+        ("layers/router.hpp", "<moe/moe.hpp>"), ("io/b.hpp", "<moe/surprise/a.hpp>"),
     ]
 
     def check(extra):
         with tempfile.TemporaryDirectory() as name:
+            root = pathlib.Path(name)
+            (root / "docs").mkdir()
+            (root / "docs/design.md").write_text(table, encoding="utf-8")
             for path, include in list(good.items()) + extra:
-                file = pathlib.Path(name, "moe", path)
+                file = root / "include/moe" / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with file.open("a", encoding="utf-8") as out:
                     out.write(f"#include {include}\n")
-            return violations(pathlib.Path(name))
+            return violations(root)
 
     failed = [f"refused a good tree: {sentence}" for sentence in check([])]
     for path, include in bad:

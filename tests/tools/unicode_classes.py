@@ -1,8 +1,8 @@
-"""Writes include/moe/data/unicode_classes.hpp from the Unicode character database.
+"""Writes include/moe/data/bpe/unicode_classes.hpp from the Unicode character database.
 
 The folder holds UnicodeData.txt and PropList.txt, as Debian's package unicode-data installs them.
 
-usage: unicode_classes.py FOLDER > include/moe/data/unicode_classes.hpp
+usage: unicode_classes.py FOLDER > include/moe/data/bpe/unicode_classes.hpp
 """
 import pathlib
 import re

@@ -1,13 +1,14 @@
 #pragma once
 #include <algorithm>
 #include <cstring>
-#include <moe/backend.hpp>
-#include <moe/backend/cpu/attention.hpp>
+#include <moe/backend/backend.hpp>
+#include <moe/backend/cpu/attention/attention.hpp>
+#include <moe/backend/cpu/gemm/gemm.hpp>
 #include <moe/backend/cpu/memory.hpp>
-#include <moe/backend/cpu/peak.hpp>
-#include <moe/backend/cpu/products.hpp>
-#include <moe/backend/cpu/several.hpp>
-#include <moe/in_use.hpp>
+#include <moe/backend/cpu/roofline.hpp>
+#include <moe/backend/cpu/simd/activation.hpp>
+#include <moe/backend/cpu/simd/lane_block.hpp>
+#include <moe/core/in_use.hpp>
 
 namespace moe {
 
@@ -22,7 +23,7 @@ namespace moe {
 ///
 /// Errors: moe::Error when memory is short, for a number of threads that makes no sense, and in a
 /// thread that comes while another one is in here.
-/// Test: tests/backend/cpu.cpp, against Reference<double>; tests/backend/in_use.cpp.
+/// Test: tests/backend/cpu.cpp, against Reference<double>; tests/core/in_use.cpp.
 template <class T = float>
 class Cpu {
  public:

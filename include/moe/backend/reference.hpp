@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <moe/backend.hpp>
+#include <moe/backend/backend.hpp>
 #include <new>
 #include <vector>
 

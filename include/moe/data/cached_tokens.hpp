@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/data/byte_pair_encoding.hpp>
+#include <moe/data/bpe/byte_pair_encoding.hpp>
 #include <moe/data/token_file.hpp>
 #include <moe/io/input.hpp>
 

@@ -1,8 +1,8 @@
 #pragma once
 #include <algorithm>
 #include <bit>
-#include <moe/data/batch.hpp>
 #include <moe/data/token_file.hpp>
+#include <moe/data/windows.hpp>
 #include <span>
 
 namespace moe {

@@ -5,7 +5,7 @@
 #include <array>
 #include <climits>
 #include <cstring>
-#include <moe/check_option.hpp>
+#include <moe/core/check_option.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe/io/memory_map.hpp>
 #include <span>

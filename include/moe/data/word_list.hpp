@@ -1,7 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <moe/random.hpp>
+#include <moe/core/random.hpp>
 #include <string>
 #include <string_view>
 

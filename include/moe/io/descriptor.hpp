@@ -10,7 +10,7 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <string>
 #include <string_view>
 #include <utility>

@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <moe/bfloat16.hpp>
-#include <moe/error.hpp>
+#include <moe/core/bfloat16.hpp>
+#include <moe/core/error.hpp>
 #include <string>
 #include <string_view>
 #include <type_traits>

@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <string>
 #include <string_view>
 

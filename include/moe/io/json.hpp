@@ -5,7 +5,7 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <moe/io/json_reader.hpp>
 #include <string>
 #include <string_view>

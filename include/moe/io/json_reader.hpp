@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cstdint>
 #include <limits>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <moe/io/foreign_file.hpp>
 #include <moe/io/utf8.hpp>
 #include <string>

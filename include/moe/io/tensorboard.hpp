@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/utf8.hpp>

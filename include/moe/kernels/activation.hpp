@@ -1,8 +1,8 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
-#include <moe/kernel.hpp>
-#include <moe/random.hpp>
+#include <moe/core/lane.hpp>
+#include <moe/core/random.hpp>
 #include <type_traits>
 
 namespace moe::kernel {

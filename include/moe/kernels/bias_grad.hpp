@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/kernel.hpp>
+#include <moe/core/lane.hpp>
 
 namespace moe::kernel {
 

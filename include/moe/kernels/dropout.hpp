@@ -1,6 +1,6 @@
 #pragma once
-#include <moe/kernel.hpp>
-#include <moe/random.hpp>
+#include <moe/core/lane.hpp>
+#include <moe/core/random.hpp>
 
 namespace moe::kernel {
 

@@ -1,6 +1,6 @@
 #pragma once
 #include <cmath>
-#include <moe/kernel.hpp>
+#include <moe/core/lane.hpp>
 
 namespace moe::kernel {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <moe/layers/linear.hpp>
 #include <moe/layers/norm.hpp>
 #include <moe/layers/rope.hpp>

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <moe/kernels/embedding.hpp>
-#include <moe/layer.hpp>
+#include <moe/layers/layer.hpp>
 
 namespace moe {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 #include <moe/kernels/activation.hpp>
 #include <moe/layers/linear.hpp>
 

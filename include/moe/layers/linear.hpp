@@ -1,6 +1,6 @@
 #pragma once
 #include <moe/kernels/bias_grad.hpp>
-#include <moe/layer.hpp>
+#include <moe/layers/layer.hpp>
 
 namespace moe {
 

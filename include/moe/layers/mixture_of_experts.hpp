@@ -1,6 +1,6 @@
 #pragma once
-#include <moe/kernels/add.hpp>
-#include <moe/kernels/permute.hpp>
+#include <moe/kernels/dispatch.hpp>
+#include <moe/kernels/residual.hpp>
 #include <moe/layers/feed_forward.hpp>
 #include <moe/layers/router.hpp>
 

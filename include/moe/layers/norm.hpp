@@ -1,8 +1,8 @@
 #pragma once
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 #include <moe/kernels/layer_norm.hpp>
 #include <moe/kernels/rms_norm.hpp>
-#include <moe/layer.hpp>
+#include <moe/layers/layer.hpp>
 #include <type_traits>
 
 namespace moe {

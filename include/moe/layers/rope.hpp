@@ -1,7 +1,7 @@
 #pragma once
-#include <moe/config.hpp>
+#include <moe/core/config.hpp>
 #include <moe/kernels/rope.hpp>
-#include <moe/layer.hpp>
+#include <moe/layers/layer.hpp>
 
 namespace moe {
 

@@ -1,6 +1,6 @@
 #pragma once
-#include <moe/config.hpp>
-#include <moe/kernels/route.hpp>
+#include <moe/core/config.hpp>
+#include <moe/kernels/router.hpp>
 #include <moe/layers/linear.hpp>
 
 namespace moe {

@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/optim/update.hpp>
+#include <moe/optim/optimizer.hpp>
 
 namespace moe {
 

@@ -2,8 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <moe/optim/optimizer.hpp>
 #include <moe/optim/orthogonalise.hpp>
-#include <moe/optim/update.hpp>
+#include <moe/tree/leaves.hpp>
 #include <vector>
 
 namespace moe {

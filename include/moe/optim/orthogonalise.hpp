@@ -1,11 +1,12 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
-#include <moe/backend.hpp>
-#include <moe/error.hpp>
-#include <moe/kernels/polynomial.hpp>
-#include <moe/kernels/update.hpp>
-#include <moe/optim/choice.hpp>
+#include <moe/backend/backend.hpp>
+#include <moe/core/choice.hpp>
+#include <moe/core/error.hpp>
+#include <moe/kernels/chunk.hpp>
+#include <moe/kernels/gradient_norm.hpp>
+#include <moe/kernels/newton_schulz.hpp>
 #include <string>
 
 namespace moe {

@@ -1,8 +1,8 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <moe/check_option.hpp>
-#include <moe/optim/choice.hpp>
+#include <moe/core/check_option.hpp>
+#include <moe/core/choice.hpp>
 
 // Learning rates as a share of the peak. Steps are optimiser updates, counted from 0, never
 // micro-batches. Warm-up starts at 1/warmup, not 0, and `final` is the limit at step == steps, so
@@ -25,7 +25,7 @@ struct ScheduleOptions {
 };
 
 /// Errors: moe::Error for `steps` below 0 and a share outside of [0, 1]. The three schedules check
-/// themselves; a trainer asks before the first step.  Test: tests/options.cpp.
+/// themselves; a trainer asks before the first step.  Test: tests/core/options.cpp.
 inline void check_options(const ScheduleOptions& o, int steps) {
   detail::OptionCheck{"follow a schedule", "Schedule"}.at_least("steps", steps, 0);
   const detail::OptionCheck check{"follow a schedule", "ScheduleOptions"};

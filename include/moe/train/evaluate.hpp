@@ -1,8 +1,8 @@
 #pragma once
 #include <functional>
-#include <moe/data/batch.hpp>
-#include <moe/layer.hpp>
-#include <moe/transformer.hpp>
+#include <moe/data/windows.hpp>
+#include <moe/layers/layer.hpp>
+#include <moe/model/transformer.hpp>
 #include <optional>
 
 namespace moe {

@@ -2,9 +2,9 @@
 #include <chrono>
 #include <cstdio>
 #include <limits>
-#include <moe/backend.hpp>
-#include <moe/flops.hpp>
-#include <moe/parameters.hpp>
+#include <moe/backend/backend.hpp>
+#include <moe/model/flops.hpp>
+#include <moe/model/parameters.hpp>
 #include <string>
 
 namespace moe {

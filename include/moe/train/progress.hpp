@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <moe/metrics.hpp>
+#include <moe/train/router_health.hpp>
 #include <moe/train/rows.hpp>
 #include <string>
 

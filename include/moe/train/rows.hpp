@@ -2,10 +2,10 @@
 #include <cmath>
 #include <moe/io/json.hpp>
 #include <moe/io/tensorboard.hpp>
-#include <moe/metrics.hpp>
-#include <moe/optim/update.hpp>
+#include <moe/model/transformer.hpp>
+#include <moe/optim/optimizer.hpp>
 #include <moe/train/resources.hpp>
-#include <moe/transformer.hpp>
+#include <moe/train/router_health.hpp>
 #include <vector>
 
 namespace moe {

@@ -1,9 +1,9 @@
 #pragma once
 #include <algorithm>
 #include <functional>
+#include <moe/checkpoint/manifest.hpp>
 #include <moe/io/folder_reader.hpp>
 #include <moe/io/tensorboard.hpp>
-#include <moe/train/manifest.hpp>
 
 namespace moe {
 

@@ -4,13 +4,13 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <moe/data/batch.hpp>
+#include <moe/checkpoint/checkpoint.hpp>
 #include <moe/data/shuffled_windows.hpp>
 #include <moe/data/text.hpp>
-#include <moe/flops.hpp>
+#include <moe/data/windows.hpp>
+#include <moe/model/flops.hpp>
+#include <moe/model/parameters.hpp>
 #include <moe/optim/schedule.hpp>
-#include <moe/parameters.hpp>
-#include <moe/train/checkpoint.hpp>
 #include <moe/train/evaluate.hpp>
 #include <moe/train/rows.hpp>
 #include <moe/train/run_record.hpp>

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <moe/check_option.hpp>
+#include <moe/core/check_option.hpp>
 #include <moe/optim/schedule.hpp>
 #include <string>
 

@@ -1,9 +1,9 @@
 #pragma once
 #include <moe/backend/reference.hpp>
+#include <moe/checkpoint/checkpoint.hpp>
 #include <moe/data/char_vocabulary.hpp>
+#include <moe/model/transformer.hpp>
 #include <moe/optim/adamw.hpp>
-#include <moe/train/checkpoint.hpp>
-#include <moe/transformer.hpp>
 
 #include "safetensors.hpp"
 

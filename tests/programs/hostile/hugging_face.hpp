@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/io/hugging_face.hpp>
+#include <moe/checkpoint/hugging_face.hpp>
 
 #include "checkpoint.hpp"
 

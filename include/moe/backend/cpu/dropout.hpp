@@ -1,8 +1,8 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
-#include <moe/backend/cpu/lanes.hpp>
-#include <moe/random.hpp>
+#include <moe/backend/cpu/simd/lanes.hpp>
+#include <moe/core/random.hpp>
 
 // Dropout::factor for many elements at a time, with the same results.
 

@@ -2,7 +2,7 @@
 #include <cstddef>
 #include <cstring>
 #include <moe/backend/cpu/parallel.hpp>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <new>
 #include <string>
 #if __has_include(<sys/mman.h>)

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <moe/error.hpp>
+#include <moe/core/error.hpp>
 #include <string>
 #ifdef _OPENMP
 #include <omp.h>

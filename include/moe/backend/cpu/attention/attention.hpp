@@ -1,0 +1,372 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <moe/backend/cpu/dropout.hpp>
+#include <moe/backend/cpu/gemm/blocked.hpp>
+#include <moe/backend/cpu/simd/elementary.hpp>
+#include <vector>
+
+namespace moe::detail {
+
+/// Causal attention in blocks of queries, all keys of a block at once. Scores are kept transposed,
+/// (keys, queries of the block): a SIMD lane is a query, so that a softmax is lane-wise, and the
+/// block is an operand of every product as it lies. A query sees its keys in order whatever else is
+/// in its block, and a masked probability is exactly 0: its bits do not depend on its neighbours.
+/// Backward recomputes the probabilities from lse; one thread owns a (sequence, key head). Numbers
+/// in memory are of type S; a result is rounded to it once, when its sum is complete. Source: Dao
+/// 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
+template <class T, class S = T>
+class BlockAttention {
+ public:
+  explicit BlockAttention(int threads) : threads_(threads), space_(std::size_t(threads)) {}
+
+  void reserve(const AttentionShape& s) {
+    for (Workspace& w : space_) w.reserve(bytes_of_thread(s));
+  }
+  static std::size_t bytes_of_thread(const AttentionShape& s) {
+    return Block(s, nullptr).numbers * sizeof(T);
+  }
+
+  void forward(const AttentionShape& s, const S* q, const S* k, const S* v, S* out, T* lse) {
+    reserve(s);
+    const int blocks = ceil_div(s.queries, lanes), owners = s.sequences * s.kv_heads;
+    if (owners == 0 || blocks == 0) return;
+    const int threads = work(s) < 1e6 ? 1 : threads_;
+    const int chunks = threads == 1 ? 1 : std::min(blocks, ceil_div(2 * threads, owners));
+    parallel(threads, owners * chunks, [&](int task, int worker) {
+      Block b(s, space_[std::size_t(worker)].template as<T>());
+      b.own(task / chunks, k, v);
+      pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
+      pack_columns(b.value, s.keys, s.head_dim, b.key_stride(), b.v_columns);
+      for (int h = 0; h < b.group(); ++h)
+        for (int block = task % chunks; block < blocks; block += chunks) {
+          b.select(h, block * lanes);
+          pack_panels<lanes, T>(Operand<S>{q + b.query_at(), b.query_stride(), 1}, b.count,
+                                s.head_dim, b.q_steps);
+          score(b, b.k_steps, b.q_steps, b.p, T(1 / std::sqrt(double(s.head_dim))));
+          softmax(b, lse);
+          by_queries(b, b.p, b.v_columns);
+          for_each_result(b.result, b.count, b.query_stride(), s.head_dim, out + b.query_at(),
+                          [](const auto&, const auto& sum) { return sum; });
+        }
+    });
+  }
+
+  void backward(const AttentionShape& s, const S* q, const S* k, const S* v, const S* out,
+                const S* dout, const T* lse, S* dq, S* dk, S* dv) {
+    reserve(s);
+    const int blocks = ceil_div(s.queries, lanes);
+    const T scale = T(1 / std::sqrt(double(s.head_dim)));
+    parallel(work(s) < 1e6 ? 1 : threads_, s.sequences * s.kv_heads, [&](int task, int worker) {
+      Block b(s, space_[std::size_t(worker)].template as<T>());
+      b.own(task, k, v);
+      pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
+      pack_columns(b.key, s.keys, s.head_dim, b.key_stride(), b.k_columns);
+      pack_rows(b.value, s.keys, s.head_dim, b.key_stride(), b.v_steps);
+      std::fill_n(b.dkey, s.keys * s.head_dim, T(0));
+      std::fill_n(b.dvalue, s.keys * s.head_dim, T(0));
+      const auto add = [](const auto& old, const auto& sum) { return old + sum; };
+      for (int h = 0; h < b.group(); ++h)
+        for (int block = 0; block < blocks; ++block) {
+          b.select(h, block * lanes);
+          const S *qb = q + b.query_at(), *db = dout + b.query_at();
+          const Operand<S> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
+          pack_panels<lanes, T>(query, b.count, s.head_dim, b.q_steps);
+          pack_panels<lanes, T>(dquery, b.count, s.head_dim, b.do_steps);
+          pack_columns(qb, b.count, s.head_dim, b.query_stride(), b.q_columns);
+          pack_columns(db, b.count, s.head_dim, b.query_stride(), b.do_columns);
+          score(b, b.k_steps, b.q_steps, b.p, scale);
+          score(b, b.v_steps, b.do_steps, b.dp, T(1));
+          differentiate(b, out + b.query_at(), db, lse, scale);
+          by_keys(b, b.p, b.do_columns, b.dvalue);
+          by_keys(b, b.dp, b.q_columns, b.dkey);
+          by_queries(b, b.dp, b.k_columns);
+          for_each_result(b.result, b.count, b.query_stride(), s.head_dim, dq + b.query_at(), add);
+        }
+      for_each_result(b.dkey, s.keys, b.key_stride(), s.head_dim, dk + b.key_at(), add);
+      for_each_result(b.dvalue, s.keys, b.key_stride(), s.head_dim, dv + b.key_at(), add);
+    });
+  }
+
+ private:
+  using Pack = Batch<T>;
+  static constexpr int rows = Tile<T>::rows, packs = 2, width = Tile<T>::width,
+                       lanes = packs * width;
+  static constexpr int height = rows > 8 ? 8 : rows;     // queries of a tile: a divisor of lanes
+  static constexpr int sum_block = 64, key_block = 128;  // keys of a partial sum
+
+  static double work(const AttentionShape& s) {
+    return 4.0 * s.sequences * s.heads * s.queries * s.keys * s.head_dim;
+  }
+
+  /// Where a block of queries of one head lies, and the workspace of its thread.
+  struct Block {
+    const AttentionShape& s;
+    T *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
+    T *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
+    T *p, *dp, *drop;                                // (keys, lanes)
+    T *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
+    std::size_t numbers;
+    std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
+    int first = 0, count = 0, registers = 0, keys = 0;  // keys: those the last query sees
+    const S *key = nullptr, *value = nullptr;
+
+    Block(const AttentionShape& shape, T* at) : s(shape) {
+      std::size_t used = 0;
+      const auto take = [&](int n, int m) {
+        T* const here = at ? at + used : nullptr;
+        const int panels = 1 + n / rows + m / lanes;  // each may end in some slack
+        used += (std::size_t(n) * std::size_t(m) +
+                 std::size_t(panels) * std::size_t(16 + panel_room) + 63) /
+                64 * 64;
+        return here;
+      };
+      const int all = round_up(s.keys, rows), wide = round_up(s.head_dim, lanes);
+      k_steps = take(all, s.head_dim);
+      v_steps = take(all, s.head_dim);
+      k_columns = take(all, wide);
+      v_columns = take(all, wide);
+      q_steps = take(lanes, s.head_dim);
+      do_steps = take(lanes, s.head_dim);
+      q_columns = take(lanes, wide);
+      do_columns = take(lanes, wide);
+      p = take(all, lanes);
+      dp = take(all, lanes);
+      drop = take(all, s.dropout.active() ? lanes : 0);
+      result = take(lanes, s.head_dim);
+      dkey = take(s.keys, s.head_dim);
+      dvalue = take(s.keys, s.head_dim);
+      numbers = used;
+    }
+
+    int group() const { return s.heads / s.kv_heads; }
+    std::ptrdiff_t query_stride() const { return std::ptrdiff_t(s.heads) * s.head_dim; }
+    std::ptrdiff_t key_stride() const { return std::ptrdiff_t(s.kv_heads) * s.head_dim; }
+    std::ptrdiff_t key_at() const {
+      return sequence * s.key_rows * key_stride() + kv_head * s.head_dim;
+    }
+    std::ptrdiff_t query_at() const {
+      return (sequence * s.queries + first) * query_stride() + head * s.head_dim;
+    }
+    /// The last key query `first + lane` sees.
+    int last_key(int lane) const { return s.keys - s.queries + first + lane; }
+    std::ptrdiff_t lse_at(int lane) const {
+      return (sequence * s.queries + first + lane) * s.heads + head;
+    }
+
+    void own(int owner, const S* k, const S* v) {
+      sequence = owner / s.kv_heads;
+      kv_head = owner % s.kv_heads;
+      key = k + key_at();
+      value = v + key_at();
+    }
+    void select(int h, int first_query) {
+      head = kv_head * group() + h;
+      first = first_query;
+      count = std::min(lanes, s.queries - first);
+      registers = ceil_div(count, width);
+      keys = last_key(count - 1) + 1;
+    }
+  };
+
+  static void pack_rows(const S* from, int n, int dim, std::ptrdiff_t stride, T* to) {
+    pack_panels<rows, T>(Operand<S>{from, stride, 1}, n, dim, to);
+  }
+  static void pack_columns(const S* from, int n, int dim, std::ptrdiff_t stride, T* to) {
+    pack_panels<lanes, T>(Operand<S>{from, 1, stride}, dim, n, to);
+  }
+
+  /// to (keys, lanes) = alpha * left right^T for the keys that the block sees.
+  static void score(const Block& b, const T* left, const T* right, T* to, T alpha) {
+    const Finish<T> finish{alpha, T(0), nullptr, {}};
+    const T* a = left;
+    for (int i = 0; i < b.keys; i += rows, a += panel_step<rows>(b.s.head_dim)) {
+      for_packs<packs>(b.registers, [&]<int V>(std::integral_constant<int, V>) {
+        multiply_tile<T, rows, V, 1>(b.s.head_dim, a, rows, right, lanes, to + i * lanes, lanes,
+                                     finish);
+      });
+    }
+  }
+
+  /// result (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim). A block of keys
+  /// fits the first-level cache.
+  static void by_queries(const Block& b, const T* left, const T* right) {
+    const int dim = b.s.head_dim;
+    for (int j = 0; j < b.keys; j += key_block) {
+      const Finish<T> finish{T(1), j == 0 ? T(0) : T(1), nullptr, {}};
+      const int keys = std::min(key_block, b.keys - j);
+      for (int d = 0; d < dim; d += lanes) {
+        const int cols = std::min(lanes, dim - d);
+        const T* columns = right + d / lanes * panel_step<lanes>(b.s.keys) + j * lanes;
+        for (int i = 0; i < b.count; i += height)
+          for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+            multiply_tile_at_edge<T, height, V, 1>(std::min(height, b.count - i), cols, keys,
+                                                   left + j * lanes + i, lanes, columns, lanes,
+                                                   b.result + i * dim + d, dim, finish);
+          });
+      }
+    }
+  }
+
+  /// to (keys, dim) += sum over the block's queries of left (keys, lanes) right (queries, dim).
+  static void by_keys(const Block& b, const T* left, const T* right, T* to) {
+    const Finish<T> finish{T(1), T(1), nullptr, {}};
+    const int dim = b.s.head_dim;
+    for (int d = 0; d < dim; d += lanes) {
+      const int cols = std::min(lanes, dim - d);
+      const T* columns = right + d / lanes * panel_step<lanes>(b.count);
+      for (int i = 0; i < b.keys; i += rows)
+        for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
+          multiply_tile_at_edge<T, rows, V, lanes>(std::min(rows, b.keys - i), cols, b.count,
+                                                   left + i * lanes, 1, columns, lanes,
+                                                   to + i * dim + d, dim, finish);
+        });
+    }
+  }
+
+  /// to[i] = f(to[i], from[i]) for n rows of a head; rows of `to` are `stride` apart.
+  template <class F>
+  static void for_each_result(const T* from, int n, std::ptrdiff_t stride, int dim, S* to,
+                              const F& f) {
+    for (int i = 0; i < n; ++i, from += dim, to += stride)
+      SimdGroup<T>{}.for_each(dim, [&]<class V>(Lane<V> d) {
+        store(to, d, V(f(load(static_cast<const S*>(to), d), load(from, d))));
+      });
+  }
+
+  template <int V, class F>
+  static void for_packs(int count, const F& f) {
+    if constexpr (V > 1)
+      if (count < V) return for_packs<V - 1>(count, f);
+    f(std::integral_constant<int, V>{});
+  }
+
+  static Pack lane_numbers() {
+    T number[width];
+    for (int l = 0; l < width; ++l) number[l] = T(l);
+    return Pack::load_unaligned(number);
+  }
+
+  /// Calls f(key, seen) for every key of the block; `seen(yes)` is `yes` where the lane's query
+  /// sees the key and 0 elsewhere.
+  template <class F>
+  static void for_each_key(const Block& b, int pack, int from, int to, const F& f) {
+    const int all = std::min(to, b.last_key(pack * width) + 1);  // seen by every lane
+    const Pack lane = lane_numbers();
+    int j = from;
+    for (; j < all; ++j) f(j, [](const Pack& yes) { return yes; });
+    for (; j < to; ++j) {
+      const auto seen = lane >= Pack(T(j - b.last_key(pack * width)));
+      f(j, [&](const Pack& yes) { return xsimd::select(seen, yes, Pack(T(0))); });
+    }
+  }
+
+  /// p = softmax over the keys of each lane, times dropout; writes lse.
+  static void softmax(const Block& b, T* lse) {
+    const bool dropped = b.s.dropout.active();
+    if (dropped) draw(b);
+    for (int pack = 0; pack < b.registers; ++pack) {
+      T* p = b.p + pack * width;
+      const Pack lane = lane_numbers();
+      Pack most = Pack::load_unaligned(p);  // every query sees key 0
+      const int all = std::min(b.keys, b.last_key(pack * width) + 1);
+      for (int j = 1; j < all; ++j) most = xsimd::max(most, Pack::load_unaligned(p + j * lanes));
+      for (int j = std::max(1, all); j < b.keys; ++j) {
+        const auto seen = lane >= Pack(T(j - b.last_key(pack * width)));
+        most = xsimd::select(seen, xsimd::max(most, Pack::load_unaligned(p + j * lanes)), most);
+      }
+      Pack sum(T(0));
+      for (int block = 0; block < b.keys; block += sum_block) {
+        Pack part(T(0));
+        for_each_key(
+            b, pack, block, std::min(b.keys, block + sum_block), [&](int j, const auto& seen) {
+              const Pack e = seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - most)));
+              e.store_unaligned(p + j * lanes);
+              part += e;
+            });
+        sum += part;
+      }
+      const Pack inverse = Pack(T(1)) / sum;
+      for (int j = 0; j < b.keys; ++j) {
+        Pack value = Pack::load_unaligned(p + j * lanes) * inverse;
+        if (dropped) value = value * Pack::load_unaligned(b.drop + pack * width + j * lanes);
+        value.store_unaligned(p + j * lanes);
+      }
+      T log_sum[width];
+      (most + kernel::log(sum)).store_unaligned(log_sum);
+      for (int l = 0; l < std::min(width, b.count - pack * width); ++l)
+        lse[b.lse_at(pack * width + l)] = log_sum[l];
+    }
+  }
+
+  /// From scores p and dp = v dout^T: p = probabilities times dropout, dp = d(scores).
+  static void differentiate(const Block& b, const S* out, const S* dout, const T* lse, T scale) {
+    const bool dropped = b.s.dropout.active();
+    if (dropped) draw(b);
+    for (int pack = 0; pack < b.registers; ++pack) {
+      T log_sum[width] = {}, delta[width] = {};
+      for (int l = 0; l < std::min(width, b.count - pack * width); ++l) {
+        const std::ptrdiff_t at = (pack * width + l) * b.query_stride();
+        log_sum[l] = lse[b.lse_at(pack * width + l)];
+        delta[l] = SimdGroup<T>{}.sum(b.s.head_dim, [&]<class V>(Lane<V> d) -> V {
+          return load(out + at, d) * load(dout + at, d);
+        });
+      }
+      const Pack log_sums = Pack::load_unaligned(log_sum), deltas = Pack::load_unaligned(delta);
+      T *p = b.p + pack * width, *dp = b.dp + pack * width;
+      for_each_key(b, pack, 0, b.keys, [&](int j, const auto& seen) {
+        const Pack share = seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - log_sums)));
+        Pack dshare = Pack::load_unaligned(dp + j * lanes), kept = share;
+        if (dropped) {
+          const Pack factor = Pack::load_unaligned(b.drop + pack * width + j * lanes);
+          dshare = dshare * factor;
+          kept = share * factor;
+        }
+        kept.store_unaligned(p + j * lanes);
+        (share * (dshare - deltas) * Pack(scale)).store_unaligned(dp + j * lanes);
+      });
+    }
+  }
+
+  /// The dropout factors of the block, as it is laid out. Eight neighbours share a random number;
+  /// where they begin at the same key in every row, lanes draw together.
+  static void draw(const Block& b) {
+    const Dropout& drop = b.s.dropout;
+    const DropoutThreshold<T> factor(drop);
+    const auto start = [&](int lane) {
+      const std::ptrdiff_t row = (b.sequence * b.s.heads + b.head) * b.s.queries + b.first + lane;
+      return std::uint64_t(row) * std::uint64_t(b.s.keys);
+    };
+    if (b.s.keys % 8 == 0) {
+      for (int pack = 0; pack < b.registers; ++pack) {
+        std::uint64_t number[width];
+        for (int l = 0; l < width; ++l) number[l] = start(pack * width + l) / 8;
+        for (int j = 0; j < b.keys; j += 8) {
+          std::uint32_t word[4][width];
+          philox_lanes(drop.seed, drop.stream, number, word);
+          for (int e = 0; e < 8; ++e)
+#pragma GCC unroll 1
+            for (int l = 0; l < width; ++l)
+              b.drop[(j + e) * lanes + pack * width + l] = factor(word[e / 2][l], e);
+          for (int l = 0; l < width; ++l) ++number[l];
+        }
+      }
+      return;
+    }
+    for (int l = 0; l < b.count; ++l) {
+      T* const to = b.drop + l;
+      for (int j = 0; j < b.keys;) {
+        const std::uint64_t index = start(l) + std::uint64_t(j);
+        const RandomWords words = philox(drop.seed, drop.stream, index / 8);
+        for (int e = int(index % 8); e < 8 && j < b.keys; ++e, ++j)
+          to[j * lanes] = factor(words.word[e / 2], e);
+      }
+    }
+  }
+
+  int threads_;
+  std::vector<Workspace> space_;
+};
+
+}  // namespace moe::detail

@@ -1,0 +1,187 @@
+#pragma once
+#include <cstring>
+#include <moe/backend/cpu/gemm/micro_kernel.hpp>
+#include <moe/backend/cpu/roofline.hpp>
+#include <moe/backend/cpu/simd/rounded.hpp>
+
+// Products of bfloat16 numbers with the processor's dot product of pairs (AVX512-BF16), which adds
+// the product of the upper halves of 32 bits to a float sum, rounds, and then adds that of the
+// lower halves. Packing puts the earlier number of a pair into the upper half, so a sum is made in
+// the order of the widened path: the same bits, where nothing is below the smallest normal number
+// (here that counts as 0).
+
+namespace moe {
+
+/// How products of two bfloat16 operands are made: widened to float, with the processor's dot
+/// product where it has one, or by whichever of the two was measured to be faster.
+enum class Bf16Products { measured, widened, dot };
+
+namespace detail {
+
+/// What the measurement runs on.
+struct OneThread {
+  using Wide = float;
+  int threads() const { return 1; }
+};
+
+/// Whether dot products of pairs outrun multiply-adds of floats here: at one's half on Intel's
+/// first processors that have them, twice as fast on Zen 4. Measured once, in a millisecond.
+inline bool dot_is_faster() {
+  static const bool faster = [] {
+    OneThread one;
+    const double seconds = 3e-4;
+    return bf16_peak_gflops(one, seconds) > 1.2 * fma_peak_gflops(one, seconds);
+  }();
+  return faster;
+}
+
+#ifdef __AVX512BF16__
+/// Two numbers of a sum in the bits of one float. They are rounded already: their lower bits are 0.
+inline Batch<float> paired(const Batch<float>& earlier, const Batch<float>& later) {
+  const __m512i lower = _mm512_srli_epi32(_mm512_castps_si512(later), 16);
+  return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(earlier), lower));
+}
+inline float paired(float earlier, float later) {
+  return __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, earlier) |
+                                       __builtin_bit_cast(std::uint32_t, later) >> 16);
+}
+
+/// Two neighbours in memory, as a packed number.
+template <class S>
+struct Neighbours {
+  S earlier, later;
+  explicit operator float() const { return paired(float(earlier), float(later)); }
+};
+inline Batch<float> load(const Neighbours<bfloat16>* at, Lane<Batch<float>> i) {
+  return _mm512_castsi512_ps(_mm512_rol_epi32(_mm512_loadu_si512(at + i.index), 16));
+}
+inline Batch<float> load(const Neighbours<Rounded<float, bfloat16>>* at, Lane<Batch<float>> i) {
+  const float* const from = &at[i.index].earlier.value;
+  const __m512bh all = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
+  return _mm512_castsi512_ps(_mm512_rol_epi32(reinterpret_cast<const __m512i&>(all), 16));
+}
+
+inline __mmask16 lanes_below(int n) {
+  return n >= 16 ? __mmask16(0xFFFF) : n <= 0 ? __mmask16(0) : __mmask16((1u << n) - 1);
+}
+/// Some of 16 numbers, 0 for the others.
+inline Batch<float> load_some(const bfloat16* from, __mmask16 mask) {
+  const __m256i bits = _mm256_maskz_loadu_epi16(mask, from);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline Batch<float> load_some(const Rounded<float, bfloat16>* from, __mmask16 mask) {
+  const __m256bh narrow = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, &from->value));
+  const __m256i bits = reinterpret_cast<const __m256i&>(narrow);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+/// The kernel of a product on pairs; see Widened.
+struct Dot {
+  static constexpr int terms = 2;
+
+  template <int Width, class T, class S>
+  static void pack(const Operand<S>& x, int rows, int steps, T* to) {
+    const std::ptrdiff_t panel = panel_step<Width>((steps + 1) / 2);
+    if (x.along_l()) {
+      for (int i = 0; i < rows; i += Width, to += panel)
+        pack_rows<Width>(x.from(i, 0), rows - i < Width ? rows - i : Width, steps, to);
+      return;
+    }
+    for (int l = 0; l < steps; l += 2) {
+      const bool both = l + 1 < steps;
+      const S *const earlier = x.step(l), *const later = both ? x.step(l + 1) : earlier;
+      T* at = to + l / 2 * Width;
+      for (int first = 0; first < rows; first += Width, at += panel) {
+        if (x.along_i()) {
+          for (int i = 0; i < Width; i += 16) {
+            const __mmask16 mask = lanes_below(rows - first - i);
+            const Batch<float> pairs =
+                paired(load_some(earlier + first + i, mask),
+                       load_some(later + first + i, both ? mask : __mmask16(0)));
+            _mm512_mask_storeu_ps(at + i, lanes_below(Width - i), pairs);
+          }
+        } else {
+          for (int i = 0; i < Width; ++i) {
+            if (first + i >= rows) {
+              at[i] = 0;
+              continue;
+            }
+            const std::ptrdiff_t place =
+                (x.i_table ? x.i_table[first + i] : first + i) * x.i_stride;
+            at[i] = paired(float(earlier[place]), both ? float(later[place]) : 0.0f);
+          }
+        }
+      }
+    }
+  }
+
+  /// A tile of C that may end anywhere, from k pairs; as multiply_tile.
+  template <class T, int R, int V>
+  static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
+                   const Finish<T>& o) {
+    using Pack = Batch<float>;
+    constexpr int width = Tile<float>::width;
+    Pack sum[R * V];
+    unroll<R * V>([&](auto i) __attribute__((always_inline)) { sum[i] = Pack(0.0f); });
+    const auto step = [&]() __attribute__((always_inline)) {
+      Pack right[V];
+      unroll<V>([&](auto j) __attribute__((always_inline)) {
+        right[j] = Pack::load_unaligned(b + j * width);
+      });
+      unroll<R>([&](auto i) __attribute__((always_inline)) {
+        const Pack left(a[i]);
+        unroll<V>([&](auto j) __attribute__((always_inline)) {
+          sum[i * V + j] = _mm512_dpbf16_ps(sum[i * V + j], as_pairs(left), as_pairs(right[j]));
+        });
+      });
+      a += Tile<float>::rows;
+      b += Tile<float>::cols;
+    };
+    int l = 0;
+    if (k >= 4 * Ahead::slices) {
+      for (int slice = 0; slice < Ahead::slices; ++slice) {
+        for (int i = slice; i < rows; i += Ahead::slices)
+          for (int j = 0; j < cols; j += width) __builtin_prefetch(c + i * ldc + j, 1);
+        for (Ahead* ahead : o.ahead)
+          if (ahead) ahead->ask();
+        for (const int end = l + k / Ahead::slices; l < end; ++l) step();
+      }
+    }
+    for (; l < k; ++l) step();
+    unroll<R * V>([&](auto i) __attribute__((always_inline)) {
+      constexpr int row = i / V, col = i % V * width;
+      if (row >= rows) return;
+      const __mmask16 mask = lanes_below(cols - col);
+      T* const at = c + row * ldc + col;
+      const Pack bias = o.bias ? Pack(_mm512_maskz_loadu_ps(mask, o.bias + col)) : Pack(0.0f);
+      Pack value = o.scaled(sum[i], bias);
+      if (o.beta != 0) value = o.added(value, _mm512_maskz_loadu_ps(mask, at));
+      _mm512_mask_storeu_ps(at, mask, value);
+    });
+  }
+
+ private:
+  template <class S>
+  struct PairRows {
+    const Operand<S>& x;
+    const Neighbours<S>* row(int i) const {
+      return reinterpret_cast<const Neighbours<S>*>(x.row(i));
+    }
+  };
+
+  template <int Width, class S>
+  static void pack_rows(const Operand<S>& x, int rows, int steps, float* to) {
+    pack_transposed<Width, float>(PairRows<S>{x}, rows, steps / 2, to);
+    if (steps % 2)
+      for (int i = 0; i < Width; ++i)
+        to[steps / 2 * Width + i] = i < rows ? float(x.row(i)[steps - 1]) : 0.0f;
+  }
+  static __m512bh as_pairs(const Batch<float>& bits) {
+    const __m512 all = bits;
+    return reinterpret_cast<const __m512bh&>(all);
+  }
+};
+#endif
+
+}  // namespace detail
+}  // namespace moe

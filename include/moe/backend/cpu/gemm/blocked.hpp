@@ -1,0 +1,286 @@
+#pragma once
+#include <algorithm>
+#include <moe/backend/backend.hpp>
+#include <moe/backend/cpu/gemm/micro_kernel.hpp>
+#include <moe/backend/cpu/gemm/pack.hpp>
+#include <moe/backend/cpu/memory.hpp>
+
+// The matrix product of one thread, and how a product is split over threads.
+//
+// Both operands are packed: a block of B (steps x block of columns) for the second-level cache, a
+// few panels of A (tile rows x steps). A number of C is a sum over blocks of k, each block a chain
+// of fused multiply-adds in the order of k; the blocks depend on k alone. So its bits depend
+// neither on the other rows and columns nor on threads. Source: Goto & van de Geijn 2008,
+// doi:10.1145/1356052.1356053; BLIS, doi:10.1145/2764454.
+
+namespace moe::detail {
+
+inline int ceil_div(int a, int b) {
+  return (a + b - 1) / b;
+}
+inline int round_up(int a, int b) {
+  return ceil_div(a, b) * b;
+}
+
+template <class T>
+struct Blocking {
+  static constexpr int max_steps = sizeof(T) == 4 ? 384 : 256;
+  static constexpr int max_block = 294912 / int(sizeof(T) / 4);  // numbers of B: 1.2 MB
+  static constexpr int max_cols = 1536;
+  static constexpr int group = 84;         // rows of A packed at a time
+  static constexpr int chunk = 8 * group;  // rows of a product whose sums are rounded at the end
+  static constexpr std::size_t a_numbers =
+      std::size_t(group / Tile<T>::rows) * std::size_t(panel_step<Tile<T>::rows>(max_steps));
+  static constexpr std::size_t b_numbers =
+      std::size_t(max_block) + std::size_t(max_steps + 16) * Tile<T>::cols + 4 * max_cols;
+  static constexpr std::size_t workspace_numbers = a_numbers + b_numbers;
+  static constexpr int rounded_cols = 24 * Tile<T>::cols;
+  static constexpr std::size_t rounded_numbers = std::size_t(chunk) * rounded_cols;
+
+  /// Even blocks of k, at most max_steps long. A function of k alone. Short sums are cut too: their
+  /// speed does not matter, and shorter chains round less.
+  static int steps(int k) {
+    if (k <= 64) return std::min(k, 16);
+    return k <= max_steps ? k : round_up(ceil_div(k, ceil_div(k, max_steps)), 16);
+  }
+  /// Even blocks of n that keep a block of B in the second-level cache; with few rows, where
+  /// packing is most of the work, in the first.
+  static int cols(int m, int n, int steps) {
+    const int fit = m <= 2 * Tile<T>::rows ? 1 : max_block / std::max(1, steps);
+    const int most = std::max(Tile<T>::cols, std::min(max_cols, fit));
+    const int panels = ceil_div(n, Tile<T>::cols), per_block = std::max(1, most / Tile<T>::cols);
+    return ceil_div(panels, ceil_div(panels, per_block)) * Tile<T>::cols;
+  }
+};
+
+/// The kernel of a product: how operands are packed (`terms` numbers of the sum in one of T), and
+/// the tile that reads them.
+struct Widened {
+  static constexpr int terms = 1;
+  template <int Width, class T, class S>
+  static void pack(const Operand<S>& x, int rows, int steps, T* to) {
+    pack_panels<Width, T>(x, rows, steps, to);
+  }
+  template <class T, int R, int V>
+  static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
+                   const Finish<T>& o) {
+    multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
+  }
+};
+
+/// A panel of A times a panel of B, with the smallest tile that holds the part of C.
+template <class Kernel, class T, int R, int V>
+inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T* c,
+                           std::ptrdiff_t ldc, const Finish<T>& o) {
+  constexpr int width = Tile<T>::width;
+  if constexpr (V > 1) {
+    if (cols <= (V - 1) * width)
+      return multiply_panel<Kernel, T, R, V - 1>(rows, cols, k, a, b, c, ldc, o);
+  }
+  if constexpr (R == Tile<T>::rows) {
+    if (rows <= R / 2) return multiply_panel<Kernel, T, R / 2, V>(rows, cols, k, a, b, c, ldc, o);
+  }
+  Kernel::template tile<T, R, V>(rows, cols, k, a, b, c, ldc, o);
+}
+
+/// Rows of A (m of them), packed by groups, times a packed block of B. `next`: the rows of A that
+/// come after these, next_steps long.
+template <class Kernel, class T, class A>
+void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
+                    std::ptrdiff_t ldc, Finish<T> finish, const Operand<A>& next, int next_steps) {
+  constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols, group = Blocking<T>::group;
+  const int packed = ceil_div(k, Kernel::terms);
+  for (int first = 0; first < m; first += group) {
+    const int end = std::min(m, first + group);
+    Kernel::template pack<rows>(a.from(first, 0), end - first, k, a_block);
+    const int tiles = ceil_div(end - first, rows) * ceil_div(cols, panel);
+    Ahead ahead = end < m ? Ahead(a.from(end, 0), std::min(group, m - end), k, tiles)
+                          : Ahead(next, std::min(group, m), next_steps, tiles);
+    finish.ahead[0] = &ahead;
+    const T* a_panel = a_block;
+    for (int i = first; i < end; i += rows, a_panel += panel_step<rows>(packed)) {
+      const T* b_panel = b_block;
+      for (int j = 0; j < cols; j += panel, b_panel += panel_step<panel>(packed)) {
+        Finish<T> o = finish;
+        if (o.bias) o.bias += j;
+        multiply_panel<Kernel, T, rows, Tile<T>::packs>(std::min(rows, end - i),
+                                                        std::min(panel, cols - j), packed, a_panel,
+                                                        b_panel, c + i * ldc + j, ldc, o);
+      }
+    }
+  }
+}
+
+/// The product of many rows on one thread.
+template <class Kernel, class T, class A, class B>
+void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, T* c,
+                     std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
+  constexpr int panel = Tile<T>::cols;
+  const int most_steps = Blocking<T>::steps(k), most_cols = Blocking<T>::cols(m, n, most_steps);
+  T *const a_block = workspace, *const b_block = workspace + Blocking<T>::a_numbers;
+  for (int j = 0; j < n; j += most_cols) {
+    const int cols = std::min(most_cols, n - j);
+    int l = 0;
+    do {  // once even when k = 0: C gets bias + beta * C
+      const int steps = std::min(most_steps, k - l);
+      Kernel::template pack<panel>(b.from(j, l), cols, steps, b_block);
+      const int next_steps = std::min(most_steps, k - l - steps);
+      Ahead ahead(b.from(j, l + steps), cols, next_steps,
+                  ceil_div(m, Tile<T>::rows) * ceil_div(cols, panel));
+      Finish<T> finish{o.alpha, T(1), nullptr, {nullptr, &ahead}};
+      if (l == 0) {
+        finish.beta = o.beta;
+        finish.bias = o.bias ? o.bias + j : nullptr;
+      }
+      multiply_block<Kernel>(a.from(0, l), m, cols, steps, a_block, b_block, c + j, ldc, finish,
+                             a.from(0, l + steps), next_steps);
+      l += steps;
+    } while (l < k);
+  }
+}
+
+/// The product of R rows, the rows of B (columns of C) contiguous along the sum: generating token
+/// by token. B is transposed in registers and used once, never written. The same bits as
+/// multiply_packed.
+template <class T, int R, class A, class B>
+void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, std::ptrdiff_t ldc,
+                  const GemmOptions<T>& o) {
+  using Pack = Batch<T>;
+  constexpr int width = batch_width<T>, ahead = 512 / int(sizeof(B));
+  const int most_steps = Blocking<T>::steps(k);
+  T row[R][16];
+  for (int j = 0; j < n; j += width) {
+    const int cols = std::min(width, n - j);
+    for (int l = 0; l < k || l == 0; l += std::max(1, most_steps)) {
+      const int steps = std::min(most_steps, k - l);
+      const B* const block = b.row(j) + l;
+      std::ptrdiff_t row_at[width];
+      for (int i = 0; i < width; ++i) row_at[i] = (i < cols ? i : 0) * b.i_stride;
+      Pack sum[R];
+      unroll<R>([&](auto r) __attribute__((always_inline)) { sum[r] = Pack(T(0)); });
+      int s = 0;
+      for (; s + width <= steps; s += width) {
+        const B* from[width];
+        for (int i = 0; i < width; ++i) {
+          from[i] = block + s + row_at[i];
+          __builtin_prefetch(from[i] + ahead);
+        }
+        typename Pack::register_type column[width];
+        load_columns<T>(from, column);
+        unroll<width>([&](auto i) __attribute__((always_inline)) {
+          unroll<R>([&](auto r) __attribute__((always_inline)) {
+            sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s + i])), Pack(column[i]), sum[r]);
+          });
+        });
+      }
+      for (; s < steps; ++s) {
+        T column[width];
+        for (int i = 0; i < width; ++i) column[i] = T(block[s + row_at[i]]);
+        unroll<R>([&](auto r) __attribute__((always_inline)) {
+          sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s])), Pack::load_unaligned(column), sum[r]);
+        });
+      }
+      Finish<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
+      T bias[width] = {};
+      if (o.bias && l == 0) std::copy_n(o.bias + j, cols, bias);
+      for (int r = 0; r < R; ++r) {
+        Pack value = finish.scaled(sum[r], Pack::load_unaligned(bias));
+        if (finish.beta != T(0)) {
+          T old[width] = {};
+          std::copy_n(c + r * ldc + j, cols, old);
+          value = finish.added(value, Pack::load_unaligned(old));
+        }
+        value.store_unaligned(row[r]);
+        std::copy_n(row[r], cols, c + r * ldc + j);
+      }
+    }
+  }
+}
+
+/// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers, and rounded_numbers
+/// more where C is of a narrower type: its numbers are rounded once, at the end.
+template <class Kernel, class T, class A, class B, class C>
+void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
+              std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
+  if (m <= 0 || n <= 0) return;
+  if constexpr (!std::is_same_v<T, C>) {
+    T* const sums = workspace + Blocking<T>::workspace_numbers;
+    const int panels = ceil_div(n, Tile<T>::cols), most = Blocking<T>::rounded_cols;
+    const int even = ceil_div(panels, ceil_div(n, most)) * Tile<T>::cols;
+    const SimdGroup<T> lanes;
+    for (int j = 0; j < n; j += even)
+      for (int i = 0; i < m; i += Blocking<T>::chunk) {
+        const int cols = std::min(even, n - j);
+        const int rows = std::min(Blocking<T>::chunk, m - i);
+        GemmOptions<T> part = o;
+        if (part.bias) part.bias += j;
+        if (o.beta != T(0))
+          for (int r = 0; r < rows; ++r)
+            lanes.for_each(cols, [&](auto s) {
+              store(sums + r * cols, s, load(static_cast<const C*>(c) + (i + r) * ldc + j, s));
+            });
+        multiply<Kernel>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part, workspace);
+        for (int r = 0; r < rows; ++r)
+          lanes.for_each(cols, [&](auto s) {
+            store(c + (i + r) * ldc + j, s, load(static_cast<const T*>(sums) + r * cols, s));
+          });
+      }
+  } else {
+    const bool few = a.along_l() && b.along_l();
+    int i = 0;
+    const auto run = [&]<int R>(std::integral_constant<int, R>) {
+      multiply_few<T, R>(n, k, a.from(i, 0), b, c + i * ldc, ldc, o);
+      i += R;
+    };
+    if (few && m <= 8) {
+      if (m == 8) return run(std::integral_constant<int, 8>{});
+      if (m & 4) run(std::integral_constant<int, 4>{});
+      if (m & 2) run(std::integral_constant<int, 2>{});
+      if (m & 1) run(std::integral_constant<int, 1>{});
+      return;
+    }
+    multiply_packed<Kernel>(m, n, k, a, b, c, ldc, o, workspace);
+  }
+}
+
+/// How a product is cut: `rows` x `cols` parts. B is packed once per row part and A once per
+/// column part, so the cut with the shortest sides is best.
+struct Cut {
+  int rows = 1, cols = 1;
+};
+/// The work of a product in multiply-adds and additions: reading and packing a number of B takes
+/// the time of some sixteen.
+inline double work_of(double m, double n, double k) {
+  return (2 * m + 16) * n * k;
+}
+inline constexpr double worth_a_thread = 1e6;  // some ten microseconds, against a fork of a few
+
+template <class T>
+Cut best_cut(int threads, double m, int n, double work) {
+  Cut best;
+  if (work < worth_a_thread) return best;
+  double least = 0;
+  for (int rows = 1; rows <= threads; ++rows) {
+    if (threads % rows) continue;
+    const int cols = threads / rows;
+    const double tall = std::max(m / rows, double(Tile<T>::rows)),
+                 wide = std::max(double(n) / cols, double(Tile<T>::cols));
+    const double cost = tall * wide / 32 + (tall + wide) / 4;
+    if (rows == 1 || cost < least) {
+      least = cost;
+      best = {rows, cols};
+    }
+  }
+  return best;
+}
+
+/// Part `i` of `parts` of 0 ... n-1, whole units each but the last: {first, end}.
+inline std::pair<int, int> share(int n, int parts, int i, int unit) {
+  const long long units = ceil_div(n, unit);
+  const auto at = [&](int part) {
+    return int(std::min<long long>(n, units * part / parts * unit));
+  };
+  return {at(i), at(i + 1)};
+}
+
+}  // namespace moe::detail

@@ -1,0 +1,128 @@
+#pragma once
+#include <cstddef>
+#include <moe/backend/cpu/gemm/pack.hpp>
+#include <moe/backend/cpu/simd/lanes.hpp>
+#include <type_traits>
+#include <utility>
+
+namespace moe::detail {
+
+/// The register tile of the matrix product: rows x (packs registers), one accumulator register
+/// each. 14 x 2 fills the 32 registers of AVX-512 and NEON, 4 x 3 the 16 of AVX2 and SSE.
+template <class T>
+struct Tile {
+#if defined(__AVX512F__) || defined(__aarch64__)
+  static constexpr int rows = 14, packs = 2;
+#else
+  static constexpr int rows = 4, packs = 3;
+#endif
+  static constexpr int width = batch_width<T>, cols = packs * width;
+};
+
+template <int N, class F>
+[[gnu::always_inline]] inline void unroll(const F& f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, I>{}), ...);
+  }
+  (std::make_integer_sequence<int, N>{});
+}
+
+/// What happens to a sum before it is stored: c = alpha * sum + bias + beta * c.
+template <class T>
+struct Finish {
+  T alpha = T(1), beta = T(0);
+  const T* bias = nullptr;
+  Ahead* ahead[2] = {};  // asked for memory while the sum is made
+
+  /// The finished number(s) for a register of sums.
+  Batch<T> scaled(const Batch<T>& sum, const Batch<T>& bias_of_column) const {
+    return multiply_add<T>(Batch<T>(alpha), sum, bias_of_column);
+  }
+  Batch<T> added(const Batch<T>& scaled, const Batch<T>& old) const {
+    return multiply_add<T>(Batch<T>(beta), old, scaled);
+  }
+};
+
+/// A tile of C from l = 0 ... k-1 in this order, one fused multiply-add each, whatever R and V:
+/// sum(i, j) = fma(a[i * RowStep + l * a_step], b[l * b_step + j], sum(i, j)).
+template <class T, int R, int V, int RowStep>
+inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
+                          std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
+  using Pack = Batch<T>;
+  constexpr int width = Tile<T>::width;
+  Pack sum[R * V];
+  unroll<R * V>([&](auto i) __attribute__((always_inline)) { sum[i] = Pack(T(0)); });
+  const auto step = [&]() __attribute__((always_inline)) {
+    Pack right[V];
+    unroll<V>([&](auto j) __attribute__((always_inline)) {
+      right[j] = Pack::load_unaligned(b + j * width);
+    });
+    unroll<R>([&](auto i) __attribute__((always_inline)) {
+      const Pack left(a[i * RowStep]);
+      unroll<V>([&](auto j) __attribute__((always_inline)) {
+        sum[i * V + j] = multiply_add<T>(left, right[j], sum[i * V + j]);
+      });
+    });
+    a += a_step;
+    b += b_step;
+  };
+  // Memory is asked for slice by slice: all at once would hold back the loads of b.
+  int l = 0;
+  if (k >= 4 * Ahead::slices) {
+    for (int slice = 0; slice < Ahead::slices; ++slice) {
+      for (int i = slice; i < R; i += Ahead::slices) {
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + width * V - 1, 1);
+      }
+      for (Ahead* ahead : o.ahead)
+        if (ahead) ahead->ask();
+      for (const int end = l + k / Ahead::slices; l < end; ++l) step();
+    }
+  }
+  for (; l < k; ++l) step();
+  Pack bias[V];
+  unroll<V>([&](auto j) __attribute__((always_inline)) {
+    bias[j] = o.bias ? Pack::load_unaligned(o.bias + j * width) : Pack(T(0));
+  });
+  unroll<R * V>([&](auto i)
+                    __attribute__((always_inline)) { sum[i] = o.scaled(sum[i], bias[i % V]); });
+  if (o.beta != T(0)) {
+    unroll<R * V>([&](auto i) __attribute__((always_inline)) {
+      T* at = c + (i / V) * ldc + (i % V) * width;
+      o.added(sum[i], Pack::load_unaligned(at)).store_unaligned(at);
+    });
+  } else {
+    unroll<R * V>([&](auto i) __attribute__((always_inline)) {
+      sum[i].store_unaligned(c + (i / V) * ldc + (i % V) * width);
+    });
+  }
+}
+
+/// multiply_tile for `rows` <= R rows and `cols` <= V registers of C that may end anywhere: a
+/// partial tile goes through a buffer, so that its numbers take the same instructions. `a` and `b`
+/// must be readable for the whole tile.
+template <class T, int R, int V, int RowStep>
+inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::ptrdiff_t a_step,
+                                  const T* b, std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc,
+                                  const Finish<T>& o) {
+  constexpr int ld = V * Tile<T>::width;
+  if (rows >= R && cols >= ld)
+    return multiply_tile<T, R, V, RowStep>(k, a, a_step, b, b_step, c, ldc, o);
+  rows = rows < R ? rows : R;
+  cols = cols < ld ? cols : ld;
+  alignas(64) T part[R * ld] = {};
+  alignas(64) T bias[ld] = {};
+  Finish<T> finish = o;
+  if (o.bias) {
+    for (int j = 0; j < cols; ++j) bias[j] = o.bias[j];
+    finish.bias = bias;
+  }
+  if (o.beta != T(0))
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < cols; ++j) part[i * ld + j] = c[i * ldc + j];
+  multiply_tile<T, R, V, RowStep>(k, a, a_step, b, b_step, part, ld, finish);
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < cols; ++j) c[i * ldc + j] = part[i * ld + j];
+}
+
+}  // namespace moe::detail

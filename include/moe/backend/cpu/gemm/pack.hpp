@@ -1,0 +1,240 @@
+#pragma once
+#include <cstddef>
+#include <cstring>
+#include <moe/backend/cpu/simd/lanes.hpp>
+#include <utility>
+
+namespace moe::detail {
+
+/// A matrix operand as the micro-kernel reads it: number (i, l), i along the tile and l along the
+/// sum, lies at data[i * i_stride + l * l_stride]; either index may go through a table. S is the
+/// type in memory; packing converts it.
+template <class S>
+struct Operand {
+  const S* data;
+  std::ptrdiff_t i_stride, l_stride;
+  const int* i_table = nullptr;
+  const int* l_table = nullptr;
+
+  const S* row(int i) const { return data + (i_table ? i_table[i] : i) * i_stride; }
+  const S* step(int l) const { return data + (l_table ? l_table[l] : l) * l_stride; }
+  bool along_l() const { return l_stride == 1 && !l_table; }
+  bool along_i() const { return i_stride == 1 && !i_table; }
+  Operand from(int i, int l) const {
+    Operand to = *this;
+    if (i_table) to.i_table += i;
+    if (l_table) to.l_table += l;
+    to.data += (i_table ? 0 : i * i_stride) + (l_table ? 0 : l * l_stride);
+    return to;
+  }
+};
+
+/// The cache lines of an operand that is packed next, asked for a few at a time while the
+/// micro-kernel computes: packing would wait for memory, some tenth of a product's time.
+class Ahead {
+ public:
+  Ahead() = default;
+  /// `rows` x `steps` numbers of x, spread over `tiles` runs of the micro-kernel.
+  template <class S>
+  Ahead(const Operand<S>& x, int rows, int steps, int tiles) {
+    const bool along_l = x.along_l();
+    if (rows <= 0 || steps <= 0 || tiles <= 0 || (!along_l && !x.along_i())) return;
+    base_ = reinterpret_cast<const char*>(x.data);
+    stride_ = (along_l ? x.i_stride : x.l_stride) * std::ptrdiff_t(sizeof(S));
+    table_ = along_l ? x.i_table : x.l_table;
+    runs_ = along_l ? rows : steps;
+    length_ = (along_l ? steps : rows) * std::ptrdiff_t(sizeof(S));
+    const std::ptrdiff_t lines = runs_ * (length_ / line + 1);
+    per_slice_ = int(lines / (slices * std::ptrdiff_t(tiles)) + 1);
+    open();
+  }
+
+  static constexpr int slices = 8;  // a tile asks so many times
+  void ask() {
+    for (int i = 0; i < per_slice_ && at_; ++i) {
+      __builtin_prefetch(at_, 0, 2);
+      at_ += line;
+      if (at_ >= end_) {
+        ++run_;
+        open();
+      }
+    }
+  }
+
+ private:
+  static constexpr std::ptrdiff_t line = 64;
+  void open() {
+    at_ = run_ < runs_ ? base_ + (table_ ? table_[run_] : run_) * stride_ : nullptr;
+    end_ = at_ ? at_ + length_ : nullptr;
+  }
+  const char *base_ = nullptr, *at_ = nullptr, *end_ = nullptr;
+  const int* table_ = nullptr;
+  std::ptrdiff_t stride_ = 0, length_ = 0;
+  int runs_ = 0, run_ = 0, per_slice_ = 0;
+};
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define MOE_HAS_SHUFFLE 1
+#endif
+#endif
+
+/// One register of numbers, converted to T.
+template <class T, class S>
+[[gnu::always_inline]] inline Batch<T> load_pack(const S* at) {
+  return load(at, Lane<Batch<T>>{0});
+}
+
+#ifdef MOE_HAS_SHUFFLE
+#undef MOE_HAS_SHUFFLE
+/// Exchanges the off-diagonal blocks of size S of the registers a (row i) and b (row i + S).
+template <int S, class Register, int... L>
+[[gnu::always_inline]] inline void exchange(Register& a, Register& b,
+                                            std::integer_sequence<int, L...>) {
+  constexpr int width = int(sizeof...(L));
+  const Register upper = __builtin_shufflevector(a, b, ((L & S) ? width + L - S : L)...);
+  b = __builtin_shufflevector(a, b, ((L & S) ? width + L : L + S)...);
+  a = upper;
+}
+template <int S, class T, class Register, int Count>
+[[gnu::always_inline]] inline void transpose_from(Register (&r)[Count]) {
+  if constexpr (S < Count) {
+    constexpr auto lanes = std::make_integer_sequence<int, batch_width<T>>{};
+#pragma GCC unroll 16
+    for (int i = 0; i < Count; ++i)
+      if (!(i & S)) exchange<S>(r[i], r[i + S], lanes);
+    transpose_from<2 * S, T>(r);
+  }
+}
+/// r[l] = column l of as many rows as a register is wide.
+template <class T, class S, int W>
+[[gnu::always_inline]] inline void load_columns(const S* const* from,
+                                                typename Batch<T>::register_type (&r)[W]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < W; ++i) r[i] = load_pack<T>(from[i]);
+  transpose_from<1, T>(r);
+}
+#else
+template <class T, class S, int W>
+inline void load_columns(const S* const* from, typename Batch<T>::register_type (&r)[W]) {
+  for (int l = 0; l < W; ++l) {
+    T column[W];
+    for (int i = 0; i < W; ++i) column[i] = T(from[i][l]);
+    r[l] = Batch<T>::load_unaligned(column);
+  }
+}
+#endif
+
+/// to[l * step + i] = from[i][l] for a square of one register's width.
+template <class T, class S>
+inline void transpose_square(const S* const* from, T* to, std::ptrdiff_t step) {
+  constexpr int width = batch_width<T>;
+  typename Batch<T>::register_type r[width];
+  load_columns<T>(from, r);
+#pragma GCC unroll 16
+  for (int l = 0; l < width; ++l) Batch<T>(r[l]).store_unaligned(to + l * step);
+}
+
+/// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps, where rows are
+/// contiguous along l: transposed in registers. A last partial register spills over into the next
+/// step, which is written later, or into the room between panels.
+template <int Width, class T, class X>
+inline void pack_transposed(const X& x, int rows, int steps, T* to) {
+  using S = std::remove_cvref_t<decltype(*x.row(0))>;
+  constexpr int width = batch_width<T>, chunks = (Width + width - 1) / width;
+  static constexpr S nothing[width] = {};
+  const int whole = steps - steps % width;
+  for (int chunk = chunks - 1; chunk >= 0; --chunk) {
+    const int first = chunk * width;
+    const int count = Width - first < width ? Width - first : width;
+    const S* from[width];
+    std::ptrdiff_t advance[width];
+    for (int i = 0; i < width; ++i) {
+      const bool inside = i < count && first + i < rows;
+      from[i] = inside ? x.row(first + i) : nothing;
+      advance[i] = inside ? width : 0;
+    }
+    for (int l = 0; l < whole; l += width) {
+      transpose_square(from, to + l * Width + first, Width);
+      for (int i = 0; i < width; ++i) from[i] += advance[i];
+    }
+    for (int l = whole; l < steps; ++l)
+      for (int i = 0; i < count; ++i)
+        to[l * Width + first + i] = advance[i] ? T(from[i][l - whole]) : T(0);
+  }
+}
+
+/// The first Count numbers at `from`, the others 0.
+template <int Count, class T, class S>
+[[gnu::always_inline]] inline Batch<T> load_first(const S* from) {
+  constexpr int width = batch_width<T>;
+  if constexpr (Count >= width) {
+    return load_pack<T>(from);
+  } else {
+#ifdef __AVX512F__
+    if constexpr (std::is_same_v<T, S> && sizeof(T) == 4)
+      return _mm512_maskz_loadu_ps(__mmask16((1 << Count) - 1), from);
+#endif
+    T number[width] = {};
+    for (int i = 0; i < Count; ++i) number[i] = T(from[i]);
+    return Batch<T>::load_unaligned(number);
+  }
+}
+
+/// to[l * Width + i] = x(i, l) for i < Width and l < steps, where a step's rows are contiguous.
+/// What spills over is written later, as by pack_transposed.
+template <int Width, class T, class S>
+inline void pack_contiguous(const Operand<S>& x, int steps, T* to) {
+  constexpr int width = batch_width<T>, chunks = (Width + width - 1) / width;
+  for (int l = 0; l < steps; ++l, to += Width) {
+    const S* const from = x.step(l);
+    Batch<T> r[chunks];
+    [&]<int... C>(std::integer_sequence<int, C...>) {
+      ((r[C] = load_first<Width - C * width, T>(from + C * width)), ...);
+    }
+    (std::make_integer_sequence<int, chunks>{});
+    for (int chunk = 0; chunk < chunks; ++chunk) r[chunk].store_unaligned(to + chunk * width);
+  }
+}
+
+/// Distance of packed panels: whole cache lines, and one more, or the panels that are written side
+/// by side would fall on the same places of the first-level cache.
+inline constexpr int panel_room = 16;
+template <int Width>
+constexpr std::ptrdiff_t panel_step(int steps) {
+  return (std::ptrdiff_t(steps) * Width + 15) / 16 * 16 + panel_room;
+}
+
+/// Packs `rows` rows as panels of Width rows, the micro-kernel's order: number (i, l) of a panel at
+/// [l * Width + i], missing rows 0. Panels are panel_step apart.
+template <int Width, class T, class S>
+inline void pack_panels(const Operand<S>& x, int rows, int steps, T* to) {
+  const std::ptrdiff_t panel = panel_step<Width>(steps);
+  if (x.along_l()) {
+    for (int i = 0; i < rows; i += Width, to += panel)
+      pack_transposed<Width, T>(x.from(i, 0), rows - i < Width ? rows - i : Width, steps, to);
+  } else if (x.along_i()) {
+    for (int i = 0; i < rows; i += Width, to += panel) {
+      if (rows - i >= Width) {
+        pack_contiguous<Width, T>(x.from(i, 0), steps, to);
+        continue;
+      }
+      for (int l = 0; l < steps; ++l) {
+        const S* const from = x.step(l) + i;
+        for (int r = 0; r < Width; ++r) to[l * Width + r] = r < rows - i ? T(from[r]) : T(0);
+      }
+    }
+  } else {
+    for (int l = 0; l < steps; ++l) {
+      const S* const from = x.step(l);
+      T* at = to + l * Width;
+      for (int first = 0; first < rows; first += Width, at += panel)
+        for (int i = 0; i < Width; ++i)
+          at[i] = first + i < rows
+                      ? T(from[(x.i_table ? x.i_table[first + i] : first + i) * x.i_stride])
+                      : T(0);
+    }
+  }
+}
+
+}  // namespace moe::detail

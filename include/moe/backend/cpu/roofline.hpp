@@ -1,0 +1,167 @@
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <moe/backend/cpu/gemm/micro_kernel.hpp>
+#include <moe/backend/cpu/memory.hpp>
+#include <moe/backend/cpu/parallel.hpp>
+#include <vector>
+
+namespace moe {
+
+namespace detail {
+
+/// Runs `slice` over and over on every thread for about `seconds`. The sum over threads of the
+/// median rate of a slice, in 1e9 of its `amount` a second: what is measured beside it is disturbed
+/// by other programs as much as the median slice is, the best one not at all. A slice takes what
+/// the one before gave, or the compiler drops it.
+template <class T, class Slice>
+double median_rate(int threads, double seconds, double amount, const Slice& slice) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<std::vector<double>> rates;
+  rates.resize(std::size_t(threads));
+  parallel(threads, threads, [&](int task, int) {
+    volatile T kept = T(1);
+    const auto start = Clock::now();
+    double passed = 0;
+    do {
+      const double before = passed;
+      kept = slice(kept);
+      passed = std::chrono::duration<double>(Clock::now() - start).count();
+      rates[std::size_t(task)].push_back(amount / (passed - before) * 1e-9);
+    } while (passed < seconds);
+  });
+  double total = 0;
+  for (std::vector<double>& of_thread : rates) {
+    const auto middle = of_thread.begin() + std::ptrdiff_t(of_thread.size() / 2);
+    std::nth_element(of_thread.begin(), middle, of_thread.end());
+    total += *middle;
+  }
+  return total;
+}
+
+}  // namespace detail
+
+/// The fused multiply-add rate of the threads of a CPU backend on registers alone, all running: the
+/// 100 % that measured speeds are compared with. Runs for about `seconds`.
+/// Units: 1e9 floating-point operations per second, a multiply-add being two.
+///
+///     const double peak = moe::fma_peak_gflops(backend, 0.1);
+template <class B>
+double fma_peak_gflops(B& backend, double seconds = 0.1) {
+  using T = typename B::Wide;
+  using Pack = detail::Batch<T>;
+  constexpr int chains = 12, rounds = 20000;
+  constexpr double flops = 2.0 * rounds * chains * detail::batch_width<T>;
+  return detail::median_rate<T>(backend.threads(), seconds, flops, [](T first) {
+    Pack sum[chains];
+    detail::unroll<chains>([&](auto i)
+                               __attribute__((always_inline)) { sum[i] = Pack(first + T(i)); });
+    const Pack factor(T(0.999)), term(T(1e-3));
+    for (int r = 0; r < rounds; ++r)
+      detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
+        sum[i] = detail::multiply_add<T>(sum[i], factor, term);
+      });
+    Pack total(T(0));
+    detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { total += sum[i]; });
+    return detail::horizontal_sum<T>(total);
+  });
+}
+
+/// The same for dot products of bfloat16 pairs with float sums; 0 where the processor that this is
+/// compiled for has no instruction for them.
+template <class B>
+double bf16_peak_gflops([[maybe_unused]] B& backend, [[maybe_unused]] double seconds = 0.1) {
+#ifdef __AVX512BF16__
+  constexpr int chains = 12, rounds = 20000;
+  constexpr double flops = 4.0 * rounds * chains * 16;
+  return detail::median_rate<float>(backend.threads(), seconds, flops, [](float first) {
+    detail::Batch<float> sum[chains];
+    detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
+      sum[i] = detail::Batch<float>(first + float(i));
+    });
+    const __m512i ones = _mm512_set1_epi16(0x3F80);
+    const __m512bh factor = reinterpret_cast<const __m512bh&>(ones);
+    for (int r = 0; r < rounds; ++r)
+      detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
+        sum[i] = _mm512_dpbf16_ps(sum[i], factor, factor);
+      });
+    detail::Batch<float> total(0.0f);
+    detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { total += sum[i]; });
+    return detail::horizontal_sum<float>(total);
+  });
+#else
+  return 0;
+#endif
+}
+
+/// How fast the threads of a CPU backend pass through `bytes` of memory, from whatever cache so
+/// many fit in: the 100 % for work whose operands are as large.
+/// Units: 1e9 bytes per second; a copy counts what it reads and what it writes.
+/// Errors: moe::Error when the memory is not there.
+///
+///     moe::MemorySpeed memory{backend, std::size_t(1) << 30};
+///     const double most = memory.read();
+template <class B>
+class MemorySpeed {
+ public:
+  MemorySpeed(B& backend, std::size_t bytes)
+      : backend_(&backend), count_(std::max(bytes / line / 2, std::size_t(1)) * 2) {
+    space_.reserve(count_ * line);
+  }
+
+  /// Each byte once.
+  double read(double seconds = 0.05) {
+    return best(seconds, count_, [](const Pack* from, Pack*, std::size_t packs) {
+      Pack sum[4] = {Pack(0.0f), Pack(0.0f), Pack(0.0f), Pack(0.0f)};
+      for (std::size_t i = 0; i < packs; i += 4)
+        for (std::size_t j = 0; j < 4; ++j) sum[j] += from[i + j];
+      return detail::horizontal_sum<float>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    });
+  }
+
+  /// The first half to the second, through registers as a kernel does it.
+  double copy(double seconds = 0.05) {
+    return best(seconds, count_ / 2, [](const Pack* from, Pack* to, std::size_t packs) {
+      for (std::size_t i = 0; i < packs; i += 4)
+        for (std::size_t j = 0; j < 4; ++j) to[i + j] = from[i + j];
+      return 0.0f;
+    });
+  }
+
+ private:
+  using Pack = detail::Batch<float>;
+  static constexpr std::size_t line = 4 * sizeof(Pack);
+
+  /// The best of many rounds of all threads, each on its share of the first `lines` lines.
+  template <class Pass>
+  double best(double seconds, std::size_t lines, const Pass& pass) {
+    using Clock = std::chrono::steady_clock;
+    const int threads = backend_->threads();
+    const double bytes = double(count_ * line);
+    const int passes = std::max(1, int(16e6 / bytes));  // so that waking threads costs little
+    Pack* const from = space_.template as<Pack>();
+    Pack* const to = from + count_ / 2 * 4;
+    std::vector<float> sums(std::size_t(threads) * 16);
+    double most = 0, passed = 0;
+    const auto start = Clock::now();
+    for (int round = 0; round < 3 || passed < seconds; ++round) {
+      const double before = passed;
+      detail::parallel(threads, threads, [&](int task, int) {
+        const std::size_t first = lines * std::size_t(task) / std::size_t(threads) * 4;
+        const std::size_t end = lines * std::size_t(task + 1) / std::size_t(threads) * 4;
+        volatile float* const kept = &sums[std::size_t(task) * 16];
+        for (int i = 0; i < passes; ++i) *kept = pass(from + first, to + first, end - first);
+      });
+      passed = std::chrono::duration<double>(Clock::now() - start).count();
+      most = std::max(most, bytes * passes / (passed - before) * 1e-9);
+    }
+    return most;
+  }
+
+  B* backend_;
+  std::size_t count_;  // lines of four registers, an even number
+  detail::Workspace space_;
+};
+
+}  // namespace moe

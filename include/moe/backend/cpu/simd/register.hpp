@@ -1,0 +1,30 @@
+#pragma once
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes the undefined operands of its own AVX-512 intrinsics for a mistake (GCC PR105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <xsimd/xsimd.hpp>
+#pragma GCC diagnostic pop
+#else
+#include <xsimd/xsimd.hpp>
+#endif
+
+namespace moe::detail {
+
+template <class A>
+using Floats = xsimd::batch<float, A>;
+
+/// a * b + c, rounded once where the machine can. xsimd 8 leaves the fusing of AVX-512 to the
+/// compiler, and Clang does not fuse.
+template <class T, class A>
+inline xsimd::batch<T, A> fused(const xsimd::batch<T, A>& a, const xsimd::batch<T, A>& b,
+                                const xsimd::batch<T, A>& c) {
+#ifdef __AVX512F__
+  if constexpr (sizeof(a) == 64 && sizeof(T) == 4) return _mm512_fmadd_ps(a, b, c);
+  if constexpr (sizeof(a) == 64 && sizeof(T) == 8) return _mm512_fmadd_pd(a, b, c);
+#endif
+  return xsimd::fma(a, b, c);
+}
+
+}  // namespace moe::detail

@@ -1,0 +1,23 @@
+#pragma once
+#include <moe/backend/cpu/simd/lanes.hpp>
+#include <moe/core/bfloat16.hpp>
+
+namespace moe::detail {
+
+/// A number of type T in memory that is rounded to S when it is read: a weight of a backend with
+/// narrow activations, whose master keeps all its digits.
+template <class T, class S>
+struct Rounded {
+  T value;
+  explicit operator T() const { return T(S(value)); }
+};
+
+template <class T, class S, class A>
+inline xsimd::batch<T, A> load(const Rounded<T, S>* at, Lane<xsimd::batch<T, A>> i) {
+  constexpr Lane<xsimd::batch<T, A>> here{0};
+  S narrow[xsimd::batch<T, A>::size];
+  store(narrow, here, xsimd::batch<T, A>::load_unaligned(&at[i.index].value));
+  return load(static_cast<const S*>(narrow), here);
+}
+
+}  // namespace moe::detail

@@ -1,0 +1,256 @@
+#pragma once
+#include <moe/backend/backend.hpp>
+#include <moe/checkpoint/cursor.hpp>
+#include <moe/checkpoint/manifest.hpp>
+#include <moe/io/safetensors.hpp>
+#include <moe/tree/leaves.hpp>
+
+namespace moe {
+
+namespace detail {
+
+/// Shape of a leaf in files: without the dimensions that are 1 by construction.
+inline std::vector<std::size_t> file_shape(int count, int rows, int cols) {
+  std::vector<std::size_t> shape;
+  if (count > 1) shape.push_back(std::size_t(count));
+  if (rows > 1) shape.push_back(std::size_t(rows));
+  shape.push_back(std::size_t(cols));
+  return shape;
+}
+
+/// One tensor file of a checkpoint on its way between disk and backend.
+template <class B>
+class TensorFile {
+ public:
+  using T = Wide<B>;
+
+  TensorFile(B& be, std::string file) : be_(&be), file_(std::move(file)) {}
+
+  /// A leaf that will be saved, or into which a verified copy will go.
+  void add(const std::string& name, const LeafView<T>& leaf) {
+    if (leaf.size == 0) return;
+    tensors_.push_back({name, file_shape(leaf.count, leaf.rows, leaf.cols), leaf.data, {}});
+  }
+
+  /// Writes the file into a transaction, in pieces, and describes it in `files`: a save takes no
+  /// memory that depends on the size of the model.
+  void write(FolderTransaction& to, Json& files) const {
+    std::vector<TensorView> views;  // of the backend's memory
+    for (const Tensor& t : tensors_) views.push_back(tensor_view(t.name, t.shape, t.data));
+    const SafetensorsHeader header = safetensors_header(views, {{"format", "pt"}});
+    FileWriter file = to.create(file_);
+    Xxh64 all;
+    std::size_t bytes = 0;
+    const auto append = [&](const void* data, std::size_t size) {
+      file.write(data, size);
+      all.add(data, size);
+      bytes += size;
+    };
+    append(header.bytes.data(), header.bytes.size());
+    std::vector<char> piece(std::size_t(1) << 20);
+    Json hashes = Json::object();
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      const auto* from = static_cast<const char*>(header.order[i]->data);
+      Xxh64 hash;
+      for (std::size_t left = header.sizes[i]; left > 0;) {
+        const std::size_t size = std::min(left, piece.size());
+        be_->download(piece.data(), from, size);
+        append(piece.data(), size);
+        hash.add(piece.data(), size);
+        from += size, left -= size;
+      }
+      put(hashes, header.order[i]->name, hex(hash.value()));
+    }
+    file.finish();
+    Json& entry = files[file_];
+    put(entry, "bytes", std::int64_t(bytes));
+    put(entry, "xxh64", hex(all.value()));
+    put(entry, "tensors", std::move(hashes));
+  }
+
+  /// Reads and verifies everything; nothing of the backend changes.
+  void read(const FolderReader& reader, const Json& manifest) {
+    const std::string& folder = reader.path();
+    const std::string list = manifest_field(folder, "files"), what = list + "." + file_;
+    const Json& entry = manifest.at("files", manifest_field(folder)).at(file_, list);
+    const std::uint64_t size = reader.file(file_).size();
+    const std::uint64_t known = entry.at("bytes", what).as_uint(what + ".bytes");
+    if (size != known) {
+      damaged(folder, file_ + " has " + std::to_string(size) + " bytes where its manifest says " +
+                          std::to_string(known));
+    }
+    const Safetensors file(reader.file(file_));
+    for (Tensor& t : tensors_) {
+      const Json* hash = entry.at("tensors", what).find(t.name);
+      if (!hash || !file.contains(t.name)) {
+        throw Error("moe: cannot load checkpoint '" + folder + "': " + file_ + " has no tensor '" +
+                    t.name + "'; it is of another model or optimiser, use the one it was saved by");
+      }
+      if (file.shape(t.name) != t.shape)
+        damaged(folder, "tensor '" + t.name + "' of " + file_ + " has another shape");
+      const auto matches = [&](const void* data, std::size_t length) {
+        return hex(xxh64(data, length)) == hash->as_string(what + ".tensors." + t.name);
+      };
+      bool good = true;
+      if (std::is_same_v<T, double> && file.dtype(t.name) == Dtype::F32) {
+        const std::string stored = file.read_bytes(t.name);
+        good = matches(stored.data(), stored.size());
+        t.values = file.template read_as<T>(t.name);
+      } else {
+        t.values = file.template read<T>(t.name);
+        good = matches(t.values.data(), t.values.size() * sizeof(T));
+      }
+      if (!good)
+        damaged(folder, "tensor '" + t.name + "' of " + file_ + " does not match its checksum");
+    }
+    if (file.tensors().size() != tensors_.size()) {
+      throw Error("moe: cannot load checkpoint '" + folder + "': " + file_ + " has " +
+                  std::to_string(file.tensors().size()) + " tensors where " +
+                  std::to_string(tensors_.size()) +
+                  " are expected; it is of another optimiser, use the one it was saved by");
+    }
+    if (hash_of(reader.file(file_)) != entry.at("xxh64", what).as_string(what + ".xxh64"))
+      damaged(folder, file_ + " does not match its checksum");
+  }
+
+  /// Hands what read() verified to the backend.
+  void apply() const {
+    for (const Tensor& t : tensors_)
+      be_->upload(t.data, t.values.data(), t.values.size() * sizeof(T));
+  }
+
+ private:
+  struct Tensor {
+    std::string name;
+    std::vector<std::size_t> shape;
+    T* data;
+    std::vector<T> values;
+  };
+  B* be_;
+  std::string file_;
+  std::vector<Tensor> tensors_;
+};
+
+template <class Model>
+TensorFile<typename Model::Backend> model_file(Model& model) {
+  using B = typename Model::Backend;
+  using Params = typename Model::Params;
+  TensorFile<B> file(model.backend(), "model.safetensors");
+  for (std::size_t i = 0; i < leaves<Params>().size(); ++i)
+    file.add(leaf_names<Params>()[i], view<Wide<B>>(model.params(), leaves<Params>()[i]));
+  return file;
+}
+template <class B, class Optimizer>
+TensorFile<B> optimizer_file(B& be, Optimizer& optimizer) {
+  TensorFile<B> file(be, "optimizer.safetensors");
+  optimizer.for_each_state(
+      [&](const std::string& name, const auto& leaf) { file.add(name, leaf); });
+  return file;
+}
+
+template <class Model>
+Json new_manifest(const Model& model, const Json& about) {
+  Json manifest;
+  put(manifest, "format", std::string(manifest_format));
+  put(manifest, "format_version", std::int64_t(manifest_version));
+  put(manifest, "library_version", std::string(library_version));
+  put(manifest, "sha256", std::string());
+  put(manifest, "model", describe_model(model));
+  put(manifest, "options", to_json(model.options()));
+  if (!about.is_null()) put(manifest, "run", Json(about));
+  return manifest;
+}
+
+}  // namespace detail
+
+/// Refuses now what save() would refuse later: to be called before long work.
+/// Errors: something of others in the place of `folder`, permissions.
+/// Test: tests/checkpoint/checkpoint.cpp.
+inline void require_place(const std::string& folder) {
+  FolderTransaction(folder, detail::manifest_file);
+}
+
+/// Saves the parameters of a model as folder/model.safetensors and folder/manifest.json, all or
+/// nothing: a folder of that name keeps what it held until the new files are on the disk.
+/// `about` is kept in the manifest under "run" (a vocabulary, settings).
+/// Errors: moe::Error naming the file and the reason (full disk, permissions).
+/// Test: tests/checkpoint/checkpoint.cpp.
+///
+///     moe::save(model, "model.moe");
+template <class Model>
+void save(Model& model, const std::string& folder, const Json& about = {}) {
+  FolderTransaction transaction(folder, detail::manifest_file);
+  Json manifest = detail::new_manifest(model, about);
+  detail::model_file(model).write(transaction, manifest["files"]);
+  transaction.write(detail::manifest_file, detail::seal(manifest));
+  transaction.commit();
+}
+
+/// Loads the parameters that save or save_checkpoint wrote; everything is verified before the
+/// model changes. Gives the manifest.
+/// Errors: missing, truncated or altered files; another model, the differing fields named.
+template <class Model>
+Json load(Model& model, const std::string& folder) {
+  const FolderReader reader(folder, detail::manifest_file);
+  Json manifest = detail::read_manifest(reader);
+  require_same_model(folder, manifest, describe_model(model));
+  auto parameters = detail::model_file(model);
+  parameters.read(reader, manifest);
+  parameters.apply();
+  return manifest;
+}
+
+/// Saves all that a run needs to go on with the same bits, as save does; adds
+/// optimizer.safetensors and the cursor, whose counters come from the model and the optimiser.
+template <class Model, class Optimizer>
+void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const std::string& folder,
+                     const Json& about = {}) {
+  cursor.passes = model.passes();
+  cursor.updates = optimizer.updates();
+  cursor.skipped = optimizer.skipped();
+  cursor.consecutive_skips = optimizer.consecutive_skips();
+  FolderTransaction transaction(folder, detail::manifest_file);
+  Json manifest = detail::new_manifest(model, about);
+  manifest["cursor"] = to_json(cursor);
+  detail::model_file(model).write(transaction, manifest["files"]);
+  detail::optimizer_file(model.backend(), optimizer).write(transaction, manifest["files"]);
+  transaction.write(detail::manifest_file, detail::seal(manifest));
+  transaction.commit();
+}
+
+/// Brings model and optimiser back to where save_checkpoint found them and gives the cursor.
+/// Errors: as load; neither model nor optimiser has changed then.
+///
+///     const moe::Cursor cursor = moe::load_checkpoint(model, optimizer, "runs/demo/last");
+template <class Model, class Optimizer>
+Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& folder) {
+  const FolderReader reader(folder, detail::manifest_file);
+  const Json manifest = detail::read_manifest(reader);
+  require_same_model(folder, manifest, describe_model(model));
+  if (!manifest.find("cursor")) {
+    throw Error("moe: cannot resume from '" + folder +
+                "': it holds a model but no optimiser state; give a checkpoint of a run");
+  }
+  require_same_numbers(folder, manifest, describe_model(model));
+  const Cursor cursor =
+      detail::read_cursor(*manifest.find("cursor"), detail::manifest_field(folder, "cursor"));
+  for (const std::int64_t counter :
+       {cursor.step, cursor.tokens, cursor.updates, cursor.skipped, cursor.consecutive_skips,
+        cursor.best_step + 1, cursor.last_step + 1, cursor.train_loss_steps,
+        std::int64_t(cursor.evaluations_without_gain)}) {
+    if (counter < 0) detail::damaged(folder, "a counter of its cursor is negative");
+  }
+  auto parameters = detail::model_file(model);
+  auto state = detail::optimizer_file(model.backend(), optimizer);
+  parameters.read(reader, manifest);
+  state.read(reader, manifest);
+  parameters.apply();
+  state.apply();
+  model.set_passes(cursor.passes);
+  model.zero_grads();
+  optimizer.set_updates(cursor.updates);
+  optimizer.set_skipped(cursor.skipped, cursor.consecutive_skips);
+  return cursor;
+}
+
+}  // namespace moe

@@ -1,0 +1,151 @@
+#pragma once
+#include <array>
+#include <cmath>
+#include <limits>
+#include <moe/io/json.hpp>
+#include <moe/tree/field_name.hpp>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+// Structs of numbers (ModelConfig, Options, settings, cursors) as JSON, by reflection: a new field
+// is saved, loaded and compared without being listed anywhere.
+
+namespace moe {
+
+namespace detail {
+
+template <auto Value>
+constexpr auto enumerator_spelling() {
+  return std::string_view(__PRETTY_FUNCTION__);
+}
+/// Names of the enumerators 0, 1, ... of E; numbers where there is none.
+template <class E>
+inline constexpr auto enumerators = []<std::size_t... I>(std::index_sequence<I...>) {
+  return std::array{last_identifier(enumerator_spelling<static_cast<E>(I)>())...};
+}
+(std::make_index_sequence<16>());
+
+/// One copy of the code for all fields of a kind.
+template <class T>
+[[gnu::noinline]] void put(Json& object, std::string_view name, T value) {
+  object[name] = std::move(value);
+}
+
+}  // namespace detail
+
+/// Calls f(name, field) for the fields of an aggregate, in the order of their declaration.
+///
+///     moe::for_each_field(config, [](std::string_view name, auto& field) { ... });
+template <class T, class F>
+void for_each_field(T& object, F&& f) {
+  using Plain = std::remove_const_t<T>;
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    (f(detail::field_name<Plain, I>(), boost::pfr::get<I>(object)), ...);
+  }
+  (std::make_index_sequence<boost::pfr::tuple_size_v<Plain>>{});
+}
+
+/// Aggregates as objects, enumerators as their names, numbers and strings as they are.
+/// Test: tests/checkpoint/config_json.cpp.
+template <class T>
+Json to_json(const T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    return detail::enumerators<T>[std::size_t(value)];
+  } else if constexpr (std::is_arithmetic_v<T> || std::is_convertible_v<T, std::string>) {
+    return value;
+  } else {
+    Json json = Json::object();
+    for_each_field(value, [&](std::string_view name, const auto& field) {
+      if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(field)>>) {
+        detail::put(json, name, double(field));
+      } else if constexpr (std::is_same_v<decltype(field), const int&>) {
+        detail::put(json, name, std::int64_t(field));
+      } else if constexpr (std::is_enum_v<std::remove_cvref_t<decltype(field)>>) {
+        detail::put(
+            json, name,
+            std::string(
+                detail::enumerators<std::remove_cvref_t<decltype(field)>>[std::size_t(field)]));
+      } else {
+        detail::put(json, name, to_json(field));
+      }
+    });
+    return json;
+  }
+}
+
+/// Reads back what to_json wrote; `what` names the value in errors ("manifest.cursor").
+/// Errors: a field is missing, of another type or out of range; `value` may be half read then.
+template <class T>
+void from_json(T& value, const Json& json, const std::string& what) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error("moe: cannot use field '" + what + "': " + why + "; check the file that holds it");
+  };
+  if constexpr (std::is_enum_v<T>) {
+    const std::string& name = json.as_string(what);
+    const auto& names = detail::enumerators<T>;
+    std::size_t i = 0;
+    while (i < names.size() && names[i] != name) ++i;
+    if (i == names.size()) refuse("'" + name + "' is not one of its values");
+    value = static_cast<T>(i);
+  } else if constexpr (std::is_same_v<T, bool>) {
+    value = json.as_bool(what);
+  } else if constexpr (std::is_same_v<T, std::uint64_t>) {
+    value = json.as_uint(what);
+  } else if constexpr (std::is_integral_v<T>) {
+    const std::int64_t number = json.as_int(what);
+    if (!std::in_range<T>(number)) refuse(std::to_string(number) + " does not fit its type");
+    value = static_cast<T>(number);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    // JSON has neither infinity nor NaN: to_json writes null. It is what the field can be: a number
+    // that is not known where it is one without the file, else no limit.
+    if (!json.is_null()) {
+      value = T(json.as_double(what));
+    } else if (!std::isnan(value)) {
+      value = std::numeric_limits<T>::infinity();
+    }
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    value = json.as_string(what);
+  } else {
+    for_each_field(value, [&](std::string_view name, auto& field) {
+      from_json(field, json.at(name, what), what + "." + std::string(name));
+    });
+  }
+}
+
+/// A field that two JSON objects do not agree on: "moe.experts", "8", "4"; "" where it is absent.
+struct Difference {
+  std::string field, first, second;
+};
+
+namespace detail {
+inline void add_differences(const Json& first, const Json& second, const std::string& path,
+                            std::vector<Difference>& found) {
+  const auto inside = [&](const std::string& name) {
+    return path.empty() ? name : path + "." + name;
+  };
+  if (first.is_object() && second.is_object()) {
+    for (const auto& [name, value] : first.members(path)) {
+      if (const Json* other = second.find(name)) {
+        add_differences(value, *other, inside(name), found);
+      } else {
+        found.push_back({inside(name), value.dump(), ""});
+      }
+    }
+    for (const auto& [name, value] : second.members(path))
+      if (!first.find(name)) found.push_back({inside(name), "", value.dump()});
+  } else if (!(first == second)) {
+    found.push_back({path, first.dump(), second.dump()});
+  }
+}
+}  // namespace detail
+
+/// The leaves in which two objects differ, fields of the first one first.
+inline std::vector<Difference> differences(const Json& first, const Json& second) {
+  std::vector<Difference> found;
+  detail::add_differences(first, second, "", found);
+  return found;
+}
+
+}  // namespace moe

@@ -1,0 +1,106 @@
+#pragma once
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <moe/checkpoint/config_json.hpp>
+#include <string>
+
+namespace moe {
+
+/// Where a run stands between two updates: with parameters and optimiser state all that a resumed
+/// run needs. Random numbers are functions of (seed, step), so their cursor is a counter.
+struct Cursor {
+  std::int64_t step = 0;  // updates tried, skipped ones included: the position in the data
+  std::int64_t tokens = 0;
+  std::uint64_t passes = 0;  // of the dropout and noise streams
+  std::int64_t updates = 0, skipped = 0, consecutive_skips = 0;
+  std::int64_t best_step = -1;       // -1: no evaluation has had a finite loss yet
+  std::int64_t last_step = -1;       // of the last evaluation; -1: not evaluated yet
+  double best_loss = unknown;        // on the validation split, nats
+  double last_loss = unknown;        // infinity: evaluated, but not finite
+  double last_train_loss = unknown;  // mean of the steps before the last evaluation
+  int evaluations_without_gain = 0;
+  double train_loss_sum = 0;  // of the steps since the last evaluation whose loss was finite
+  std::int64_t train_loss_steps = 0;
+  double seconds = 0;  // of training alone, over all sessions
+};
+
+/// More than half of the updates were skipped: the model is hardly a trained one.
+inline bool mostly_skipped(const Cursor& cursor) {
+  return 2 * cursor.skipped > cursor.step;
+}
+
+/// Why the result of a run must not be taken for one, as a sentence; "" when there is no reason.
+/// Programs print it and do not exit with 0.   Test: tests/checkpoint/cursor.cpp.
+///
+///     if (const std::string why = moe::failure(trainer.cursor()); !why.empty()) return fail(why);
+inline std::string failure(const Cursor& cursor) {
+  if (mostly_skipped(cursor)) {
+    return "moe: the model is not trained: " + std::to_string(cursor.skipped) + " of " +
+           std::to_string(cursor.step) +
+           " updates were skipped because the loss or the gradient was not finite; try a lower "
+           "lr or a longer warm-up";
+  }
+  if (std::isinf(cursor.last_loss)) {
+    return "moe: the model is of no use: its validation loss after step " +
+           std::to_string(cursor.last_step) + " is not finite; " +
+           (cursor.best_step < 0 ? "try a lower lr"
+                                 : "use the checkpoint of the best evaluation, or try a lower lr");
+  }
+  return "";
+}
+
+/// A loss for a person: "1.4990 nats", "not evaluated", "not finite".
+inline std::string nats(double loss) {
+  if (std::isnan(loss)) return "not evaluated";
+  if (std::isinf(loss)) return "not finite";
+  char text[48];
+  std::snprintf(text, sizeof text, "%.4f nats", loss);
+  return text;
+}
+
+/// A warning about a model that is no better than one that gives each of the `vocab` tokens the
+/// same probability, whose loss is ln(vocab); "" for any other.   Test:
+/// tests/checkpoint/cursor.cpp.
+inline std::string no_better_than_guessing(const Cursor& cursor, int vocab) {
+  const double guessing = std::log(double(vocab));
+  if (!std::isfinite(cursor.last_loss) || cursor.last_loss < guessing) return "";
+  return "the model has learned nothing of use: its validation loss is " + nats(cursor.last_loss) +
+         ", and giving all tokens the same probability costs " + nats(guessing) +
+         "; try a lower lr or more steps";
+}
+
+/// The losses of a run in one line: "validation 1.4990 nats; best 1.4985 nats at step 1000".
+inline std::string describe(const Cursor& cursor) {
+  std::string text = "validation " + nats(cursor.last_loss);
+  if (cursor.best_step >= 0)
+    text += "; best " + nats(cursor.best_loss) + " at step " + std::to_string(cursor.best_step);
+  return text;
+}
+
+namespace detail {
+
+/// The cursor of a manifest. Before version 0.2 there was no last_step, every evaluation that was
+/// due had been made, and what was not known was written as 0.
+inline Cursor read_cursor(const Json& json, const std::string& what) {
+  Cursor cursor;
+  if (!json.is_object() || json.find("last_step")) {  // what is no object is refused by from_json
+    from_json(cursor, json, what);
+  } else {
+    Json old = json;
+    put(old, "last_step", std::int64_t(-1));
+    from_json(cursor, old, what);
+    const bool evaluated = cursor.best_step >= 0 || std::isnan(cursor.last_loss);
+    if (evaluated) cursor.last_step = cursor.step;
+    if (!evaluated) cursor.last_loss = cursor.last_train_loss = unknown;
+    if (cursor.best_step < 0) cursor.best_loss = unknown;
+  }
+  // JSON has one word for "not evaluated" and "not finite".
+  if (cursor.last_step >= 0 && std::isnan(cursor.last_loss))
+    cursor.last_loss = std::numeric_limits<double>::infinity();
+  return cursor;
+}
+
+}  // namespace detail
+
+}  // namespace moe

@@ -1,0 +1,44 @@
+#pragma once
+#include <cstdint>
+#include <moe/core/lane.hpp>
+
+namespace moe {
+
+/// A float without its lower 16 bits: the same range, 8 significant bits. For storing activations;
+/// arithmetic is float's, which it turns into by itself. From float it rounds to nearest, ties to
+/// even; infinities and NaN stay what they are.  Test: tests/core/bfloat16.cpp.
+///
+///     moe::bfloat16 x = 3.14159f;  // 3.140625
+///     float y = 2 * x;
+struct bfloat16 {
+  std::uint16_t bits;
+
+  bfloat16() = default;
+  MOE_KERNEL constexpr bfloat16(float x) : bits(rounded(__builtin_bit_cast(std::uint32_t, x))) {}
+  MOE_KERNEL constexpr explicit bfloat16(double x) : bfloat16(static_cast<float>(x)) {}
+  MOE_KERNEL constexpr operator float() const {
+    return __builtin_bit_cast(float, std::uint32_t(bits) << 16);
+  }
+  MOE_KERNEL static constexpr bfloat16 from_bits(std::uint16_t bits) {
+    bfloat16 x{};
+    x.bits = bits;
+    return x;
+  }
+
+ private:
+  MOE_KERNEL static constexpr std::uint16_t rounded(std::uint32_t x) {
+    if ((x & 0x7FFFFFFFu) > 0x7F800000u) return std::uint16_t(x >> 16 | 0x40u);  // a quiet NaN
+    return std::uint16_t((x + 0x7FFFu + (x >> 16 & 1u)) >> 16);
+  }
+};
+static_assert(sizeof(bfloat16) == 2 && std::is_trivially_copyable_v<bfloat16>);
+
+// Where kernels meet the narrow type: through a lane of float it is read and written as float.
+MOE_KERNEL float load(const bfloat16* at, Lane<float> i) {
+  return at[i.index];
+}
+MOE_KERNEL void store(bfloat16* at, Lane<float> i, const float& value) {
+  at[i.index] = value;
+}
+
+}  // namespace moe

@@ -1,0 +1,145 @@
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <moe/core/strict_math.hpp>
+#include <type_traits>
+
+// All that a kernel body may use. Safe for nvcc: no host-only header is included here.
+// In every kernel T is the number type of parameters and of arithmetic, S that of activations in
+// memory: the same, or narrower (bfloat16.hpp).
+
+#ifdef __CUDACC__
+#define MOE_KERNEL __host__ __device__ inline
+#else
+#define MOE_KERNEL inline
+#endif
+
+namespace moe {
+
+/// A position in a row, seen through the number type V that sits there: a scalar, or a SIMD pack
+/// that covers `index`, `index + 1`, ... Kernels are written once over lanes; the backend chooses
+/// V.
+template <class V>
+struct Lane {
+  int index;
+};
+
+template <class T>
+MOE_KERNEL T load(const T* at, Lane<T> i) {
+  return at[i.index];
+}
+template <class T>
+MOE_KERNEL void store(T* at, Lane<T> i, const T& value) {
+  at[i.index] = value;
+}
+
+/// The lane's values of a function of the position: {f(i), f(i + 1), ...}.
+template <class V, class F>
+MOE_KERNEL V generate(Lane<V> i, const F& f) {
+  return V(f(i.index));
+}
+
+/// `condition ? yes : no`, lane by lane.
+template <class T>
+MOE_KERNEL T select(bool condition, const T& yes, const T& no) {
+  return condition ? yes : no;
+}
+
+/// What `row[i]` gives for a row that may be written: reads, assigns and adds one lane.
+template <class T, class V>
+class LaneReference {
+ public:
+  MOE_KERNEL LaneReference(T* at, Lane<V> i) : at_(at), i_(i) {}
+  MOE_KERNEL V value() const { return load(static_cast<const T*>(at_), i_); }
+  MOE_KERNEL operator V() const { return value(); }
+  MOE_KERNEL void operator=(const V& value) const { store(at_, i_, value); }
+  MOE_KERNEL void operator+=(const V& value) const { store(at_, i_, V(this->value() + value)); }
+
+ private:
+  T* at_;
+  Lane<V> i_;
+};
+
+/// One row: `row[lane]` is a value of the lane's type, `row(column)` a single element.
+template <class T>
+struct Row {
+  T* data;
+
+  template <class V>
+  MOE_KERNEL auto operator[](Lane<V> i) const {
+    if constexpr (std::is_const_v<T>) {
+      return load(data, i);
+    } else {
+      return LaneReference<T, V>(data, i);
+    }
+  }
+  MOE_KERNEL T& operator()(int column) const { return data[column]; }
+};
+
+/// Rows of equal length: `table[r][lane]`, `table(r, column)`, and `table(r)` for column 0.
+template <class T>
+struct Table {
+  T* data = nullptr;
+  int cols = 0;
+  std::ptrdiff_t stride = cols;
+
+  MOE_KERNEL Row<T> operator[](int r) const { return {data + r * stride}; }
+  MOE_KERNEL T& operator()(int r, int column = 0) const { return data[r * stride + column]; }
+  MOE_KERNEL operator Table<const T>() const requires(!std::is_const_v<T>) {
+    return {data, cols, stride};
+  }
+};
+
+namespace kernel {
+
+/// The functions of a number or pack V that kernels use: the standard library's, or those of V's
+/// own namespace. A backend may specialise it for its packs.
+template <class V>
+struct Math {
+  MOE_KERNEL static V exp(const V& x) {
+    using std::exp;
+    return exp(x);
+  }
+  MOE_KERNEL static V log(const V& x) {
+    using std::log;
+    return log(x);
+  }
+  MOE_KERNEL static V sqrt(const V& x) {
+    using std::sqrt;
+    return sqrt(x);
+  }
+  MOE_KERNEL static V tanh(const V& x) {
+    using std::tanh;
+    return tanh(x);
+  }
+  MOE_KERNEL static V erf(const V& x) {
+    using std::erf;
+    return erf(x);
+  }
+};
+
+// Kernels call these with `kernel::` in front, or a pack's own namespace would be found instead.
+template <class V>
+MOE_KERNEL V exp(const V& x) {
+  return Math<V>::exp(x);
+}
+template <class V>
+MOE_KERNEL V log(const V& x) {
+  return Math<V>::log(x);
+}
+template <class V>
+MOE_KERNEL V sqrt(const V& x) {
+  return Math<V>::sqrt(x);
+}
+template <class V>
+MOE_KERNEL V tanh(const V& x) {
+  return Math<V>::tanh(x);
+}
+template <class V>
+MOE_KERNEL V erf(const V& x) {
+  return Math<V>::erf(x);
+}
+
+}  // namespace kernel
+
+}  // namespace moe

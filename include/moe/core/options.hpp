@@ -1,0 +1,61 @@
+#pragma once
+#include <cstdint>
+#include <moe/core/check_option.hpp>
+#include <string>
+
+namespace moe {
+
+/// Dropout rates by site, all in [0, 1); 0 is off.
+struct DropoutRates {
+  double embedding = 0;
+  double attention = 0;  // on the probabilities
+  double attention_output = 0;
+  double expert = 0;  // between the activation and the second matrix
+  double ffn_output = 0;
+  double final = 0;  // before the head
+};
+
+/// The run-time numbers of a model; its structure is ModelConfig.
+struct Options {
+  int max_tokens = 0;  // largest batch, in tokens
+  double norm_eps = 1e-5;
+  double rope_base = 10000;
+  DropoutRates dropout = {};
+  double router_noise = 0;  // standard deviation added to the router logits in training
+  double balance_weight = 0.01;
+  double z_weight = 0;
+  double entropy_weight = 0;
+  double init_std = 0.02;
+  bool uniform_routing = false;  // experts by turns whatever the router says: for measuring speed
+  std::uint64_t seed = 0;
+};
+
+/// What is left when a model is built: sizes are computed in int, so max_tokens has an upper end,
+/// and numbers must still be what they are in T, the type of the model's sums. A negative
+/// entropy_weight makes routers more certain; the other weights reward the opposite of what they
+/// are for when they are negative, without an end.
+/// Errors: moe::Error for the first option that makes no sense, with its value and its rule.
+/// Test: tests/core/options.cpp.
+template <class T>
+void check_options(const Options& o, int most_tokens) {
+  const detail::OptionCheck check{"build a model", "Options"};
+  check(o.max_tokens >= 1 && o.max_tokens <= most_tokens, "max_tokens", o.max_tokens,
+        "from 1 to " + std::to_string(most_tokens));
+  check.positive<T>("norm_eps", o.norm_eps);
+  check(o.rope_base >= 1 && detail::OptionCheck::fits<T>(o.rope_base), "rope_base", o.rope_base,
+        "finite, 1 or more");
+  const DropoutRates& d = o.dropout;
+  check.below_one("dropout.embedding", d.embedding);
+  check.below_one("dropout.attention", d.attention);
+  check.below_one("dropout.attention_output", d.attention_output);
+  check.below_one("dropout.expert", d.expert);
+  check.below_one("dropout.ffn_output", d.ffn_output);
+  check.below_one("dropout.final", d.final);
+  check.not_negative<T>("router_noise", o.router_noise);
+  check.not_negative<T>("balance_weight", o.balance_weight);
+  check.not_negative<T>("z_weight", o.z_weight);
+  check.finite<T>("entropy_weight", o.entropy_weight);
+  check.not_negative<T>("init_std", o.init_std);
+}
+
+}  // namespace moe

@@ -1,0 +1,92 @@
+#pragma once
+#include <moe/core/lane.hpp>
+
+namespace moe::kernel {
+
+/// Combine: y[t] = sum over choices j of gate(t, j) * x[slot_of(t, j)], in the order of j.
+/// Gates of sum 1: y[t] = x_0 + sum over j > 0 of gate(t, j) * (x_j - x_0), the same number, but
+/// equal experts give their common output to the last bit whatever the gates.
+template <class T, class S = T>
+struct Combine {
+  Table<const S> x;      // (n * top_k, dim), by slot
+  Table<const T> gates;  // (n, top_k)
+  Table<const int> slot_of;
+  Table<S> y;
+  bool sum_to_one = false;
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    if (sum_to_one) {
+      group.for_each(y.cols, [&](auto i) {
+        const auto first = x[slot_of(t, 0)][i];
+        auto sum = first;
+        for (int j = 1; j < gates.cols; ++j)
+          sum = sum + gates(t, j) * (x[slot_of(t, j)][i] - first);
+        y[t][i] = sum;
+      });
+    } else {
+      group.for_each(y.cols, [&](auto i) {
+        auto sum = gates(t, 0) * x[slot_of(t, 0)][i];
+        for (int j = 1; j < gates.cols; ++j) sum = sum + gates(t, j) * x[slot_of(t, j)][i];
+        y[t][i] = sum;
+      });
+    }
+  }
+};
+
+/// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)];  without `add`, dx =
+/// that.
+template <class T>
+struct SumSlots {
+  Table<const T> x;
+  Table<const int> slot_of;
+  Table<T> dx;
+  bool add = true;
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    const auto sum_at = [&](auto i) {
+      auto sum = x[slot_of(t, 0)][i];
+      for (int j = 1; j < slot_of.cols; ++j) sum = sum + x[slot_of(t, j)][i];
+      return sum;
+    };
+    if (add) {
+      group.for_each(dx.cols, [&](auto i) { dx[t][i] += sum_at(i); });
+    } else {
+      group.for_each(dx.cols, [&](auto i) { dx[t][i] = sum_at(i); });
+    }
+  }
+};
+
+/// Gates and (token, choice) numbers in slot order: what the row kernels on slots read.
+template <class T>
+struct ToSlots {
+  Table<const T> gates;
+  Table<const int> slot_of;
+  Table<T> gate_of_slot;    // (n * top_k, 1)
+  Table<int> pair_of_slot;  // (n * top_k, 1)
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    group.for_each_index(gates.cols, [&](int j) {
+      gate_of_slot(slot_of(t, j)) = gates(t, j);
+      pair_of_slot(slot_of(t, j)) = t * gates.cols + j;
+    });
+  }
+};
+
+/// dgates[t][j] = dgate of its slot + <dy[t], bias of its expert>  (`bias.data` may be null).
+template <class T, class S = T>
+struct GateGrad {
+  Table<const T> dgate_of_slot;  // (n * top_k, 1)
+  Table<const S> dy;             // (n, dim)
+  Table<const T> bias;           // (experts, dim)
+  Table<const int> slot_of, expert;
+  Table<T> dgates;
+  MOE_KERNEL void operator()(const auto& group, int t) const {
+    for (int j = 0; j < dgates.cols; ++j) {
+      T sum = dgate_of_slot(slot_of(t, j));
+      if (bias.data) {
+        const Row<const T> b = bias[expert(t, j)];
+        sum = sum + group.sum(dy.cols, [&](auto i) { return dy[t][i] * b[i]; });
+      }
+      dgates(t, j) = sum;
+    }
+  }
+};
+
+}  // namespace moe::kernel

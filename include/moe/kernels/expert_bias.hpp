@@ -1,0 +1,25 @@
+#pragma once
+#include <moe/kernels/chunk.hpp>
+
+namespace moe::kernel {
+
+/// p -= rate * sign(excess): the bias of an overloaded expert falls, of an idle one rises.
+/// excess = 0.
+template <class T>
+struct BalanceStep {
+  std::ptrdiff_t size;
+  T *p, *excess;
+  T rate;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const Chunk c(size, r);
+    const Row<T> at_p{p + c.first}, at{excess + c.first};
+    group.for_each(c.length, [&]<class V>(Lane<V> i) {
+      const V load = at[i], value = at_p[i];
+      const V up = select(load < V(T(0)), V(rate), V(T(0)));
+      at_p[i] = V(value + select(load > V(T(0)), V(-rate), up));
+      at[i] = V(T(0));
+    });
+  }
+};
+
+}  // namespace moe::kernel

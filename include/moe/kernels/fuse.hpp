@@ -1,0 +1,22 @@
+#pragma once
+#include <moe/core/lane.hpp>
+
+namespace moe::kernel {
+
+/// Two row kernels, one after the other on each row while it is in cache. The second may read what
+/// the first wrote.
+///
+///     backend.rows(n, kernel::Then{first, second});
+template <class First, class Second>
+struct Then {
+  First first;
+  Second second;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    first(group, r);
+    second(group, r);
+  }
+};
+template <class First, class Second>
+Then(First, Second) -> Then<First, Second>;
+
+}  // namespace moe::kernel

@@ -1,0 +1,22 @@
+#pragma once
+#include <moe/kernels/chunk.hpp>
+
+namespace moe::kernel {
+
+/// partial[r] = sum of x^2 over chunk r.   `size` elements a matrix.
+template <class T>
+struct NormSquare {
+  std::ptrdiff_t size;
+  const T* x;
+  T* partial;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    const Chunk c(size, r);
+    const Row<const T> row{x + c.first};
+    partial[r] = group.sum(c.length, [&]<class V>(Lane<V> i) {
+      const V value = row[i];
+      return V(value * value);
+    });
+  }
+};
+
+}  // namespace moe::kernel

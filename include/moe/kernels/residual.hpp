@@ -1,0 +1,16 @@
+#pragma once
+#include <moe/core/lane.hpp>
+
+namespace moe::kernel {
+
+/// y += x.
+template <class T>
+struct Add {
+  Table<const T> x;
+  Table<T> y;
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    group.for_each(x.cols, [&](auto i) { y[r][i] += x[r][i]; });
+  }
+};
+
+}  // namespace moe::kernel

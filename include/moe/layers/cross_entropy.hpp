@@ -1,0 +1,98 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <moe/kernels/cross_entropy.hpp>
+#include <moe/kernels/fuse.hpp>
+#include <moe/layers/layer.hpp>
+
+namespace moe {
+
+/// Head and cross entropy:  logits = x W^T,  loss = mean over tokens of -log
+/// softmax(logits)[target]. Shapes: x (n, Dim), weight (Vocab, Dim), targets (n).  Units: nats.
+/// Never throws or allocates. Logits live for one chunk of rows only and are computed again in
+/// backward. Not a Layer: targets are integers, and a tied weight belongs to the embedding. Test:
+/// tests/layers/cross_entropy.cpp.
+///
+///     using Head = moe::CrossEntropy<65, 256, moe::Cpu<float>>;
+///     Head::forward(backend, weight, x, targets, cache, scratch);  // cache.loss, one for each row
+template <int Vocab, int Dim, Backend B>
+struct CrossEntropy {
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters and sums
+  static constexpr int in = Dim;
+  /// Rows whose logits fit a quarter of a large second-level cache, and enough that reading and
+  /// packing the weight for them is little beside the products.
+  static constexpr int chunk = std::clamp((1 << 19) / Vocab, 256, 4096);
+  struct Cache {
+    Rows<W, 1> loss, lse, correct;
+  };
+  struct Scratch {
+    Fixed<W, chunk * Vocab> logits;
+  };
+
+  static void logits(B& be, const W* weight, Rows<const T, in> x, W* out) {
+    be.gemm(x.count, Vocab, Dim, matrix(x), transposed(Matrix<const W>{weight, Dim}), out, Vocab);
+  }
+
+  static void forward(B& be, const W* weight, Rows<const T, in> x, const std::int32_t* targets,
+                      Cache& c, Scratch& s) {
+    for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
+      logits(be, weight, rows, s.logits.data);
+      be.rows(rows.count, row_forward(first, targets, c, s));
+    });
+  }
+
+  /// Adds scale * d(mean loss) to dx and dweight;  without `add`, writes dx.
+  static void backward(B& be, const W* weight, Rows<const T, in> x, const std::int32_t* targets,
+                       const Cache& c, double scale, Rows<T, in> dx, W* dweight, Scratch& s,
+                       bool add = true) {
+    for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
+      logits(be, weight, rows, s.logits.data);
+      be.rows(rows.count, row_backward(first, targets, c, scale / double(x.count), s));
+      products(be, weight, rows, dx.slice(first, rows.count), dweight, s, add);
+    });
+  }
+
+  /// forward and backward in one: the same bits, and the logits of each chunk are computed once.
+  static void forward_backward(B& be, const W* weight, Rows<const T, in> x,
+                               const std::int32_t* targets, Cache& c, double scale, Rows<T, in> dx,
+                               W* dweight, Scratch& s, bool add = true) {
+    for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
+      logits(be, weight, rows, s.logits.data);
+      be.rows(rows.count,
+              kernel::Then{row_forward(first, targets, c, s),
+                           row_backward(first, targets, c, scale / double(x.count), s)});
+      products(be, weight, rows, dx.slice(first, rows.count), dweight, s, add);
+    });
+  }
+
+ private:
+  /// The chunk from row `first` on: logits -> loss.
+  static auto row_forward(int first, const std::int32_t* targets, Cache& c, Scratch& s) {
+    return kernel::CrossEntropyForward<W>{{s.logits.data, Vocab},
+                                          targets + first,
+                                          {c.loss.data + first, 1},
+                                          {c.lse.data + first, 1},
+                                          {c.correct.data + first, 1}};
+  }
+  /// logits -> their gradients.
+  static auto row_backward(int first, const std::int32_t* targets, const Cache& c, double scale,
+                           Scratch& s) {
+    return kernel::CrossEntropyBackward<W>{
+        {s.logits.data, Vocab}, targets + first, {c.lse.data + first, 1}, W(scale)};
+  }
+  static void products(B& be, const W* weight, Rows<const T, in> x, Rows<T, in> dx, W* dweight,
+                       Scratch& s, bool add) {
+    const Matrix<const W> dlogits{s.logits.data, Vocab};
+    be.gemm(x.count, Dim, Vocab, dlogits, Matrix<const W>{weight, Dim}, dx.data, Dim,
+            {.beta = W(add ? 1 : 0)});
+    be.gemm(Vocab, Dim, x.count, transposed(dlogits), matrix(x), dweight, Dim, {.beta = W(1)});
+  }
+  template <class F>
+  static void for_each_chunk(Rows<const T, in> x, const F& f) {
+    for (int first = 0; first < x.count; first += chunk)
+      f(first, x.slice(first, std::min(chunk, x.count - first)));
+  }
+};
+
+}  // namespace moe

@@ -1,0 +1,51 @@
+#pragma once
+#include <concepts>
+#include <cstdint>
+#include <moe/backend/backend.hpp>
+#include <moe/core/options.hpp>
+#include <moe/core/random.hpp>
+
+namespace moe {
+
+/// What one pass through the model is: the same for every layer but for `layer`.
+struct Pass {
+  const Options* options;
+  int length;     // tokens of each sequence
+  int start = 0;  // position of each sequence's first token
+  bool training = false;
+  std::uint64_t step = 0;  // of the random streams
+  int layer = 0;
+  int moe_layers = 1;     // each auxiliary loss is averaged over them
+  double loss_scale = 1;  // of backward: 1 / number of accumulated batches
+
+  /// The dropout of a site in this layer; off outside training.
+  Dropout dropout(double rate, Site site) const {
+    return {training ? rate : 0, options->seed, stream(step, std::uint32_t(layer), site)};
+  }
+};
+
+/// A layer: no state, three aggregates, two functions. Params live for the run, Cache from forward
+/// to backward, Scratch inside one call. Forward writes y and Cache; backward adds to dx and grad.
+/// The library's own layers take a last argument `add`: false lets them write dx instead, which
+/// saves setting it to zero.
+template <class L, class B>
+concept Layer = Backend<B> &&
+    requires(B& be, const Pass& pass, typename L::Params& params, typename L::Cache& cache,
+             typename L::Scratch& scratch, Rows<const Scalar<B>, L::in> x,
+             Rows<Scalar<B>, L::out> y, Rows<const Scalar<B>, L::out> dy,
+             Rows<Scalar<B>, L::in> dx) {
+  L::forward(be, pass, params, x, y, cache, scratch);
+  L::backward(be, pass, params, x, cache, dy, dx, params, scratch);
+};
+
+/// Shorthands for moving rows.
+template <Backend B, class T, int Cols, int PerToken>
+void zero(B& be, Rows<T, Cols, PerToken> x) {
+  be.zero(x.data, std::size_t(x.count) * Cols * sizeof(T));
+}
+template <Backend B, class T, int Cols, int PerToken>
+void copy(B& be, Rows<T, Cols, PerToken> to, Rows<const T, Cols, PerToken> from) {
+  be.copy(to.data, from.data, std::size_t(from.count) * Cols * sizeof(T));
+}
+
+}  // namespace moe

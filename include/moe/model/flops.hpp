@@ -1,0 +1,40 @@
+#pragma once
+#include <moe/core/config.hpp>
+
+namespace moe {
+
+/// Floating-point operations of one token, a multiply-add being two, by part of the model.
+struct TokenFlops {
+  double projections = 0, attention = 0, experts = 0, dense = 0, router = 0, head = 0;
+
+  double products() const { return projections + experts + dense + router + head; }
+  double forward() const { return products() + attention; }
+  /// Two products for each of forward; attention computes its probabilities again: five for two.
+  double backward() const { return 2 * products() + 2.5 * attention; }
+  double training() const { return forward() + backward(); }
+};
+
+/// The work that training needs, whatever an implementation does: causal attention over
+/// (length + 1) / 2 keys on average, top_k and shared experts only, no embedding look-ups, norms,
+/// activations or optimiser.
+/// Source: d = dim, L = layers: 8 d^2 L projections, 2 (length + 1) d L attention, 4 k d f L
+/// experts (6 when gated), 2 d E L router, 2 d V head.   Test: tests/model/flops.cpp.
+///
+///     const double gflops = moe::token_flops(config).training() * tokens_per_second * 1e-9;
+constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {
+  const double d = c.dim, keys = length > 0 ? length : c.context;
+  const double matrices = is_gated(c.activation) ? 6 : 4;
+  const double mixtures = c.moe_layers(), denses = c.layers - c.moe_layers();
+  const double kv = double(c.key_heads()) * c.head_dim();
+  TokenFlops flops;
+  flops.projections = (4 * d * d + 4 * d * kv) * c.layers;
+  flops.attention = 2 * (keys + 1) * d * c.layers;
+  flops.experts =
+      matrices * (c.moe.top_k + c.moe.shared_experts) * d * c.expert_hidden() * mixtures;
+  flops.dense = matrices * d * c.dense_hidden() * denses;
+  flops.router = 2 * d * c.moe.experts * mixtures;
+  flops.head = 2 * d * c.vocab;
+  return flops;
+}
+
+}  // namespace moe

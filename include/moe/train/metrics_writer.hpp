@@ -1,0 +1,85 @@
+#pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <moe/io/files.hpp>
+#include <moe/io/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace moe {
+
+/// A file of JSON objects, one a line, each on its way to the disk before the next: readable while
+/// it grows, and after a crash. A resumed run first drops the rows of steps it will do again.
+/// Errors: moe::Error naming the file (full disk, permissions).  Test: tests/train/metrics.cpp.
+///
+///     moe::MetricsWriter metrics("runs/demo/metrics.jsonl");
+///     metrics.write(row);
+class MetricsWriter {
+ public:
+  /// Starts a new file, or with `keep_to` >= 0 goes on behind the rows with "step" <= keep_to.
+  /// Lines that are no such rows are not worth stopping for: they go to a file beside it.
+  explicit MetricsWriter(std::string path, std::int64_t keep_to = -1) : path_(std::move(path)) {
+    const bool goes_on = keep_to >= 0 && detail::exists(path_);
+    write_file(path_, goes_on ? kept_rows(keep_to) : "");
+    file_ = detail::open_file(path_, O_WRONLY | O_APPEND);
+    if (file_.get() < 0) detail::file_failed("write", path_, errno);
+  }
+
+  /// How many lines could not be read, and where they are now.
+  int set_aside() const { return set_aside_; }
+  std::string set_aside_path() const { return path_ + ".unreadable"; }
+
+  void write(const Json& row) {
+    const std::string line = row.dump() + "\n";
+    struct stat before;
+    if (::fstat(file_.get(), &before) != 0) detail::file_failed("write", path_, errno);
+    for (std::size_t done = 0; done < line.size();) {
+      const ssize_t put = ::write(file_.get(), line.data() + done, line.size() - done);
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) {
+        const int code = put == 0 ? ENOSPC : errno;
+        // Half a row would spoil the one that is written behind it later.
+        static_cast<void>(!::ftruncate(file_.get(), before.st_size));
+        detail::file_failed("write", path_, code);
+      }
+      done += static_cast<std::size_t>(put);
+    }
+  }
+
+ private:
+  std::string kept_rows(std::int64_t keep_to) {
+    const std::string text = read_file(path_);
+    std::string kept, unreadable;
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = std::min(text.find('\n', begin), text.size());
+      const std::string line = text.substr(begin, end - begin);
+      const std::optional<std::int64_t> step = step_of(line);
+      if (!step) unreadable += line + "\n", ++set_aside_;
+      if (step && *step <= keep_to) kept += line + "\n";
+      begin = end + 1;
+    }
+    if (set_aside_ > 0) {
+      const std::string aside = set_aside_path();
+      write_file(aside, (detail::exists(aside) ? read_file(aside) : "") + unreadable);
+    }
+    return kept;
+  }
+  static std::optional<std::int64_t> step_of(const std::string& line) {
+    try {
+      return parse_json(line).at("step").as_int("step");
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  }
+
+  std::string path_;
+  detail::Descriptor file_;
+  int set_aside_ = 0;
+};
+
+}  // namespace moe

@@ -1,0 +1,117 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace moe {
+
+/// How evenly one MoE layer uses its experts, from their shares f of the assignments (sum 1). NaN,
+/// and no dead experts, where the shares are not known: before the first pass they sum to 0.
+struct RouterHealth {
+  double effective_experts = 0;  // exp(-sum f ln f): experts when even, top_k when collapsed
+  double max_violation = 0;      // experts * max f - 1: 0 when even
+  int dead_experts = 0;          // below 1 % of the fair share
+};
+
+/// Never throws, never allocates.  Test: tests/train/metrics.cpp.
+inline RouterHealth router_health(std::span<const double> load) {
+  RouterHealth health;
+  double entropy = 0, most = 0, sum = 0;
+  const double experts = double(load.size());
+  for (const double f : load) sum += f;
+  if (!(sum > 0)) {
+    health.effective_experts = health.max_violation = std::numeric_limits<double>::quiet_NaN();
+    return health;
+  }
+  for (const double f : load) {
+    if (f > 0) entropy -= f * std::log(f);
+    most = std::max(most, f);
+    health.dead_experts += f * experts < 0.01;
+  }
+  health.effective_experts = std::exp(entropy);
+  health.max_violation = experts * most - 1;
+  return health;
+}
+
+/// One line for a person: "healthy" when every layer uses three quarters of its experts, else what
+/// is wrong with the worst. `collapsed`: layers that RouterSentinel has given up on. "" for a dense
+/// model.  Test: tests/train/metrics.cpp.
+///
+///     health_verdict(row.health, 8, row.collapsed)  ->  "healthy (7.6 of 8 experts)"
+inline std::string health_verdict(std::span<const RouterHealth> layers, int experts,
+                                  int collapsed = 0) {
+  if (layers.empty()) return "";
+  std::size_t worst = 0;
+  int dead = 0;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const double used = layers[i].effective_experts;
+    if (std::isnan(used)) return "expert load not known";
+    if (used < layers[worst].effective_experts) worst = i;
+    dead += layers[i].dead_experts;
+  }
+  const double used = layers[worst].effective_experts;
+  char text[96];
+  if (collapsed > 0)
+    std::snprintf(text, sizeof text, "COLLAPSED in %d of %zu layers", collapsed, layers.size());
+  else if (dead > 0)
+    std::snprintf(text, sizeof text, "%d dead", dead);
+  else
+    std::snprintf(text, sizeof text, "%s", used < 0.75 * experts ? "uneven" : "healthy");
+  std::string verdict = text;
+  std::snprintf(text, sizeof text, " (%.1f of %d experts", used, experts);
+  verdict += text;
+  if (used < 0.75 * experts) verdict += " in layer " + std::to_string(worst);
+  return verdict + ")";
+}
+
+/// Watches the MoE layers of a run and speaks up once for each layer that collapses: fewer than
+/// top_k + 1 effective experts or a violation above 1.5 (share of one expert against the fair
+/// share) for `rows` steps in a row.   Test: tests/train/metrics.cpp.
+///
+///     moe::RouterSentinel sentinel(8, 2);
+///     if (auto warning = sentinel.observe(layer, health); !warning.empty()) ...
+class RouterSentinel {
+ public:
+  RouterSentinel(int experts, int top_k, int rows = 100)
+      : experts_(experts), top_k_(top_k), rows_(rows) {}
+
+  /// With so few experts that collapsed and even are neighbours, the line lies halfway.
+  double least_effective() const { return std::min(top_k_ + 1.0, (top_k_ + experts_) / 2.0); }
+  bool is_collapsed(const RouterHealth& health) const {
+    if (experts_ <= top_k_) return false;
+    return health.effective_experts < least_effective() || health.max_violation > 1.5;
+  }
+
+  /// The warning of a layer, or "".
+  std::string observe(int layer, const RouterHealth& health) {
+    if (std::size_t(layer) >= bad_.size()) bad_.resize(std::size_t(layer) + 1);
+    int& bad = bad_[std::size_t(layer)];
+    bad = is_collapsed(health) ? bad + 1 : 0;
+    if (bad != rows_) return "";
+    return "the router of MoE layer " + std::to_string(layer) + " has collapsed: for " +
+           std::to_string(rows_) + " steps it used " + rounded(health.effective_experts) + " of " +
+           std::to_string(experts_) + " experts (largest share " +
+           rounded(health.max_violation + 1) + " times the fair one); raise balance_weight";
+  }
+
+  /// Layers that have been in this state for long enough.
+  int collapsed() const {
+    return int(std::count_if(bad_.begin(), bad_.end(), [&](int bad) { return bad >= rows_; }));
+  }
+
+ private:
+  static std::string rounded(double x) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f", x);
+    return text;
+  }
+  int experts_, top_k_, rows_;
+  std::vector<int> bad_;
+};
+
+}  // namespace moe

@@ -1,0 +1,62 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <moe/tree/leaves.hpp>
+
+namespace moe {
+namespace detail {
+
+/// Gives every leaf of a tree its place; null `tree` or `at`: only counts.
+struct Binder {
+  const LeafTable& table;
+  void* tree;
+  std::byte* at;
+  int tokens;
+  std::size_t leaf = 0, mark = 0;
+
+  /// The leaves from here to the end of the field or tree, from byte `used` on; gives their end.
+  std::size_t run(std::size_t used) {
+    for (;;) {
+      if (mark < table.marks.size() && table.marks[mark].leaf == leaf) {
+        if (table.marks[mark++].kind != Mark::overlay) return used;
+        std::size_t most = used;
+        do most = std::max(most, run(used));
+        while (table.marks[mark - 1].kind == Mark::field);
+        used = most;
+      } else if (leaf < table.leaves.size()) {
+        used += place(table.leaves[leaf++], used);
+      } else {
+        return used;
+      }
+    }
+  }
+  std::size_t place(const LeafInfo& info, std::size_t used) const {
+    if (tree) {
+      std::byte* const here = static_cast<std::byte*>(tree) + info.offset;
+      const void* const data = at ? at + used : nullptr;
+      const int count = tokens * info.rows;
+      std::memcpy(here, &data, sizeof data);
+      if (info.per_token) std::memcpy(here + sizeof data, &count, sizeof count);
+    }
+    return info.bytes(tokens);
+  }
+};
+
+}  // namespace detail
+
+/// Points every leaf into the memory at `at` (null: only counts) and gives the bytes used. Leaves
+/// follow each other, but for the fields of overlaid trees.
+/// Row counts of activations become tokens * per_token.
+template <class Tree>
+std::size_t bind(Tree& tree, std::byte* at, int tokens = 0) {
+  return detail::Binder{detail::leaf_table<Tree>(), &tree, at, tokens}.run(0);
+}
+
+/// Bytes of a tree for a batch of `tokens` tokens, alignment included.
+template <class Tree>
+std::size_t bytes(int tokens = 0) {
+  return detail::Binder{detail::leaf_table<Tree>(), nullptr, nullptr, tokens}.run(0);
+}
+
+}  // namespace moe

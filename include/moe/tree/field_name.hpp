@@ -1,0 +1,52 @@
+#pragma once
+#include <boost/pfr/core.hpp>
+#include <cstddef>
+#include <string_view>
+
+#ifdef __CUDACC__
+static_assert(false, "moe: moe/tree is for host compilers; nvcc sees moe/kernels only");
+#endif
+
+namespace moe::detail {
+
+// The compiler's own spelling of &object.field, cut to the field. Boost.PFR has field names from
+// 2.2 on; Debian 12 ships 2.1.
+#ifdef __clang__
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wundefined-internal"  // only its address is taken
+#pragma clang diagnostic ignored "-Wundefined-var-template"
+#endif
+template <class T>
+struct Object {
+  T value;
+};
+template <class T>
+extern Object<T> object;
+template <class T>
+struct Pointer {
+  T at;
+};
+template <Pointer P>
+constexpr auto spelling() {
+  return std::string_view(__PRETTY_FUNCTION__);
+}
+constexpr std::string_view last_identifier(std::string_view text) {
+  const auto word = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  std::size_t end = text.size();
+  while (end > 0 && !word(text[end - 1])) --end;
+  std::size_t begin = end;
+  while (begin > 0 && word(text[begin - 1])) --begin;
+  return text.substr(begin, end - begin);
+}
+template <class Tree, std::size_t I>
+consteval std::string_view field_name() {
+  constexpr auto* field = &boost::pfr::get<I>(object<Tree>.value);
+  return last_identifier(spelling<Pointer<decltype(field)>{field}>());
+}
+#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
+
+}  // namespace moe::detail
