@@ -59,7 +59,7 @@ struct Layer {
   // A copy, because Clang 14 crashes on members of members of a template argument.
   static constexpr moe::ModelConfig config = C;
   using Mixture = moe::MoE<C.moe.experts, C.moe.top_k, C.dim, C.expert_hidden(), Backend,
-                           moe::MoeTraits{C.activation, C.bias}>;
+                           moe::MoeTraits{.activation = C.activation, .bias = C.bias}>;
   template <class Tree>
   struct Memory {
     Memory(Backend& be, int tokens) : arena(be, moe::bytes<Tree>(tokens)) {

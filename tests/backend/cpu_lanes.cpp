@@ -7,7 +7,7 @@ using namespace moe::test;
 namespace {
 
 template <class T>
-using Pack = detail::Batch<T>;
+using Pack = detail::Register<T>;
 
 /// Largest error in units of the last place over `samples` numbers in [low, high].
 template <class T, class F, class Exact>

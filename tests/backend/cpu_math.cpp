@@ -12,7 +12,7 @@ using namespace moe;
 
 namespace {
 
-using Pack = detail::Batch<float>;
+using Pack = detail::Register<float>;
 constexpr int width = detail::batch_width<float>;
 constexpr double infinity = std::numeric_limits<double>::infinity();
 

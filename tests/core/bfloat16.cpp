@@ -82,7 +82,7 @@ TEST_CASE(
     "bfloat16: a register of floats reads and writes the same bits as "
     "one number",
     "[exact]") {
-  using Pack = detail::Batch<float>;
+  using Pack = detail::Register<float>;
   constexpr int width = detail::batch_width<float>;
   std::vector<float> all;
   for (std::uint32_t upper = 0; upper < 65536; ++upper)

@@ -65,8 +65,9 @@ TEST_CASE("Options: each is checked before a model is built", "[options]") {
     Model model(be, o);
   };
   const auto as_given = [&](const Options& o) { Model model(be, o); };
-  refuses("Options.max_tokens", &Options::max_tokens, {0, -5, std::numeric_limits<int>::max()},
+  refuses("Options.max_tokens", &Options::max_tokens, {-1, -5, std::numeric_limits<int>::max()},
           as_given);
+  refuses("Options.batch", &Options::batch, {0, -1, std::numeric_limits<int>::max()}, as_given);
   refuses("Options.norm_eps", &Options::norm_eps,
           {0, -1, not_a_number, infinity, below_float, above_float}, build);
   refuses("Options.rope_base", &Options::rope_base,

@@ -32,8 +32,14 @@ using Learned = Attention<2, 2, 38, 15, B, AttentionTraits{Position::learned, tr
 template <class B>
 using Mixture = MoE<8, 2, 37, 21, B>;
 template <class B>
-using Shared =
-    MoE<5, 3, 37, 19, B, MoeTraits{Activation::gelu, true, 2, Scoring::sigmoid, false, true}>;
+using Shared = MoE<5, 3, 37, 19, B,
+                   MoeTraits{.activation = Activation::gelu,
+                             .bias = true,
+                             .shared_experts = 2,
+                             .router = {.scoring = Scoring::sigmoid,
+                                        .renormalise = false,
+                                        .balance_bias = true,
+                                        .bias = true}}>;
 
 /// The error is within the bound, and more than a thousandth of it: something is narrow indeed.
 bool within_bound(double error, double bound) {

@@ -30,14 +30,14 @@ struct Head {
         n(int(t.size())) {}
 
   T loss() {
-    L::forward(be, weight.data(), {x.data(), n}, targets.data(), cache.tree, scratch.tree);
+    L::forward(be, weight.data(), {x.data(), n}, {targets.data(), n}, cache.tree, scratch.tree);
     T sum(0);
     for (int r = 0; r < n; ++r) sum = sum + cache.tree.loss.data[r];
     return sum / T(double(n));
   }
   void backward(double scale) {
-    L::backward(be, weight.data(), {x.data(), n}, targets.data(), cache.tree, scale, {dx.data(), n},
-                dweight.data(), scratch.tree);
+    L::backward(be, weight.data(), {x.data(), n}, {targets.data(), n}, cache.tree, scale,
+                {dx.data(), n}, dweight.data(), scratch.tree);
   }
 };
 
@@ -89,9 +89,10 @@ TEST_CASE("CrossEntropy: forward_backward gives the bits of forward and backward
   two.loss();
   two.backward(0.5);
   const auto run = [&](Head<2048, 2, double>& head, bool add) {
-    decltype(two)::L::forward_backward(
-        head.be, head.weight.data(), {head.x.data(), head.n}, targets.data(), head.cache.tree, 0.5,
-        {head.dx.data(), head.n}, head.dweight.data(), head.scratch.tree, add);
+    decltype(two)::L::forward_backward(head.be, head.weight.data(), {head.x.data(), head.n},
+                                       {targets.data(), head.n}, head.cache.tree, 0.5,
+                                       {head.dx.data(), head.n}, head.dweight.data(),
+                                       head.scratch.tree, add);
     const double* loss = head.cache.tree.loss.data;
     return std::vector<double>(loss, loss + head.n);
   };

@@ -17,7 +17,7 @@ std::vector<T> embedded(const std::vector<T>& weight) {
   test::Owned<typename L::Params, Reference<T>> params(be);
   test::set_leaves(params.tree, weight);
   std::vector<T> y(n * dim, T(NAN));
-  L::forward(be, params.tree, tokens, {y.data(), n});
+  L::forward(be, params.tree, {tokens, n}, {y.data(), n});
   return y;
 }
 
@@ -30,7 +30,7 @@ double token_error() {
   using L = TokenEmbedding<vocab, dim, Reference<double>, Scaled>;
   test::Owned<typename L::Params, Reference<double>> grad(be);
   test::set_leaves(grad.tree, std::vector<double>(weight.size(), 2.0));  // backward adds
-  L::backward(be, tokens, {dy.data(), n}, grad.tree);
+  L::backward(be, {tokens, n}, {dy.data(), n}, grad.tree);
   double worst = 0;
   for (std::size_t i = 0; i < weight.size(); ++i) {
     std::vector<test::Complex> nudged(weight.begin(), weight.end());
@@ -64,8 +64,8 @@ TEST_CASE("TokenEmbedding: no rows leave the gradient as it is", "[edge]") {
   Reference<double> be;
   using L = TokenEmbedding<vocab, dim, Reference<double>>;
   test::Owned<L::Params, Reference<double>> params(be);
-  L::forward(be, params.tree, nullptr, {nullptr, 0});
-  L::backward(be, nullptr, {nullptr, 0}, params.tree);
+  L::forward(be, params.tree, {nullptr, 0}, {nullptr, 0});
+  L::backward(be, {nullptr, 0}, {nullptr, 0}, params.tree);
   CHECK(test::largest(test::get_leaves<double>(params.tree)) == 0);
 }
 

@@ -8,8 +8,10 @@ namespace {
 using namespace moe;
 
 template <class B>
-using Top1 =
-    MoE<3, 1, 5, 3, B, MoeTraits{Activation::gelu, true, 0, Scoring::softmax, false, true}>;
+using Top1 = MoE<3, 1, 5, 3, B,
+                 MoeTraits{.activation = Activation::gelu,
+                           .bias = true,
+                           .router = {.renormalise = false, .balance_bias = true, .bias = true}}>;
 template <class B>
 using Top2 = MoE<4, 2, 5, 3, B>;
 

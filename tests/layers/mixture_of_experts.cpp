@@ -13,9 +13,13 @@ constexpr test::Setup twelve{.n = n, .length = 4};
 
 template <int TopK, MoeTraits Traits>
 using Of = MoE<experts, TopK, dim, hidden, B, Traits>;
-constexpr MoeTraits full{Activation::swiglu, true};
-constexpr MoeTraits full_kept{Activation::geglu, true, 0, Scoring::softmax, false};
-constexpr MoeTraits with_shared{Activation::gelu, true, 2, Scoring::sigmoid};
+constexpr MoeTraits full{.activation = Activation::swiglu, .bias = true};
+constexpr MoeTraits full_kept{
+    .activation = Activation::geglu, .bias = true, .router = {.renormalise = false, .bias = true}};
+constexpr MoeTraits with_shared{.activation = Activation::gelu,
+                                .bias = true,
+                                .shared_experts = 2,
+                                .router = {.scoring = Scoring::sigmoid, .bias = true}};
 
 template <class L>
 test::Run<L> prepared(B& be, const test::Setup& setup = twelve) {
@@ -44,9 +48,9 @@ void check_one_expert() {
 }
 
 TEST_CASE("MoE: with one expert it equals the dense feed-forward, bit by bit", "[identity]") {
-  check_one_expert<MoeTraits{Activation::swiglu, false}>();
-  check_one_expert<MoeTraits{Activation::geglu, true}>();
-  check_one_expert<MoeTraits{Activation::relu_squared, true}>();
+  check_one_expert<MoeTraits{.activation = Activation::swiglu}>();
+  check_one_expert<MoeTraits{.activation = Activation::geglu, .bias = true}>();
+  check_one_expert<MoeTraits{.activation = Activation::relu_squared, .bias = true}>();
 }
 
 /// FFN_e(x) for every token, by the dense layer with the numbers of expert e.
@@ -116,7 +120,9 @@ TEST_CASE("MoE: y is the gated sum of the chosen experts", "[identity]") {
 TEST_CASE("MoE: shared experts are one feed-forward that every token passes", "[identity]") {
   B be;
   using L = Of<2, with_shared>;
-  using Routed = Of<2, MoeTraits{Activation::gelu, true, 0, Scoring::sigmoid}>;
+  using Routed = Of<2, MoeTraits{.activation = Activation::gelu,
+                                 .bias = true,
+                                 .router = {.scoring = Scoring::sigmoid, .bias = true}}>;
   using Shared = FeedForward<dim, 2 * hidden, B, FeedForwardTraits{Activation::gelu, true}>;
   const auto theta = test::some_theta<L>(), x = test::some_rows(n, dim);
   const auto size = std::ptrdiff_t(test::parameter_elements<Routed::Params>());
@@ -174,7 +180,8 @@ TEST_CASE("MoE: an expert without tokens has gradient zero", "[edge]") {
   std::fill_n(run.params.tree.router.bias.data, experts, 0.0);
   run.params.tree.router.bias.data[2] = 50;  // every token to expert 2
   run.forward();
-  for (int e = 0; e <= experts; ++e) CHECK(run.cache.tree.router.offset[e] == (e > 2 ? n : 0));
+  for (int e = 0; e <= experts; ++e)
+    CHECK(run.cache.tree.router.report.offset[e] == (e > 2 ? n : 0));
   run.backward(test::some_rows(n, dim, 3));
   for_each_leaf(
       [&](const auto& leaf) {
@@ -190,7 +197,7 @@ TEST_CASE("MoE: an expert without tokens has gradient zero", "[edge]") {
 TEST_CASE("MoE: expert dropout does not depend on how the tokens are grouped", "[identity]") {
   // Two experts with the same numbers: where a token goes must not change its mask.
   B be;
-  using L = MoE<2, 1, dim, hidden, B, MoeTraits{Activation::gelu, true}>;
+  using L = MoE<2, 1, dim, hidden, B, MoeTraits{.activation = Activation::gelu, .bias = true}>;
   test::Setup setup = twelve;
   setup.options.dropout.expert = 0.5;
   test::Run<L> run(be, setup, test::some_theta<L>(), test::some_rows(n, dim));
@@ -198,11 +205,11 @@ TEST_CASE("MoE: expert dropout does not depend on how the tokens are grouped", "
       [](auto& leaf) { std::copy_n(leaf.data, leaf.size / 2, leaf.data + leaf.size / 2); },
       run.params.tree.experts);
   const auto y = run.forward();
-  const int first = run.cache.tree.router.offset[1];
+  const int first = run.cache.tree.router.report.offset[1];
   CHECK((first > 0 && first < n));
   run.params.tree.router.bias.data[1] = 1000;
   CHECK(run.forward() == y);
-  CHECK(run.cache.tree.router.offset[1] == 0);
+  CHECK(run.cache.tree.router.report.offset[1] == 0);
 }
 
 TEST_CASE("MoE: dropout and noise act in training only", "[identity]") {

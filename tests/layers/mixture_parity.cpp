@@ -11,10 +11,16 @@ using namespace moe;
 template <class B>
 using Plain = MoE<8, 2, 37, 21, B>;
 template <class B>
-using Full =
-    MoE<5, 3, 37, 19, B, MoeTraits{Activation::gelu, true, 2, Scoring::sigmoid, false, true}>;
+using Full = MoE<5, 3, 37, 19, B,
+                 MoeTraits{.activation = Activation::gelu,
+                           .bias = true,
+                           .shared_experts = 2,
+                           .router = {.scoring = Scoring::sigmoid,
+                                      .renormalise = false,
+                                      .balance_bias = true,
+                                      .bias = true}}>;
 template <class B>
-using Gates = test::GatesOf<11, 4, 37, B, RouterTraits{Scoring::softmax, false}>;
+using Gates = test::GatesOf<11, 4, 37, B, RouterTraits{.renormalise = false}>;
 
 test::Setup everything() {
   test::Setup setup = test::with_losses({.n = 45, .length = 15});

@@ -8,10 +8,20 @@ namespace {
 using namespace moe;
 
 template <class B>
-using All = MoE<3, 3, 5, 2, B, MoeTraits{Activation::geglu, true, 1, Scoring::sigmoid}>;
+using All = MoE<3, 3, 5, 2, B,
+                MoeTraits{.activation = Activation::geglu,
+                          .bias = true,
+                          .shared_experts = 1,
+                          .router = {.scoring = Scoring::sigmoid, .bias = true}}>;
 template <class B>
-using Shared =
-    MoE<4, 2, 5, 2, B, MoeTraits{Activation::swiglu, true, 2, Scoring::sigmoid, false, true}>;
+using Shared = MoE<4, 2, 5, 2, B,
+                   MoeTraits{.activation = Activation::swiglu,
+                             .bias = true,
+                             .shared_experts = 2,
+                             .router = {.scoring = Scoring::sigmoid,
+                                        .renormalise = false,
+                                        .balance_bias = true,
+                                        .bias = true}}>;
 
 test::Setup everything() {
   test::Setup setup = test::with_losses();

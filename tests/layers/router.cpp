@@ -41,10 +41,10 @@ struct Fixed4 {
     return run.grad.tree.selection.bias.data[e];
   }
 };
-constexpr RouterTraits softmax_bias{Scoring::softmax, true, false, true};
-constexpr RouterTraits kept_bias{Scoring::softmax, false, false, true};
-constexpr RouterTraits kept_selected{Scoring::softmax, false, true, true};
-constexpr RouterTraits sigmoid_bias{Scoring::sigmoid, true, false, true};
+constexpr RouterTraits softmax_bias{.bias = true};
+constexpr RouterTraits kept_bias{.renormalise = false, .bias = true};
+constexpr RouterTraits kept_selected{.renormalise = false, .balance_bias = true, .bias = true};
+constexpr RouterTraits sigmoid_bias{.scoring = Scoring::sigmoid, .bias = true};
 
 TEST_CASE("Router: the best experts first, the lowest index among equals", "[edge]") {
   CHECK(Fixed4<3, softmax_bias>({0, 2, 3, 1}).experts(7) == std::vector<int>{2, 1, 3});
@@ -94,11 +94,12 @@ std::vector<float> float_gates(const std::vector<double>& logits,
   CHECK(std::isfinite(test::largest(run.gradients())));
   CHECK(std::isfinite(test::largest(dx)));
   for (int i = 0; i < 8 * 4; ++i) CHECK(std::isfinite(run.cache.tree.probs.data[i]));
-  for (int i = 0; i < 2; ++i) CHECK(std::isfinite(run.cache.tree.mean_stats[i]));
+  for (int i = 0; i < 2; ++i) CHECK(std::isfinite(run.cache.tree.report.means[i]));
   return {gates.begin(), gates.begin() + 2};
 }
-constexpr RouterTraits softmax_selected{Scoring::softmax, true, true, true};
-constexpr RouterTraits sigmoid_selected{Scoring::sigmoid, true, true, true};
+constexpr RouterTraits softmax_selected{.balance_bias = true, .bias = true};
+constexpr RouterTraits sigmoid_selected{
+    .scoring = Scoring::sigmoid, .balance_bias = true, .bias = true};
 
 TEST_CASE("Router: gates are shares also where every score is too small for a float", "[edge]") {
   const double ratio = 1 / (1 + std::exp(-1.0));
@@ -144,15 +145,15 @@ TEST_CASE("Router: slots are the stable sort of the choices by expert", "[identi
   test::Run<L> run(be, {.n = n, .length = 8}, test::some_theta<L>(), test::some_rows(n, 5));
   run.forward();
   const auto& c = run.cache.tree;
-  CHECK(c.offset[0] == 0);
-  CHECK(c.offset[4] == 2 * n);
+  CHECK(c.report.offset[0] == 0);
+  CHECK(c.report.offset[4] == 2 * n);
   int last_pair = -1, last_expert = 0;
   for (int slot = 0; slot < 2 * n; ++slot) {
     const int pair = int(std::find(c.slot_of.data, c.slot_of.data + 2 * n, slot) - c.slot_of.data);
     REQUIRE(pair < 2 * n);
     const int expert = c.expert.data[pair];
     CHECK(c.token_of.data[slot] == pair / 2);
-    CHECK((c.offset[expert] <= slot && slot < c.offset[expert + 1]));
+    CHECK((c.report.offset[expert] <= slot && slot < c.report.offset[expert + 1]));
     if (expert == last_expert) CHECK(pair > last_pair);
     last_pair = pair;
     last_expert = expert;
@@ -181,10 +182,10 @@ TEST_CASE("Router: the balance loss pushes an overloaded expert down", "[identit
 TEST_CASE("Router: z and entropy are those of the logits", "[identity]") {
   Fixed4<2, softmax_bias> even({1, 1, 1, 1}), alone({800, 0, 0, 0});
   const double lse = 1 + std::log(4.0);
-  CHECK(std::abs(even.cache().mean_stats[0] - lse * lse) < 1e-14);
-  CHECK(std::abs(even.cache().mean_stats[1] - std::log(4.0)) < 1e-15);
-  CHECK(alone.cache().mean_stats[0] == 800.0 * 800.0);
-  CHECK(alone.cache().mean_stats[1] == 0);
+  CHECK(std::abs(even.cache().report.means[0] - lse * lse) < 1e-14);
+  CHECK(std::abs(even.cache().report.means[1] - std::log(4.0)) < 1e-15);
+  CHECK(alone.cache().report.means[0] == 800.0 * 800.0);
+  CHECK(alone.cache().report.means[1] == 0);
 }
 
 TEST_CASE("Router: the selection bias changes the choice, not probabilities or gates",
@@ -208,7 +209,7 @@ TEST_CASE("Router: uniform routing spreads the tokens evenly, whatever the logit
   test::Setup setup{.n = 8, .length = 4};
   setup.options.uniform_routing = true;
   Fixed4<2, kept_bias> router({9, 0, 0, 5}, {}, setup);
-  for (int e = 0; e <= 4; ++e) CHECK(router.cache().offset[e] == 4 * e);
+  for (int e = 0; e <= 4; ++e) CHECK(router.cache().report.offset[e] == 4 * e);
   CHECK(router.experts(0) == std::vector<int>{0, 1});
   CHECK(router.experts(1) == std::vector<int>{2, 3});
   CHECK(router.gates(1)[1] == router.cache().probs.data[4 + 3]);  // gates stay the router's
@@ -251,7 +252,7 @@ TEST_CASE("Router: no rows leave the gradients as they are", "[edge]") {
   Fixed4<2, softmax_bias> router({1, 2, 3, 4}, {}, test::with_losses({.n = 0, .length = 4}));
   router.run.backward({});
   CHECK(test::largest(router.run.gradients()) == 0);
-  CHECK(router.cache().offset[4] == 0);
+  CHECK(router.cache().report.offset[4] == 0);
 }
 
 }  // namespace

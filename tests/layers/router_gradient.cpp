@@ -5,7 +5,7 @@ namespace {
 
 using namespace moe;
 
-constexpr RouterTraits kept{Scoring::softmax, false}, sigmoid{Scoring::sigmoid},
+constexpr RouterTraits kept{.renormalise = false}, sigmoid{.scoring = Scoring::sigmoid},
     sigmoid_kept{Scoring::sigmoid, false, true, true}, biased{Scoring::softmax, true, true, true};
 // g++ 12 gives templates over alias templates of one name the same symbol, whatever unnamed
 // namespace the aliases are in: names that no other file of this program has.
@@ -59,7 +59,8 @@ double error_at(const std::vector<double>& bias, const std::vector<double>& sele
   return test::total_gradient_error<LayerOf>(setup, theta);
 }
 
-constexpr RouterTraits sigmoid_biased{Scoring::sigmoid, true, true, true};
+constexpr RouterTraits sigmoid_biased{
+    .scoring = Scoring::sigmoid, .balance_bias = true, .bias = true};
 template <class B>
 using SigmoidBiased = test::GatesOf<4, 2, 5, B, sigmoid_biased>;
 

@@ -42,8 +42,8 @@ auto balance_loss(const Cache& router) {
   using T = typename decltype(router.logits)::Value;
   T sum(0);
   for (int e = 0; e < experts; ++e) {
-    const double slots = router.offset[e + 1] - router.offset[e];
-    sum = sum + T(experts * slots / router.offset[experts]) * router.mean_probs[e];
+    const double slots = router.report.offset[e + 1] - router.report.offset[e];
+    sum = sum + T(experts * slots / router.report.offset[experts]) * router.report.mean_probs[e];
   }
   return sum;
 }
@@ -59,8 +59,8 @@ Scalar<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>
   const Options& o = *pass.options;
   return total +
          T(pass.loss_scale / pass.moe_layers) *
-             (T(o.balance_weight) * balance_loss(router) + T(o.z_weight) * router.mean_stats[0] -
-              T(o.entropy_weight) * router.mean_stats[1]);
+             (T(o.balance_weight) * balance_loss(router) + T(o.z_weight) * router.report.means[0] -
+              T(o.entropy_weight) * router.report.means[1]);
 }
 
 /// Largest |complex step of the total loss - backward| as in gradient_error, but for the selection

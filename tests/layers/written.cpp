@@ -42,7 +42,9 @@ TEST_CASE("Layers: backward writes dx where it is told not to add", "[adds]") {
   CHECK(written_equals_added_to_zero<
         Attention<2, 1, 8, 3, B, AttentionTraits{Position::learned, true, true}>>());
   CHECK(written_equals_added_to_zero<MoE<4, 2, 6, 5, B>>());
-  CHECK(written_equals_added_to_zero<MoE<4, 2, 6, 5, B, MoeTraits{Activation::gelu, true, 1}>>());
+  CHECK(written_equals_added_to_zero<
+        MoE<4, 2, 6, 5, B,
+            MoeTraits{.activation = Activation::gelu, .bias = true, .shared_experts = 1}>>());
 }
 
 }  // namespace

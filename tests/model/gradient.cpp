@@ -44,15 +44,17 @@ typename Model::T total_loss(const Model& model) {
   constexpr ModelConfig c = Model::config;
   const Options& o = model.options();
   T total(0);
-  for (int i = 0; i < model.cache().head.loss.count; ++i)
-    total = total + model.cache().head.loss.data[i] / T(8);
+  for (int i = 0; i < model.cache().results.head.loss.count; ++i)
+    total = total + model.cache().results.head.loss.data[i] / T(8);
   for (int layer = 0; layer < c.moe_layers(); ++layer) {
     const auto& router = model.cache().blocks.template of<true>(layer).ffn.router;
     const auto load = model.expert_load(layer);
     T sum(0);
     for (int e = 0; e < c.moe.experts; ++e)
-      sum = sum + T(o.balance_weight * c.moe.experts * load[std::size_t(e)]) * router.mean_probs[e];
-    sum = sum + T(o.z_weight) * router.mean_stats[0] - T(o.entropy_weight) * router.mean_stats[1];
+      sum = sum + T(o.balance_weight * c.moe.experts * load[std::size_t(e)]) *
+                      router.report.mean_probs[e];
+    sum =
+        sum + T(o.z_weight) * router.report.means[0] - T(o.entropy_weight) * router.report.means[1];
     total = total + sum / T(c.moe_layers());
   }
   return total;

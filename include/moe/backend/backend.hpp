@@ -8,6 +8,10 @@
 
 namespace moe {
 
+/// The CPU of this machine: moe/backend/cpu.hpp.
+template <class T = float>
+class Cpu;
+
 /// The number type of activations in memory: float, double, or bfloat16.
 template <class B>
 using Scalar = typename B::Value;

@@ -24,7 +24,7 @@ namespace moe {
 /// Errors: moe::Error when memory is short, for a number of threads that makes no sense, and in a
 /// thread that comes while another one is in here.
 /// Test: tests/backend/cpu.cpp, against Reference<double>; tests/core/in_use.cpp.
-template <class T = float>
+template <class T>
 class Cpu {
  public:
   using Value = T;

@@ -17,7 +17,8 @@ struct DropoutRates {
 
 /// The run-time numbers of a model; its structure is ModelConfig.
 struct Options {
-  int max_tokens = 0;  // largest batch, in tokens
+  int batch = 1;       // largest batch, in sequences of the model's context
+  int max_tokens = 0;  // the same in tokens; 0: batch * context
   double norm_eps = 1e-5;
   double rope_base = 10000;
   DropoutRates dropout = {};
@@ -30,17 +31,20 @@ struct Options {
   std::uint64_t seed = 0;
 };
 
-/// What is left when a model is built: sizes are computed in int, so max_tokens has an upper end,
-/// and numbers must still be what they are in T, the type of the model's sums. A negative
-/// entropy_weight makes routers more certain; the other weights reward the opposite of what they
-/// are for when they are negative, without an end.
-/// Errors: moe::Error for the first option that makes no sense, with its value and its rule.
+/// The options of a model with max_tokens filled in. Sizes are computed in int, so that it has an
+/// upper limit; all numbers must be representable in T, the type of the model's sums. A negative
+/// entropy_weight makes routers more certain; the other weights must not be negative, since they
+/// would reward the opposite of their purpose without a limit.
+/// Errors: moe::Error for the first option out of range, with its value and its rule.
 /// Test: tests/core/options.cpp.
 template <class T>
-void check_options(const Options& o, int most_tokens) {
+Options checked_options(Options o, int context, int most_tokens) {
   const detail::OptionCheck check{"build a model", "Options"};
-  check(o.max_tokens >= 1 && o.max_tokens <= most_tokens, "max_tokens", o.max_tokens,
-        "from 1 to " + std::to_string(most_tokens));
+  check(o.max_tokens >= 0 && o.max_tokens <= most_tokens, "max_tokens", o.max_tokens,
+        "from 1 to " + std::to_string(most_tokens) + ", or 0 for batch * context");
+  check(o.max_tokens > 0 || (o.batch >= 1 && o.batch <= most_tokens / context), "batch", o.batch,
+        "from 1 to " + std::to_string(most_tokens / context));
+  if (o.max_tokens == 0) o.max_tokens = o.batch * context;
   check.positive<T>("norm_eps", o.norm_eps);
   check(o.rope_base >= 1 && detail::OptionCheck::fits<T>(o.rope_base), "rope_base", o.rope_base,
         "finite, 1 or more");
@@ -56,6 +60,7 @@ void check_options(const Options& o, int most_tokens) {
   check.not_negative<T>("z_weight", o.z_weight);
   check.finite<T>("entropy_weight", o.entropy_weight);
   check.not_negative<T>("init_std", o.init_std);
+  return o;
 }
 
 }  // namespace moe

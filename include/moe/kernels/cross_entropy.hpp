@@ -1,5 +1,4 @@
 #pragma once
-#include <cstdint>
 #include <moe/core/lane.hpp>
 
 namespace moe::kernel {
@@ -8,7 +7,7 @@ namespace moe::kernel {
 template <class T>
 struct CrossEntropyForward {
   Table<const T> logits;
-  const std::int32_t* targets;
+  const int* targets;
   Table<T> loss, lse, correct;  // (n, 1) each
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const T most = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
@@ -25,7 +24,7 @@ struct CrossEntropyForward {
 template <class T>
 struct CrossEntropyBackward {
   Table<T> logits;
-  const std::int32_t* targets;
+  const int* targets;
   Table<const T> lse;
   T scale;
   MOE_KERNEL void operator()(const auto& group, int r) const {

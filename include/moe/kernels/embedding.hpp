@@ -1,5 +1,4 @@
 #pragma once
-#include <cstdint>
 #include <moe/core/lane.hpp>
 
 namespace moe::kernel {
@@ -8,13 +7,13 @@ namespace moe::kernel {
 /// ids.
 template <class T, class S = T>
 struct EmbeddingForward {
-  const std::int32_t* ids;
+  const int* ids;
   int start, length;
   Table<const T> weight;
   Table<S> y;
   T scale;
   bool add;
-  MOE_KERNEL int id(int r) const { return ids ? int(ids[r]) : start + r % length; }
+  MOE_KERNEL int id(int r) const { return ids ? ids[r] : start + r % length; }
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const Row<const T> from = weight[id(r)];
     if (add) {
@@ -29,7 +28,7 @@ struct EmbeddingForward {
 template <class T, class S = T>
 struct EmbeddingGrad {
   int count;
-  const std::int32_t* ids;
+  const int* ids;
   int start, length;
   Table<const S> dy;
   Table<T> dweight;
@@ -37,7 +36,7 @@ struct EmbeddingGrad {
   template <class V>
   MOE_KERNEL void operator()(Lane<V> i) const {
     for (int r = 0; r < count; ++r)
-      dweight[ids ? int(ids[r]) : start + r % length][i] += scale * dy[r][i];
+      dweight[ids ? ids[r] : start + r % length][i] += scale * dy[r][i];
   }
 };
 

@@ -6,7 +6,7 @@
 
 namespace moe {
 
-/// What of attention changes types.
+/// Compile-time options of Attention.
 struct AttentionTraits {
   Position position = Position::rope_half;
   bool bias = false;

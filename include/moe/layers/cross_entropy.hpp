@@ -1,6 +1,5 @@
 #pragma once
 #include <algorithm>
-#include <cstdint>
 #include <moe/kernels/cross_entropy.hpp>
 #include <moe/kernels/fuse.hpp>
 #include <moe/layers/layer.hpp>
@@ -8,7 +7,7 @@
 namespace moe {
 
 /// Head and cross entropy:  logits = x W^T,  loss = mean over tokens of -log
-/// softmax(logits)[target]. Shapes: x (n, Dim), weight (Vocab, Dim), targets (n).  Units: nats.
+/// softmax(logits)[target]. Shapes: x (n, Dim), weight (Vocab, Dim), targets (n, 1).  Units: nats.
 /// Never throws or allocates. Logits live for one chunk of rows only and are computed again in
 /// backward. Not a Layer: targets are integers, and a tied weight belongs to the embedding. Test:
 /// tests/layers/cross_entropy.cpp.
@@ -34,7 +33,7 @@ struct CrossEntropy {
     be.gemm(x.count, Vocab, Dim, matrix(x), transposed(Matrix<const W>{weight, Dim}), out, Vocab);
   }
 
-  static void forward(B& be, const W* weight, Rows<const T, in> x, const std::int32_t* targets,
+  static void forward(B& be, const W* weight, Rows<const T, in> x, Rows<const int, 1> targets,
                       Cache& c, Scratch& s) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
       logits(be, weight, rows, s.logits.data);
@@ -43,7 +42,7 @@ struct CrossEntropy {
   }
 
   /// Adds scale * d(mean loss) to dx and dweight;  without `add`, writes dx.
-  static void backward(B& be, const W* weight, Rows<const T, in> x, const std::int32_t* targets,
+  static void backward(B& be, const W* weight, Rows<const T, in> x, Rows<const int, 1> targets,
                        const Cache& c, double scale, Rows<T, in> dx, W* dweight, Scratch& s,
                        bool add = true) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
@@ -55,7 +54,7 @@ struct CrossEntropy {
 
   /// forward and backward in one: the same bits, and the logits of each chunk are computed once.
   static void forward_backward(B& be, const W* weight, Rows<const T, in> x,
-                               const std::int32_t* targets, Cache& c, double scale, Rows<T, in> dx,
+                               Rows<const int, 1> targets, Cache& c, double scale, Rows<T, in> dx,
                                W* dweight, Scratch& s, bool add = true) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
       logits(be, weight, rows, s.logits.data);
@@ -68,18 +67,18 @@ struct CrossEntropy {
 
  private:
   /// The chunk from row `first` on: logits -> loss.
-  static auto row_forward(int first, const std::int32_t* targets, Cache& c, Scratch& s) {
+  static auto row_forward(int first, Rows<const int, 1> targets, Cache& c, Scratch& s) {
     return kernel::CrossEntropyForward<W>{{s.logits.data, Vocab},
-                                          targets + first,
+                                          targets.data + first,
                                           {c.loss.data + first, 1},
                                           {c.lse.data + first, 1},
                                           {c.correct.data + first, 1}};
   }
   /// logits -> their gradients.
-  static auto row_backward(int first, const std::int32_t* targets, const Cache& c, double scale,
+  static auto row_backward(int first, Rows<const int, 1> targets, const Cache& c, double scale,
                            Scratch& s) {
     return kernel::CrossEntropyBackward<W>{
-        {s.logits.data, Vocab}, targets + first, {c.lse.data + first, 1}, W(scale)};
+        {s.logits.data, Vocab}, targets.data + first, {c.lse.data + first, 1}, W(scale)};
   }
   static void products(B& be, const W* weight, Rows<const T, in> x, Rows<T, in> dx, W* dweight,
                        Scratch& s, bool add) {

@@ -1,13 +1,12 @@
 #pragma once
 #include <cmath>
-#include <cstdint>
 #include <moe/kernels/embedding.hpp>
 #include <moe/layers/layer.hpp>
 
 namespace moe {
 
 /// y = weight[token], times sqrt(Dim) when Scaled.   dweight[token] += the same of dy.
-/// Shapes: tokens (n), y (n, Dim), weight (Vocab, Dim).  Tokens are checked by the model.
+/// Shapes: tokens (n, 1), y (n, Dim), weight (Vocab, Dim).  Tokens are checked by the model.
 /// Not a Layer: its input is integers.  Test: tests/layers/embedding.cpp.
 ///
 ///     using Tokens = moe::TokenEmbedding<65, 256, moe::Cpu<float>>;
@@ -21,11 +20,13 @@ struct TokenEmbedding {
     Param<W, Role::embedding, Vocab, Dim> weight;
   };
 
-  static void forward(B& be, const Params& p, const std::int32_t* tokens, Rows<T, out> y) {
-    be.rows(y.count, kernel::EmbeddingForward<W, T>{tokens, 0, 1, p.weight, y, scale(), false});
+  static void forward(B& be, const Params& p, Rows<const int, 1> tokens, Rows<T, out> y) {
+    be.rows(y.count,
+            kernel::EmbeddingForward<W, T>{tokens.data, 0, 1, p.weight, y, scale(), false});
   }
-  static void backward(B& be, const std::int32_t* tokens, Rows<const T, out> dy, Params& grad) {
-    be.columns(Dim, kernel::EmbeddingGrad<W, T>{dy.count, tokens, 0, 1, dy, grad.weight, scale()});
+  static void backward(B& be, Rows<const int, 1> tokens, Rows<const T, out> dy, Params& grad) {
+    be.columns(Dim,
+               kernel::EmbeddingGrad<W, T>{dy.count, tokens.data, 0, 1, dy, grad.weight, scale()});
   }
 
  private:

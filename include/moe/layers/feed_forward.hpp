@@ -22,7 +22,7 @@ template <class T>
 struct ActivationKernel<T, Activation::geglu> : kernel::Gelu<T> {};
 }  // namespace detail
 
-/// What of a feed-forward changes types.
+/// Compile-time options of FeedForward.
 struct FeedForwardTraits {
   Activation activation = Activation::swiglu;
   bool bias = false;

@@ -6,27 +6,27 @@
 
 namespace moe {
 
-/// What of a mixture of experts changes types.
+/// Compile-time options of MoE; `router` is for its default router.
 struct MoeTraits {
   Activation activation = Activation::swiglu;
   bool bias = false;
   int shared_experts = 0;
-  Scoring scoring = Scoring::softmax;
-  bool renormalise = true;
-  bool balance_bias = false;
-  bool router_bias = bias;
+  RouterTraits router = {.bias = bias};
 };
 
 /// Mixture of experts, dropless:  y = sum over the chosen e of gate_e * FFN_e(x)  (+ shared(x)).
 /// Shapes: x, y (n, Dim); experts stacked: up_proj (Experts, Hidden, Dim), down_proj (Experts, Dim,
 /// Hidden); slots (n * TopK rows) are grouped by expert, rows of x are gathered inside the product.
 /// Shared experts are one feed-forward of width shared_experts * Hidden.
+/// Route chooses the experts: Router, or one of the user's own with the same Params, Cache, forward
+/// and backward (examples/custom_router.cpp).
 /// Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841 (dropless).
 /// Test: tests/layers/mixture_of_experts.cpp.  Derivation: docs/derivations/mixture_of_experts.md.
 ///
 ///     using Mixture = moe::MoE<8, 2, 256, 512, moe::Cpu<float>>;
 ///     Mixture::forward(backend, pass, params, x, y, cache, scratch);
-template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = MoeTraits{}>
+template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = MoeTraits{},
+          class Route = Router<Experts, TopK, Dim, B, Traits.router>>
 struct MoE {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
@@ -36,9 +36,6 @@ struct MoE {
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;
   /// Without `add`, backward may write dx over dy: all but the shared experts write it last.
   static constexpr bool dx_over_dy = shared_hidden == 0;
-  using Route = Router<Experts, TopK, Dim, B,
-                       RouterTraits{Traits.scoring, Traits.renormalise, Traits.balance_bias,
-                                    Traits.router_bias}>;
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
                                                Site::shared_expert_dropout}>;
@@ -68,13 +65,15 @@ struct MoE {
     Rows<int, 1, TopK> pair_of_slot;
     typename Shared::Cache shared;
   };
-  /// Backward has read act when it writes the slots' gradients with respect to x.
+  /// act and dslots share memory: the weight gradient of down_proj is the last to read act, and
+  /// dslots is written after it.
   struct ActThenSlots {
     static constexpr bool overlaid = true;
     Rows<T, Hidden, TopK> act;
     Rows<T, Dim, TopK> dslots;
   };
-  /// The experts' outputs are of forward, the gradient of backward; dact becomes dup in its place.
+  /// slots is used by forward only, dact by backward only, so they share memory. dup overwrites
+  /// dact.
   struct SlotsOrGradient {
     static constexpr bool overlaid = true;
     Rows<T, Dim, TopK> slots;
@@ -82,8 +81,8 @@ struct MoE {
   };
   struct RoutedScratch {
     typename Route::Scratch router;
-    ActThenSlots first;
-    SlotsOrGradient second;
+    ActThenSlots act_then_dslots;
+    SlotsOrGradient slots_or_dact;
     Rows<T, gate_hidden, TopK> dgate;
     Rows<W, 1, TopK> dgate_of_slot;
     Rows<W, TopK> dgates;
@@ -106,11 +105,11 @@ struct MoE {
             kernel::ToSlots<W>{c.router.gates, c.router.slot_of, c.gate_of_slot, c.pair_of_slot});
     if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
     experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
-    be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.first.act,
+    be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.act_then_dslots.act,
                                                              c.pair_of_slot.data, drop(pass)});
-    experts(be, c, matrix(s.first.act), p.experts.down_proj, s.second.slots);
-    be.rows(x.count, kernel::Combine<W, T>{s.second.slots, c.router.gates, c.router.slot_of, y,
-                                           Traits.renormalise});
+    experts(be, c, matrix(s.act_then_dslots.act), p.experts.down_proj, s.slots_or_dact.slots);
+    be.rows(x.count, kernel::Combine<W, T>{s.slots_or_dact.slots, c.router.gates, c.router.slot_of,
+                                           y, Route::gates_sum_to_one});
     if constexpr (shared_hidden > 0) {
       SharedScratch& shared = scratch.shared;
       Shared::forward(be, pass, p.shared, x, shared.y, c.shared, shared.layer);
@@ -125,8 +124,9 @@ struct MoE {
       Shared::backward(be, pass, p.shared, x, c.shared, dy, dx, grad.shared, scratch.shared.layer,
                        add);
     RoutedScratch& s = scratch.routed;
-    const Rows<T, Hidden, TopK> act = s.first.act, dact = s.second.dact, dup = dact;
-    const Rows<T, Dim, TopK> dslots = s.first.dslots;
+    const Rows<T, Hidden, TopK> act = s.act_then_dslots.act, dact = s.slots_or_dact.dact,
+                                dup = dact;
+    const Rows<T, Dim, TopK> dslots = s.act_then_dslots.dslots;
     // The gates scale rows of the hidden activations, so neither the experts' outputs nor a
     // permuted copy of dy is needed: <dy, down(a)> = <dy down, a>.
     back(be, c, by_token(dy, c), p.experts.down_proj, dact, W(0));
@@ -136,9 +136,9 @@ struct MoE {
                                                               c.pair_of_slot.data, drop(pass)});
     weights(be, c, by_token(dy, c), matrix(act), grad.experts.down_proj);
     if constexpr (bias)
-      be.columns(Dim,
-                 kernel::BiasGrad<W, T>{Experts, 0, c.router.offset.data, c.router.token_of.data,
-                                        c.gate_of_slot, dy, grad.experts.down_proj.bias});
+      be.columns(Dim, kernel::BiasGrad<W, T>{Experts, 0, c.router.report.offset.data,
+                                             c.router.token_of.data, c.gate_of_slot, dy,
+                                             grad.experts.down_proj.bias});
     be.rows(x.count, kernel::GateGrad<W, T>{s.dgate_of_slot,
                                             dy,
                                             {bias ? p.experts.down_proj.bias.data : nullptr, Dim},
@@ -161,22 +161,23 @@ struct MoE {
   template <int In, int Out, Role R, bool Bias>
   static void experts(B& be, const Cache& c, Matrix<const T> a, const Stack<In, Out, R, Bias>& p,
                       Rows<T, Out, TopK> y) {
-    be.grouped_gemm_m(Experts, c.router.offset.data, Out, In, a, transposed(matrix(p.weight)),
-                      Out * In, y.data, Out, {.bias = Bias ? p.bias.data : nullptr}, Out);
+    be.grouped_gemm_m(Experts, c.router.report.offset.data, Out, In, a,
+                      transposed(matrix(p.weight)), Out * In, y.data, Out,
+                      {.bias = Bias ? p.bias.data : nullptr}, Out);
   }
   /// da[slot] = beta * da[slot] + W_e^T dy[slot].
   template <int In, int Out, Role R, bool Bias>
   static void back(B& be, const Cache& c, Matrix<const T> dy, const Stack<In, Out, R, Bias>& p,
                    Rows<T, In, TopK> da, W beta) {
-    be.grouped_gemm_m(Experts, c.router.offset.data, In, Out, dy, matrix(p.weight), Out * In,
+    be.grouped_gemm_m(Experts, c.router.report.offset.data, In, Out, dy, matrix(p.weight), Out * In,
                       da.data, In, {.beta = beta});
   }
   /// dW_e += sum over the slots of e of dy[slot] a[slot]^T.
   template <int In, int Out, Role R, bool Bias>
   static void weights(B& be, const Cache& c, Matrix<const T> dy, Matrix<const T> a,
                       Stack<In, Out, R, Bias>& grad) {
-    be.grouped_gemm_k(Experts, c.router.offset.data, Out, In, dy, a, grad.weight.data, In, Out * In,
-                      {.beta = W(1)});
+    be.grouped_gemm_k(Experts, c.router.report.offset.data, Out, In, dy, a, grad.weight.data, In,
+                      Out * In, {.beta = W(1)});
   }
   template <int In, int Out, Role R, bool Bias>
   static void project_back(B& be, Rows<const T, Dim> x, const Cache& c,
@@ -186,7 +187,7 @@ struct MoE {
     weights(be, c, matrix(dy), by_token(x, c), grad);
     if constexpr (Bias)
       be.columns(Out, kernel::BiasGrad<W, T>{
-                          Experts, 0, c.router.offset.data, nullptr, {}, dy, grad.bias});
+                          Experts, 0, c.router.report.offset.data, nullptr, {}, dy, grad.bias});
   }
 
   static Table<const T> pre(const Cache& c) {

@@ -5,12 +5,21 @@
 
 namespace moe {
 
-/// What of a router changes types.
+/// Compile-time options of Router.
 struct RouterTraits {
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;
   bool balance_bias = false;
   bool bias = false;
+};
+
+/// What a router tells about one pass, in device memory. The leaves follow each other, so that one
+/// copy takes them all.
+template <int Experts, class W>
+struct RouterReport {
+  Fixed<int, Experts + 1> offset;  // slots of expert e: offset[e] ... offset[e + 1] - 1
+  Fixed<W, Experts> mean_probs;    // mean over the tokens of the probability of each expert
+  Fixed<W, 2> means;               // over the tokens: logsumexp(logits)^2, entropy of the probs
 };
 
 /// Chooses TopK of Experts for every token:  logits = x W^T,  probs = softmax(logits),
@@ -31,6 +40,7 @@ struct Router {
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim;
   using Score = Linear<Dim, Experts, B, Traits.bias, Role::router>;
+  static constexpr bool gates_sum_to_one = Traits.renormalise;
 
   struct SelectionBias {
     Param<W, Role::selection_bias, Traits.balance_bias ? 1 : 0, Experts> bias;
@@ -45,12 +55,10 @@ struct Router {
     Rows<int, TopK> expert;
     Rows<W, TopK> gates;
     Rows<W, 1> lse;
-    Rows<W, 2> stats;
+    Rows<W, 2> token_stats;  // logsumexp(logits)^2, entropy of the probs
     Rows<int, TopK> slot_of;
     Rows<int, 1, TopK> token_of;
-    Fixed<int, Experts + 1> offset;  // slots of expert e: offset[e] ... offset[e + 1] - 1
-    Fixed<W, Experts> mean_probs;    // P_e
-    Fixed<W, 2> mean_stats;          // mean lse^2, mean entropy
+    RouterReport<Experts, W> report;
   };
   struct Scratch {
     Rows<W, Experts> dlogits;
@@ -65,12 +73,13 @@ struct Router {
                          c.expert,
                          c.gates,
                          c.lse,
-                         c.stats,
+                         c.token_stats,
                          routing(pass)});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
-                       c.offset.data);
-    be.columns(Experts, kernel::ColumnMean<W>{x.count, c.probs, {c.mean_probs.data, Experts}});
-    be.columns(2, kernel::ColumnMean<W>{x.count, c.stats, {c.mean_stats.data, 2}});
+                       c.report.offset.data);
+    be.columns(Experts,
+               kernel::ColumnMean<W>{x.count, c.probs, {c.report.mean_probs.data, Experts}});
+    be.columns(2, kernel::ColumnMean<W>{x.count, c.token_stats, {c.report.means.data, 2}});
   }
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
@@ -79,11 +88,12 @@ struct Router {
     const Options& o = *pass.options;
     const double each = pass.loss_scale / (double(pass.moe_layers) * double(x.count));
     be.rows(x.count, kernel::RouteBackward<W>{c.logits, c.probs, c.expert, c.gates, c.lse, dgates,
-                                              c.offset.data, s.dlogits, routing(pass),
+                                              c.report.offset.data, s.dlogits, routing(pass),
                                               W(o.balance_weight * each), W(o.z_weight * each),
                                               W(o.entropy_weight * each)});
     if constexpr (Traits.balance_bias)
-      be.columns(Experts, kernel::LoadExcess<W>{Experts, c.offset.data, grad.selection.bias});
+      be.columns(Experts,
+                 kernel::LoadExcess<W>{Experts, c.report.offset.data, grad.selection.bias});
     typename Score::Params score{grad.weight, grad.bias};
     Score::backward(be, {p.weight, p.bias}, x, s.dlogits, dx, score);
   }

@@ -9,26 +9,41 @@
 
 namespace moe {
 
+/// The layers that a configuration names.
+template <ModelConfig C, class B>
+using AttentionOf =
+    Attention<C.heads, C.key_heads(), C.dim, C.context, B,
+              AttentionTraits{.position = C.position, .bias = C.bias, .qk_norm = C.qk_norm}>;
+template <ModelConfig C, class B>
+using FeedForwardOf = FeedForward<C.dim, C.dense_hidden(), B,
+                                  FeedForwardTraits{.activation = C.activation, .bias = C.bias}>;
+template <ModelConfig C, class B>
+using RouterOf = Router<C.moe.experts, C.moe.top_k, C.dim, B,
+                        RouterTraits{.scoring = C.moe.scoring,
+                                     .renormalise = C.moe.renormalise,
+                                     .balance_bias = C.moe.balance_bias,
+                                     .bias = C.bias || C.moe.router_bias}>;
+template <ModelConfig C, class B, class Route = RouterOf<C, B>>
+using MixtureOf =
+    MoE<C.moe.experts, C.moe.top_k, C.dim, C.expert_hidden(), B,
+        MoeTraits{
+            .activation = C.activation, .bias = C.bias, .shared_experts = C.moe.shared_experts},
+        Route>;
+
 /// One pre-norm transformer block:  mid = x + attention(norm(x)),  y = mid + ffn(norm(mid)),
-/// ffn a mixture of experts or, in dense layers, one feed-forward; dropout on both branches.
+/// Ffn a mixture of experts or, in dense layers, one feed-forward; dropout on both branches.
 /// Shapes: x, mid, y (n, dim).  backward reads as forward from the last line to the first.
+/// Attn and Ffn: layers of the user's own (examples/custom_router.cpp).
 /// Source: Xiong et al. 2020, arXiv:2002.04745.  Test: tests/model/block.cpp.
 ///
 ///     using Layer3 = moe::Block<config, /*Mixture=*/config.is_moe(3), moe::Cpu<float>>;
-template <ModelConfig C, bool Mixture, class B>
+template <ModelConfig C, bool Mixture, class B, class Attn = AttentionOf<C, B>,
+          class Ffn = std::conditional_t<Mixture, MixtureOf<C, B>, FeedForwardOf<C, B>>>
 struct Block {
   using T = Scalar<B>;
   static constexpr int in = C.dim, out = C.dim;
   static constexpr bool mixture = Mixture;
   using Norm = NormOf<C.norm, C.dim, B, C.bias>;
-  using Attn = Attention<C.heads, C.key_heads(), C.dim, C.context, B,
-                         AttentionTraits{C.position, C.bias, C.qk_norm}>;
-  using Dense = FeedForward<C.dim, C.dense_hidden(), B, FeedForwardTraits{C.activation, C.bias}>;
-  using Experts =
-      MoE<Mixture ? C.moe.experts : 1, Mixture ? C.moe.top_k : 1, C.dim, C.expert_hidden(), B,
-          MoeTraits{C.activation, C.bias, C.moe.shared_experts, C.moe.scoring, C.moe.renormalise,
-                    C.moe.balance_bias, C.bias || C.moe.router_bias}>;
-  using Ffn = std::conditional_t<Mixture, Experts, Dense>;
 
   struct Params {
     typename Norm::Params attn_norm;
@@ -47,7 +62,7 @@ struct Block {
     typename Attn::Scratch attn;
     typename Ffn::Scratch ffn;
   };
-  /// Of forward and backward_in_place. The norms are computed again in backward.
+  /// Scratch of forward and backward_in_place. Backward recomputes the norms.
   struct InPlaceScratch {
     Rows<T, C.dim> normed, dnormed;
     Rows<T, Ffn::dx_over_dy ? 0 : C.dim> dbranch;
@@ -60,6 +75,9 @@ struct Block {
 
     operator InPlaceScratch&() { return in_place; }
   };
+
+  /// Where a model reads what the router did.
+  static const auto& router(const Cache& c) requires Mixture { return c.ffn.router; }
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                       Cache& c, InPlaceScratch& s, const KeyValues<T>* past = nullptr) {
@@ -80,8 +98,8 @@ struct Block {
     be.rows(dx.count, kernel::Add<T>{s.dresidual, dx});
   }
 
-  /// The same for a dresidual that is dy before and dx after: the residual stream has one gradient,
-  /// which the branches add to.
+  /// The same in place: dresidual is dy on entry and dx on return. The residual stream has one
+  /// gradient, and both branches add to it.
   static void backward_in_place(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                                 const Cache& c, Rows<T, in> dresidual, Params& grad,
                                 InPlaceScratch& s) {
@@ -105,8 +123,8 @@ struct Block {
   static Dropout ffn_dropout(const Pass& pass) {
     return pass.dropout(pass.options->dropout.ffn_output, Site::ffn_output_dropout);
   }
-  /// The gradient of the branch: dropout(dy), or dy itself when dropout is off. A branch that lets
-  /// it shares its memory with what the branch makes of it.
+  /// The gradient of the branch: dropout(dy), or dy itself when dropout is off. If the branch
+  /// allows dx to overwrite dy, both live in `dnormed`.
   template <class Branch>
   static Rows<const T, in> branch(B& be, const Dropout& dropout, Rows<const T, in> dy,
                                   const InPlaceScratch& s) {
@@ -117,22 +135,48 @@ struct Block {
   }
 };
 
-/// A block that can turn the gradient of its output into that of its input where it lies: it has
-/// backward_in_place, and scratch for it and forward that may be smaller than that of backward.
+/// Block as a template of three parameters: what Transformer takes, and what a block of the user's
+/// own looks like.
+template <ModelConfig C, bool Mixture, class B>
+using DefaultBlock = Block<C, Mixture, B>;
+
+/// A block whose backward can run in place, turning dy into dx. It needs no copy of dy, so its
+/// scratch is smaller.
 template <class Blk>
 concept InPlace = requires {
   typename Blk::InPlaceScratch;
 };
 
-/// What a model needs to run a block forward and back.
+/// A block as the decoder runs it: on a residual stream whose gradient is one buffer. `stream` is
+/// dy on entry and dx on return.
 template <class Blk, class T>
-struct BlockScratch {
-  typename Blk::Scratch scratch;
-  Rows<T, Blk::in> dy;
+struct StreamBlock {
+  struct Scratch {
+    typename Blk::Scratch block;
+    Rows<T, Blk::in> dy;
+  };
+
+  template <class B>
+  static void backward(B& be, const Pass& pass, const typename Blk::Params& p,
+                       Rows<const T, Blk::in> x, const typename Blk::Cache& c,
+                       Rows<T, Blk::in> stream, typename Blk::Params& grad, Scratch& s) {
+    copy(be, s.dy, Rows<const T, Blk::in>(stream));
+    zero(be, stream);
+    Blk::backward(be, pass, p, x, c, s.dy, stream, grad, s.block);
+  }
 };
 template <InPlace Blk, class T>
-struct BlockScratch<Blk, T> {
-  typename Blk::InPlaceScratch scratch;
+struct StreamBlock<Blk, T> {
+  struct Scratch {
+    typename Blk::InPlaceScratch block;
+  };
+
+  template <class B>
+  static void backward(B& be, const Pass& pass, const typename Blk::Params& p,
+                       Rows<const T, Blk::in> x, const typename Blk::Cache& c,
+                       Rows<T, Blk::in> stream, typename Blk::Params& grad, Scratch& s) {
+    Blk::backward_in_place(be, pass, p, x, c, stream, grad, s.block);
+  }
 };
 
 }  // namespace moe

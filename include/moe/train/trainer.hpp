@@ -84,7 +84,8 @@ class Trainer {
     if (const Json* run = manifest.find("run"); run && run->find("trainer"))
       for (auto& d : differences(*run->find("trainer"), about_["trainer"])) found.push_back(d);
     std::erase_if(found, [](const Difference& d) {
-      return d.field == "out" || d.field == "pause_at" || d.field == "overwrite";
+      return d.field == "out" || d.field == "pause_at" || d.field == "overwrite" ||
+             d.field == "batch" || d.field == "max_tokens";  // room, not arithmetic
     });
     return found;
   }

@@ -50,7 +50,7 @@ double median_rate(int threads, double seconds, double amount, const Slice& slic
 template <class B>
 double fma_peak_gflops(B& backend, double seconds = 0.1) {
   using T = typename B::Wide;
-  using Pack = detail::Batch<T>;
+  using Pack = detail::Register<T>;
   constexpr int chains = 12, rounds = 20000;
   constexpr double flops = 2.0 * rounds * chains * detail::batch_width<T>;
   return detail::median_rate<T>(backend.threads(), seconds, flops, [](T first) {
@@ -76,9 +76,9 @@ double bf16_peak_gflops([[maybe_unused]] B& backend, [[maybe_unused]] double sec
   constexpr int chains = 12, rounds = 20000;
   constexpr double flops = 4.0 * rounds * chains * 16;
   return detail::median_rate<float>(backend.threads(), seconds, flops, [](float first) {
-    detail::Batch<float> sum[chains];
+    detail::Register<float> sum[chains];
     detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
-      sum[i] = detail::Batch<float>(first + float(i));
+      sum[i] = detail::Register<float>(first + float(i));
     });
     const __m512i ones = _mm512_set1_epi16(0x3F80);
     const __m512bh factor = reinterpret_cast<const __m512bh&>(ones);
@@ -86,7 +86,7 @@ double bf16_peak_gflops([[maybe_unused]] B& backend, [[maybe_unused]] double sec
       detail::unroll<chains>([&](auto i) __attribute__((always_inline)) {
         sum[i] = _mm512_dpbf16_ps(sum[i], factor, factor);
       });
-    detail::Batch<float> total(0.0f);
+    detail::Register<float> total(0.0f);
     detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { total += sum[i]; });
     return detail::horizontal_sum<float>(total);
   });
@@ -130,7 +130,7 @@ class MemorySpeed {
   }
 
  private:
-  using Pack = detail::Batch<float>;
+  using Pack = detail::Register<float>;
   static constexpr std::size_t line = 4 * sizeof(Pack);
 
   /// The best of many rounds of all threads, each on its share of the first `lines` lines.

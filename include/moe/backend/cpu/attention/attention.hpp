@@ -90,7 +90,7 @@ class BlockAttention {
   }
 
  private:
-  using Pack = Batch<T>;
+  using Pack = Register<T>;
   static constexpr int rows = Tile<T>::rows, packs = 2, width = Tile<T>::width,
                        lanes = packs * width;
   static constexpr int height = rows > 8 ? 8 : rows;     // queries of a tile: a divisor of lanes

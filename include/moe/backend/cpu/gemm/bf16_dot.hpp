@@ -37,7 +37,7 @@ inline bool dot_is_faster() {
 
 #ifdef __AVX512BF16__
 /// Two numbers of a sum in the bits of one float. They are rounded already: their lower bits are 0.
-inline Batch<float> paired(const Batch<float>& earlier, const Batch<float>& later) {
+inline Register<float> paired(const Register<float>& earlier, const Register<float>& later) {
   const __m512i lower = _mm512_srli_epi32(_mm512_castps_si512(later), 16);
   return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(earlier), lower));
 }
@@ -52,10 +52,10 @@ struct Neighbours {
   S earlier, later;
   explicit operator float() const { return paired(float(earlier), float(later)); }
 };
-inline Batch<float> load(const Neighbours<bfloat16>* at, Lane<Batch<float>> i) {
+inline Register<float> load(const Neighbours<bfloat16>* at, Lane<Register<float>> i) {
   return _mm512_castsi512_ps(_mm512_rol_epi32(_mm512_loadu_si512(at + i.index), 16));
 }
-inline Batch<float> load(const Neighbours<Rounded<float, bfloat16>>* at, Lane<Batch<float>> i) {
+inline Register<float> load(const Neighbours<Rounded<float, bfloat16>>* at, Lane<Register<float>> i) {
   const float* const from = &at[i.index].earlier.value;
   const __m512bh all = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
   return _mm512_castsi512_ps(_mm512_rol_epi32(reinterpret_cast<const __m512i&>(all), 16));
@@ -65,11 +65,11 @@ inline __mmask16 lanes_below(int n) {
   return n >= 16 ? __mmask16(0xFFFF) : n <= 0 ? __mmask16(0) : __mmask16((1u << n) - 1);
 }
 /// Some of 16 numbers, 0 for the others.
-inline Batch<float> load_some(const bfloat16* from, __mmask16 mask) {
+inline Register<float> load_some(const bfloat16* from, __mmask16 mask) {
   const __m256i bits = _mm256_maskz_loadu_epi16(mask, from);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
-inline Batch<float> load_some(const Rounded<float, bfloat16>* from, __mmask16 mask) {
+inline Register<float> load_some(const Rounded<float, bfloat16>* from, __mmask16 mask) {
   const __m256bh narrow = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, &from->value));
   const __m256i bits = reinterpret_cast<const __m256i&>(narrow);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
@@ -95,7 +95,7 @@ struct Dot {
         if (x.along_i()) {
           for (int i = 0; i < Width; i += 16) {
             const __mmask16 mask = lanes_below(rows - first - i);
-            const Batch<float> pairs =
+            const Register<float> pairs =
                 paired(load_some(earlier + first + i, mask),
                        load_some(later + first + i, both ? mask : __mmask16(0)));
             _mm512_mask_storeu_ps(at + i, lanes_below(Width - i), pairs);
@@ -119,7 +119,7 @@ struct Dot {
   template <class T, int R, int V>
   static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
                    const Finish<T>& o) {
-    using Pack = Batch<float>;
+    using Pack = Register<float>;
     constexpr int width = Tile<float>::width;
     Pack sum[R * V];
     unroll<R * V>([&](auto i) __attribute__((always_inline)) { sum[i] = Pack(0.0f); });
@@ -176,7 +176,7 @@ struct Dot {
       for (int i = 0; i < Width; ++i)
         to[steps / 2 * Width + i] = i < rows ? float(x.row(i)[steps - 1]) : 0.0f;
   }
-  static __m512bh as_pairs(const Batch<float>& bits) {
+  static __m512bh as_pairs(const Register<float>& bits) {
     const __m512 all = bits;
     return reinterpret_cast<const __m512bh&>(all);
   }

@@ -145,7 +145,7 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
 template <class T, int R, class A, class B>
 void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, std::ptrdiff_t ldc,
                   const GemmOptions<T>& o) {
-  using Pack = Batch<T>;
+  using Pack = Register<T>;
   constexpr int width = batch_width<T>, ahead = 512 / int(sizeof(B));
   const int most_steps = Blocking<T>::steps(k);
   T row[R][16];

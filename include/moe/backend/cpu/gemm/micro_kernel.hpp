@@ -35,11 +35,11 @@ struct Finish {
   Ahead* ahead[2] = {};  // asked for memory while the sum is made
 
   /// The finished number(s) for a register of sums.
-  Batch<T> scaled(const Batch<T>& sum, const Batch<T>& bias_of_column) const {
-    return multiply_add<T>(Batch<T>(alpha), sum, bias_of_column);
+  Register<T> scaled(const Register<T>& sum, const Register<T>& bias_of_column) const {
+    return multiply_add<T>(Register<T>(alpha), sum, bias_of_column);
   }
-  Batch<T> added(const Batch<T>& scaled, const Batch<T>& old) const {
-    return multiply_add<T>(Batch<T>(beta), old, scaled);
+  Register<T> added(const Register<T>& scaled, const Register<T>& old) const {
+    return multiply_add<T>(Register<T>(beta), old, scaled);
   }
 };
 
@@ -48,7 +48,7 @@ struct Finish {
 template <class T, int R, int V, int RowStep>
 inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
                           std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
-  using Pack = Batch<T>;
+  using Pack = Register<T>;
   constexpr int width = Tile<T>::width;
   Pack sum[R * V];
   unroll<R * V>([&](auto i) __attribute__((always_inline)) { sum[i] = Pack(T(0)); });

@@ -81,8 +81,8 @@ class Ahead {
 
 /// One register of numbers, converted to T.
 template <class T, class S>
-[[gnu::always_inline]] inline Batch<T> load_pack(const S* at) {
-  return load(at, Lane<Batch<T>>{0});
+[[gnu::always_inline]] inline Register<T> load_pack(const S* at) {
+  return load(at, Lane<Register<T>>{0});
 }
 
 #ifdef MOE_HAS_SHUFFLE
@@ -109,18 +109,18 @@ template <int S, class T, class Register, int Count>
 /// r[l] = column l of as many rows as a register is wide.
 template <class T, class S, int W>
 [[gnu::always_inline]] inline void load_columns(const S* const* from,
-                                                typename Batch<T>::register_type (&r)[W]) {
+                                                typename Register<T>::register_type (&r)[W]) {
 #pragma GCC unroll 16
   for (int i = 0; i < W; ++i) r[i] = load_pack<T>(from[i]);
   transpose_from<1, T>(r);
 }
 #else
 template <class T, class S, int W>
-inline void load_columns(const S* const* from, typename Batch<T>::register_type (&r)[W]) {
+inline void load_columns(const S* const* from, typename Register<T>::register_type (&r)[W]) {
   for (int l = 0; l < W; ++l) {
     T column[W];
     for (int i = 0; i < W; ++i) column[i] = T(from[i][l]);
-    r[l] = Batch<T>::load_unaligned(column);
+    r[l] = Register<T>::load_unaligned(column);
   }
 }
 #endif
@@ -129,10 +129,10 @@ inline void load_columns(const S* const* from, typename Batch<T>::register_type 
 template <class T, class S>
 inline void transpose_square(const S* const* from, T* to, std::ptrdiff_t step) {
   constexpr int width = batch_width<T>;
-  typename Batch<T>::register_type r[width];
+  typename Register<T>::register_type r[width];
   load_columns<T>(from, r);
 #pragma GCC unroll 16
-  for (int l = 0; l < width; ++l) Batch<T>(r[l]).store_unaligned(to + l * step);
+  for (int l = 0; l < width; ++l) Register<T>(r[l]).store_unaligned(to + l * step);
 }
 
 /// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps, where rows are
@@ -166,7 +166,7 @@ inline void pack_transposed(const X& x, int rows, int steps, T* to) {
 
 /// The first Count numbers at `from`, the others 0.
 template <int Count, class T, class S>
-[[gnu::always_inline]] inline Batch<T> load_first(const S* from) {
+[[gnu::always_inline]] inline Register<T> load_first(const S* from) {
   constexpr int width = batch_width<T>;
   if constexpr (Count >= width) {
     return load_pack<T>(from);
@@ -177,7 +177,7 @@ template <int Count, class T, class S>
 #endif
     T number[width] = {};
     for (int i = 0; i < Count; ++i) number[i] = T(from[i]);
-    return Batch<T>::load_unaligned(number);
+    return Register<T>::load_unaligned(number);
   }
 }
 
@@ -188,7 +188,7 @@ inline void pack_contiguous(const Operand<S>& x, int steps, T* to) {
   constexpr int width = batch_width<T>, chunks = (Width + width - 1) / width;
   for (int l = 0; l < steps; ++l, to += Width) {
     const S* const from = x.step(l);
-    Batch<T> r[chunks];
+    Register<T> r[chunks];
     [&]<int... C>(std::integer_sequence<int, C...>) {
       ((r[C] = load_first<Width - C * width, T>(from + C * width)), ...);
     }

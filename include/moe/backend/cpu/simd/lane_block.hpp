@@ -7,11 +7,11 @@ namespace moe::detail {
 /// reads whole cache lines that follow each other, not one of every row.
 template <class T, int N>
 struct Several {
-  Batch<T> part[N];
+  Register<T> part[N];
 
   Several() = default;
   Several(const T& x) {
-    for (Batch<T>& p : part) p = Batch<T>(x);
+    for (Register<T>& p : part) p = Register<T>(x);
   }
   template <class F>
   static Several of(const F& f) {
@@ -37,18 +37,18 @@ struct Several {
 template <class S, class T, int N>
 inline Several<T, N> load(const S* at, Lane<Several<T, N>> i) {
   return Several<T, N>::of(
-      [&](int p) { return load(at, Lane<Batch<T>>{i.index + p * batch_width<T>}); });
+      [&](int p) { return load(at, Lane<Register<T>>{i.index + p * batch_width<T>}); });
 }
 template <class S, class T, int N>
 inline void store(S* at, Lane<Several<T, N>> i, const Several<T, N>& value) {
 #pragma GCC unroll 8
   for (int p = 0; p < N; ++p)
-    store(at, Lane<Batch<T>>{i.index + p * batch_width<T>}, value.part[p]);
+    store(at, Lane<Register<T>>{i.index + p * batch_width<T>}, value.part[p]);
 }
 template <class T, int N, class F>
 inline Several<T, N> generate(Lane<Several<T, N>> i, const F& f) {
   return Several<T, N>::of(
-      [&](int p) { return generate(Lane<Batch<T>>{i.index + p * batch_width<T>}, f); });
+      [&](int p) { return generate(Lane<Register<T>>{i.index + p * batch_width<T>}, f); });
 }
 
 }  // namespace moe::detail

@@ -90,19 +90,19 @@ inline xsimd::batch<T, A> generate(Lane<xsimd::batch<T, A>> i, const F& f) {
 namespace detail {
 
 template <class T>
-using Batch = xsimd::batch<T>;
+using Register = xsimd::batch<T>;
 template <class T>
-inline constexpr int batch_width = int(Batch<T>::size);
+inline constexpr int batch_width = int(Register<T>::size);
 
 /// a * b + c, rounded once where the machine can.
 template <class T>
-inline Batch<T> multiply_add(const Batch<T>& a, const Batch<T>& b, const Batch<T>& c) {
+inline Register<T> multiply_add(const Register<T>& a, const Register<T>& b, const Register<T>& c) {
   return fused(a, b, c);
 }
 
 /// The sum of a register's numbers, always in the same order.
 template <class T>
-inline T horizontal_sum(const Batch<T>& batch) {
+inline T horizontal_sum(const Register<T>& batch) {
   T value[batch_width<T>];
   batch.store_unaligned(value);
   for (int step = batch_width<T> / 2; step > 0; step /= 2)
@@ -115,7 +115,7 @@ inline T horizontal_sum(const Batch<T>& batch) {
 template <class T>
 struct SimdGroup {
   static constexpr int width = batch_width<T>;
-  using Pack = Lane<Batch<T>>;
+  using Pack = Lane<Register<T>>;
 
   template <class F>
   void for_each(int n, const F& f) const {
@@ -134,7 +134,7 @@ struct SimdGroup {
     T total(0);
     int i = 0;
     if (n >= width) {
-      Batch<T> part[4] = {Batch<T>(T(0)), Batch<T>(T(0)), Batch<T>(T(0)), Batch<T>(T(0))};
+      Register<T> part[4] = {Register<T>(T(0)), Register<T>(T(0)), Register<T>(T(0)), Register<T>(T(0))};
       for (; i + 4 * width <= n; i += 4 * width) {
         part[0] += f(Pack{i});
         part[1] += f(Pack{i + width});
@@ -153,9 +153,9 @@ struct SimdGroup {
     int i = 0;
     T most;
     if (n >= width) {
-      Batch<T> largest = f(Pack{0});
+      Register<T> largest = f(Pack{0});
       for (i = width; i + width <= n; i += width)
-        largest = xsimd::max(largest, Batch<T>(f(Pack{i})));
+        largest = xsimd::max(largest, Register<T>(f(Pack{i})));
       T value[width];
       largest.store_unaligned(value);
       most = value[0];

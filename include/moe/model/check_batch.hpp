@@ -1,0 +1,37 @@
+#pragma once
+#include <cstdint>
+#include <moe/core/batch.hpp>
+#include <moe/core/config.hpp>
+#include <moe/core/error.hpp>
+#include <string>
+
+namespace moe::detail {
+
+inline void check_tokens(const char* what, const std::int32_t* from, int n, int vocab) {
+  for (int i = 0; i < n; ++i)
+    if (from[i] < 0 || from[i] >= vocab)
+      throw Error("moe: " + std::string(what) + " " + std::to_string(from[i]) + " at place " +
+                  std::to_string(i) + " of the batch is outside the vocabulary of " +
+                  std::to_string(vocab) + "; encode the text with the model's own vocabulary");
+}
+
+/// Errors: moe::Error for a batch that a model of this configuration, built for `max_tokens`,
+/// cannot compute.
+inline void check_batch(const Batch& batch, const ModelConfig& c, int max_tokens) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error("moe: cannot read a batch of " + std::to_string(batch.sequences) +
+                " sequences of " + std::to_string(batch.length) + " tokens: " + why);
+  };
+  if (batch.sequences < 1 || batch.length < 1) refuse("both must be 1 or more; correct the sizes");
+  if (batch.length > c.context)
+    refuse("the context of the model is " + std::to_string(c.context) + "; use shorter ones");
+  if (std::int64_t(batch.sequences) * batch.length > max_tokens)
+    refuse("the model was built for " + std::to_string(max_tokens) +
+           " tokens; raise Options.batch or Options.max_tokens, or use a smaller batch");
+  if (!batch.tokens) refuse("it has no tokens (a null pointer); set Batch.tokens");
+  const int n = batch.sequences * batch.length;
+  check_tokens("token", batch.tokens, n, c.vocab);
+  if (batch.targets) check_tokens("target", batch.targets, n, c.vocab);
+}
+
+}  // namespace moe::detail

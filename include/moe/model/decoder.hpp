@@ -1,0 +1,193 @@
+#pragma once
+#include <array>
+#include <moe/kernels/dropout.hpp>
+#include <moe/layers/cross_entropy.hpp>
+#include <moe/layers/embedding.hpp>
+#include <moe/model/block.hpp>
+#include <moe/tree/bind.hpp>
+#include <moe/tree/per_layer.hpp>
+#include <span>
+
+namespace moe {
+
+/// The network of a decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy,
+/// and back. It owns nothing: like a layer it is three aggregates and static functions; Transformer
+/// has the memory. Shapes: tokens, targets (n, 1), everything else (n, dim).
+/// BlockTemplate: a block of the user's own (examples/custom_layer.cpp); it needs the members of
+/// Block that are used here, with experts also `router(cache)`.  Test: tests/model.
+template <ModelConfig C, Backend B,
+          template <ModelConfig, bool, class> class BlockTemplate = DefaultBlock>
+struct Decoder {
+  using T = Scalar<B>;  // of activations
+  using W = Wide<B>;    // of parameters, gradients and logits
+  using Tokens = TokenEmbedding<C.vocab, C.dim, B, C.scale_embedding>;
+  static constexpr bool learned_positions = C.position == Position::learned;
+  using Positions = PositionEmbedding<learned_positions ? C.context : 0, C.dim, B>;
+  using Norm = NormOf<C.norm, C.dim, B, C.bias>;
+  using Head = CrossEntropy<C.vocab, C.dim, B>;
+  template <bool Mixture>
+  using BlockOf = BlockTemplate<C, Mixture, B>;
+
+  struct HeadParams {
+    Param<W, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;
+  };
+  struct Params {
+    typename Tokens::Params token_embedding;
+    typename Positions::Params position_embedding;
+    PerLayer<C, typename BlockOf<false>::Params, typename BlockOf<true>::Params> blocks;
+    typename Norm::Params final_norm;
+    HeadParams head;
+  };
+  /// What the host reads after a pass: its leaves follow each other, so that one download takes
+  /// them all.
+  struct Results {
+    std::array<RouterReport<C.moe.experts, W>, C.moe_layers()> routers;
+    typename Head::Cache head;
+  };
+  struct Cache {
+    Rows<int, 1> tokens, targets;
+    Rows<T, C.dim> embedded;
+    PerLayer<C, typename BlockOf<false>::Cache, typename BlockOf<true>::Cache> blocks;
+    std::array<Rows<T, C.dim>, C.layers - 1> stream;  // what each block but the last gives
+    Rows<T, C.dim> normed;
+    typename Norm::Cache final_norm;
+    Results results;
+  };
+  struct HeadScratch {
+    Rows<T, C.dim> dropped, dy;
+    typename Norm::Scratch norm;
+    typename Head::Scratch head;
+  };
+  /// The blocks share their scratch, and share it with what comes after them.
+  struct StageScratch {
+    static constexpr bool overlaid = true;
+    PerLayer<C, typename StreamBlock<BlockOf<false>, T>::Scratch,
+             typename StreamBlock<BlockOf<true>, T>::Scratch, true>
+        block;
+    HeadScratch head;
+  };
+  struct Scratch {
+    Rows<T, C.dim> stream;  // what the last block gives; in backward the gradient of the stream
+    StageScratch stage;
+  };
+
+  /// Tokens to c.normed, the hidden states that the head reads. `past`: the keys and values of
+  /// earlier tokens, one for each layer, or none.
+  static void forward(B& be, const Pass& pass, const Params& p, Cache& c, Scratch& s,
+                      std::span<const KeyValues<T>> past = {}) {
+    Tokens::forward(be, p.token_embedding, c.tokens, c.embedded);
+    if constexpr (learned_positions) Positions::forward(be, pass, p.position_embedding, c.embedded);
+    drop(be, embedding_dropout(pass), c.embedded, c.embedded);
+    for (int i = 0; i < C.layers; ++i) {
+      visit_block(pass, i, [&]<class Blk>(Blk, const Pass& at_layer, int at) {
+        constexpr bool mixture = Blk::mixture;
+        Blk::forward(be, at_layer, p.blocks.template of<mixture>(at), input(c, s, i),
+                     output(c, s, i), c.blocks.template of<mixture>(at),
+                     s.stage.block.template of<mixture>(at).block,
+                     past.empty() ? nullptr : &past[std::size_t(i)]);
+        if constexpr (mixture) report(be, Blk::router(c.blocks.mixture[std::size_t(at)]), c, at);
+      });
+    }
+    Norm::forward(be, pass, p.final_norm, s.stream, c.normed, c.final_norm, s.stage.head.norm);
+  }
+
+  /// The gradient of c.normed, in the head's scratch, back to the parameters.
+  static void backward(B& be, const Pass& pass, const Params& p, const Cache& c, Params& grad,
+                       Scratch& s) {
+    HeadScratch& head = s.stage.head;
+    Norm::backward(be, pass, p.final_norm, s.stream, c.final_norm, head.dy, s.stream,
+                   grad.final_norm, head.norm, false);
+    for (int i = C.layers - 1; i >= 0; --i) {
+      visit_block(pass, i, [&]<class Blk>(Blk, const Pass& at_layer, int at) {
+        constexpr bool mixture = Blk::mixture;
+        StreamBlock<Blk, T>::backward(be, at_layer, p.blocks.template of<mixture>(at),
+                                      input(c, s, i), c.blocks.template of<mixture>(at), s.stream,
+                                      grad.blocks.template of<mixture>(at),
+                                      s.stage.block.template of<mixture>(at));
+      });
+    }
+    drop(be, embedding_dropout(pass), s.stream, s.stream);
+    if constexpr (learned_positions)
+      Positions::backward(be, pass, s.stream, grad.position_embedding);
+    Tokens::backward(be, c.tokens, s.stream, grad.token_embedding);
+  }
+
+  /// c.normed and the targets to the losses of the rows.
+  static void head_forward(B& be, const Pass& pass, const Params& p, Cache& c, Scratch& s) {
+    Head::forward(be, head(p), dropped(be, pass, c, s), c.targets, c.results.head,
+                  s.stage.head.head);
+  }
+  /// The gradient of pass.loss_scale * mean loss to the head's weight and to the head's scratch.
+  static void head_backward(B& be, const Pass& pass, const Params& p, const Cache& c, Params& grad,
+                            Scratch& s) {
+    HeadScratch& h = s.stage.head;
+    Head::backward(be, head(p), dropped(be, pass, c, s), c.targets, c.results.head, pass.loss_scale,
+                   h.dy, head(grad), h.head, false);
+    drop(be, final_dropout(pass), h.dy, h.dy);
+  }
+  /// head_forward and head_backward in one: the same bits, and the logits are computed once.
+  static void head_forward_backward(B& be, const Pass& pass, const Params& p, Cache& c,
+                                    Params& grad, Scratch& s) {
+    HeadScratch& h = s.stage.head;
+    Head::forward_backward(be, head(p), dropped(be, pass, c, s), c.targets, c.results.head,
+                           pass.loss_scale, h.dy, head(grad), h.head, false);
+    drop(be, final_dropout(pass), h.dy, h.dy);
+  }
+
+  /// Where the results begin.
+  static const void* begin(const Results& r) {
+    if constexpr (C.moe_layers() > 0) {
+      return r.routers[0].offset.data;
+    } else {
+      return r.head.loss.data;
+    }
+  }
+
+  /// The head's weight: the token embedding where they are tied.
+  static W* head(const Params& p) {
+    return C.tied ? p.token_embedding.weight.data : p.head.weight.data;
+  }
+
+ private:
+  /// Calls f(block, pass of the layer, place among the layers of its kind) for layer i.
+  template <class F>
+  static void visit_block(const Pass& pass, int i, const F& f) {
+    Pass at_layer = pass;
+    at_layer.layer = i;
+    if constexpr (C.moe_layers() > 0)
+      if (C.is_moe(i)) return f(BlockOf<true>{}, at_layer, C.index_in_kind(i));
+    if constexpr (C.moe_layers() < C.layers) f(BlockOf<false>{}, at_layer, C.index_in_kind(i));
+  }
+  static Rows<T, C.dim> input(const Cache& c, const Scratch& s, int i) {
+    return i == 0 ? c.embedded : output(c, s, i - 1);
+  }
+  static Rows<T, C.dim> output(const Cache& c, const Scratch& s, int i) {
+    return i == C.layers - 1 ? s.stream : c.stream[std::size_t(i)];
+  }
+
+  static Dropout embedding_dropout(const Pass& pass) {
+    return pass.dropout(pass.options->dropout.embedding, Site::embedding_dropout);
+  }
+  static Dropout final_dropout(const Pass& pass) {
+    return pass.dropout(pass.options->dropout.final, Site::final_dropout);
+  }
+  static void drop(B& be, const Dropout& d, Rows<const T, C.dim> from, Rows<T, C.dim> to) {
+    if (d.active()) be.rows(to.count, kernel::Drop<T>{from, to, d});
+  }
+  /// What the head reads: the final norm, with dropout in training.
+  static Rows<const T, C.dim> dropped(B& be, const Pass& pass, const Cache& c, Scratch& s) {
+    const Dropout d = final_dropout(pass);
+    if (!d.active()) return c.normed;
+    drop(be, d, c.normed, s.stage.head.dropped);
+    return s.stage.head.dropped;
+  }
+
+  /// Copies the report of a router to where the host reads all of them.
+  static void report(B& be, const auto& router, Cache& c, int at) {
+    using Report = RouterReport<C.moe.experts, W>;
+    be.copy(c.results.routers[std::size_t(at)].offset.data, router.report.offset.data,
+            bytes<Report>());
+  }
+};
+
+}  // namespace moe

@@ -1,0 +1,54 @@
+#pragma once
+#include <array>
+#include <cstddef>
+#include <moe/core/config.hpp>
+#include <moe/core/options.hpp>
+
+namespace moe {
+
+/// What a forward pass found. Units: nats per token; the auxiliary terms are means over the MoE
+/// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
+/// entropy. Of a batch without targets cross_entropy, total and accuracy are not known: NaN.
+struct Loss {
+  double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
+  double accuracy = 0;  // share of the targets that got the highest logit
+  int tokens = 0;       // that had a target
+};
+
+/// Share of the assignments that each expert got, from a router's offsets; they sum to 1.
+template <int Experts>
+std::array<double, std::size_t(Experts)> expert_shares(const int* offset) {
+  std::array<double, std::size_t(Experts)> load{};
+  const int all = offset[Experts] > 1 ? offset[Experts] : 1;
+  for (int e = 0; e < Experts; ++e)
+    load[std::size_t(e)] = double(offset[e + 1] - offset[e]) / double(all);
+  return load;
+}
+
+/// The losses of a pass over `tokens` targets (0: it had none), from the results that Decoder left,
+/// in host memory. balance = experts * sum over e of load_e * P_e, P_e the mean probability.
+/// Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4.
+template <ModelConfig C, class Results>
+Loss collect_loss(const Results& r, int tokens, const Options& o) {
+  Loss loss{.tokens = tokens};
+  for (int i = 0; i < tokens; ++i) {
+    loss.cross_entropy += double(r.head.loss.data[i]);
+    loss.accuracy += double(r.head.correct.data[i]);
+  }
+  // Without targets 0 / 0: not known.
+  loss.cross_entropy /= double(tokens);
+  loss.accuracy /= double(tokens);
+  for (const auto& router : r.routers) {
+    const auto load = expert_shares<C.moe.experts>(router.offset.data);
+    for (int e = 0; e < C.moe.experts; ++e)
+      loss.balance += double(load.size()) * load[std::size_t(e)] * double(router.mean_probs[e]) /
+                      C.moe_layers();
+    loss.z += double(router.means[0]) / C.moe_layers();
+    loss.entropy += double(router.means[1]) / C.moe_layers();
+  }
+  loss.total = loss.cross_entropy + o.balance_weight * loss.balance + o.z_weight * loss.z -
+               o.entropy_weight * loss.entropy;
+  return loss;
+}
+
+}  // namespace moe
