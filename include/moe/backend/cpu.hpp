@@ -149,8 +149,8 @@ class Cpu {
       slot_of[i] = slot;
       token_of[slot] = i / top_k;
     }
-    for (int e = experts; e > 0; --e)
-      offset[e] = offset[e - 1];  // each offset had advanced to the end of its expert
+    // Each offset has advanced to the end of its expert, which is the start of the next.
+    for (int e = experts; e > 0; --e) offset[e] = offset[e - 1];
     offset[0] = 0;
   }
 

@@ -95,9 +95,8 @@ class BlockAttention {
   static constexpr int rows = Tile<T>::rows, packs = 2, width = Tile<T>::width,
                        lanes = packs * width;
   static constexpr int height = rows > 8 ? 8 : rows;  // queries of a tile; divides `lanes`
-  static constexpr int
-      sum_block = 64,
-      key_block = 128;  // number of keys: in a partial sum of the softmax, in a block of by_queries
+  // Numbers of keys: in a partial sum of the softmax, and in a block of by_queries.
+  static constexpr int sum_block = 64, key_block = 128;
 
   static double work(const AttentionShape& s) {
     return 4.0 * s.sequences * s.heads * s.queries * s.keys * s.head_dim;
@@ -255,8 +254,7 @@ class BlockAttention {
   /// the key, and 0 in the others.
   template <class F>
   static void for_each_key(const Block& b, int pack, int from, int to, const F& f) {
-    const int all =
-        std::min(to, b.last_key(pack * width) + 1);  // these keys are seen by every lane
+    const int all = std::min(to, b.last_key(pack * width) + 1);  // end of the keys all lanes see
     const Pack lane = lane_numbers();
     int j = from;
     for (; j < all; ++j) f(j, [](const Pack& yes) { return yes; });

@@ -27,9 +27,8 @@ struct Blocking {
   static constexpr int max_steps = sizeof(T) == 4 ? 384 : 256;
   static constexpr int max_block = 294912 / int(sizeof(T) / 4);  // elements of a block of B: 1.2 MB
   static constexpr int max_cols = 1536;
-  static constexpr int group = 84;  // rows of A packed at a time
-  static constexpr int chunk =
-      8 * group;  // rows of a narrow C whose sums are kept in T and rounded at the end
+  static constexpr int group = 84;         // rows of A packed at a time
+  static constexpr int chunk = 8 * group;  // rows of a narrow C that are summed in T at a time
   static constexpr std::size_t a_numbers =
       std::size_t(group / Tile<T>::rows) * std::size_t(panel_step<Tile<T>::rows>(max_steps));
   static constexpr std::size_t b_numbers =
@@ -254,8 +253,8 @@ struct Cut {
 inline double work_of(double m, double n, double k) {
   return (2 * m + 16) * n * k;
 }
-inline constexpr double worth_a_thread =
-    1e6;  // about 10 us of work; starting the threads costs a few us
+/// Least work for which threads are started: about 10 us. Starting them costs a few us.
+inline constexpr double worth_a_thread = 1e6;
 
 template <class T>
 Cut best_cut(int threads, double m, int n, double work) {
