@@ -5,36 +5,37 @@
 
 namespace moe {
 
-/// Dropout rates by site, all in [0, 1); 0 is off.
+/// Dropout rates by site, all in [0, 1). 0 is off.
 struct DropoutRates {
   double embedding = 0;
-  double attention = 0;  // on the probabilities
+  double attention = 0;  // on the attention probabilities
   double attention_output = 0;
   double expert = 0;  // between the activation and the second matrix
   double ffn_output = 0;
   double final = 0;  // before the head
 };
 
-/// The run-time numbers of a model; its structure is ModelConfig.
+/// The run-time options of a model. Its structure is ModelConfig.
 struct Options {
   int max_tokens = 0;  // largest batch, in tokens
   double norm_eps = 1e-5;
   double rope_base = 10000;
   DropoutRates dropout = {};
-  double router_noise = 0;  // standard deviation added to the router logits in training
+  double router_noise = 0;  // standard deviation of the noise on router logits in training
   double balance_weight = 0.01;
   double z_weight = 0;
   double entropy_weight = 0;
   double init_std = 0.02;
-  bool uniform_routing = false;  // experts by turns whatever the router says: for measuring speed
+  bool uniform_routing = false;  // experts take turns, the router is ignored: to measure speed
   std::uint64_t seed = 0;
 };
 
-/// What is left when a model is built: sizes are computed in int, so max_tokens has an upper end,
-/// and numbers must still be what they are in T, the type of the model's sums. A negative
-/// entropy_weight makes routers more certain; the other weights reward the opposite of what they
-/// are for when they are negative, without an end.
-/// Errors: moe::Error for the first option that makes no sense, with its value and its rule.
+/// Checks the options when a model is built. max_tokens has an upper bound (`most_tokens`) because
+/// sizes are computed in int. The other numbers must be representable in T, the type of the model's
+/// sums.
+/// entropy_weight may be negative, which makes routers more certain. The other weights may not: a
+/// negative one would reward what it is meant to penalize, without bound.
+/// Errors: moe::Error for the first invalid option, with its value and its rule.
 /// Test: tests/core/options.cpp.
 template <class T>
 void check_options(const Options& o, int most_tokens) {
