@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <moe/kernels/chunk.hpp>
+#include <moe/kernels/muon.hpp>
 #include <moe/optim/optimizer.hpp>
 #include <moe/optim/orthogonalise.hpp>
 #include <moe/tree/leaves.hpp>

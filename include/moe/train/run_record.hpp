@@ -1,6 +1,7 @@
 #pragma once
 #include <exception>
 #include <functional>
+#include <moe/train/metrics_writer.hpp>
 #include <moe/train/rows.hpp>
 #include <moe/train/run_folder.hpp>
 #include <moe/train/trainer_options.hpp>

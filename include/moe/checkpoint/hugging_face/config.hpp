@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <moe/checkpoint/hugging_face/fields.hpp>
 #include <moe/checkpoint/manifest.hpp>
+#include <moe/core/config.hpp>
 #include <moe/layers/layer.hpp>
 #include <optional>
 
