@@ -96,7 +96,7 @@ concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, const int* offs
   be.gemm(n, n, n, w, w, c, step, o);     // dx from their gradients
   be.gemm(n, n, n, w, a, wide, step, o);  // dW from their gradients
   be.gemm(n, n, n, a, a, wide, step, o);  // dW
-  be.gemm(n, n, n, w, w, wide, step, o);  // optimisers
+  be.gemm(n, n, n, w, w, wide, step, o);  // optimizers
   be.batched_gemm(n, n, n, n, w, step, w, step, wide, step, step, o);
   be.grouped_gemm_m(n, offset, n, n, a, w, step, c, step, o, step);
   be.grouped_gemm_k(n, offset, n, n, a, a, wide, step, step, o);

@@ -40,7 +40,7 @@ struct Chunk {
 template <class T>
 inline constexpr double at_rest = std::is_same_v<T, float> ? 0x1p-100 : 0x1p-967;
 
-/// Whether |x| is below at_rest, for every lane.
+/// True in the lanes where |x| is below at_rest.
 template <class T, class V>
 MOE_KERNEL auto rests(const V& x) {
   return (x < V(T(at_rest<T>))) & (x > V(T(-at_rest<T>)));

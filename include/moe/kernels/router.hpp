@@ -102,7 +102,7 @@ struct RouteForward {
         bool taken = false;
         for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
         if (taken) continue;
-        // Without a bias the order of the scores is that of the logits.
+        // Without a selection bias the scores have the order of the logits.
         const T value = selection.data ? T(probs(r, e) + selection(0, e)) : T(logits(r, e));
         if (best < 0 || most < value || (!(value < most) && logits(r, best) < logits(r, e))) {
           best = e;
@@ -124,8 +124,8 @@ struct RouteBackward {
   Table<const T> logits, probs;
   Table<const int> expert;
   Table<const T> gates, lse, dgates;
-  const int* offset;  // (experts + 1): slots of each expert
-  Table<T> dlogits;   // written
+  const int* offset;  // (experts + 1): the first slot of each expert
+  Table<T> dlogits;   // overwritten
   Routing routing;
   T balance, z, entropy;
 
@@ -149,7 +149,7 @@ struct RouteBackward {
           dlog_score = dlog_score + gates(r, j) * (routing.renormalise
                                                        ? T(dgates(r, j) - first - along_gates)
                                                        : T(dgates(r, j)));
-      T share = probs(r, e);  // of softmax(logits)
+      T share = probs(r, e);  // softmax(logits) of expert e
       if (routing.sigmoid) {
         dlog_score = dlog_score * logistic(T(-logits(r, e)));
         share = kernel::exp(T(logits(r, e) - lse(r)));

@@ -61,7 +61,7 @@ struct Exponential {
     const Floats<A> r = fused(n, Floats<A>(-0.693359375f), x);
     return {fused(n, Floats<A>(2.12194440e-4f), r), n};
   }
-  /// (e^r - 1 - r) / r^2.
+  /// (e^r - 1 - r) / r^2, by a polynomial.
   static Floats<A> curve(const Floats<A>& r) {
     constexpr float c[] = {0.49999994f, 0.166665196f, 0.0416684002f, 0.00836885162f,
                            0.00138143252f};
