@@ -7,9 +7,9 @@
 
 namespace moe {
 
-/// Root-mean-square normalisation, row by row: y = gain * x / sqrt(mean(x^2) + eps).
-/// Shapes: x, y (n, Dim), gain (Dim).  eps: Options.norm_eps.  Never throws, never allocates.
-/// Without `add`, backward may write dx over x or dy.
+/// Root-mean-square normalization of each row: y = gain * x / sqrt(mean(x^2) + eps).
+/// Shapes: x, y (n, Dim), gain (Dim).  eps: Options.norm_eps.  Never throws or allocates.
+/// With `add` = false, backward may write dx over x or dy.
 /// Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.  Test: tests/layers/norm.cpp.
 ///
 ///     using Norm = moe::RMSNorm<256, moe::Cpu<float>>;
@@ -49,9 +49,9 @@ struct RMSNorm {
   }
 };
 
-/// Layer normalisation, row by row: y = gain * (x - mean) / sqrt(var + eps) + bias.
+/// Layer normalization of each row: y = gain * (x - mean) / sqrt(var + eps) + bias.
 /// Shapes: x, y (n, Dim), gain and bias (Dim).  eps: Options.norm_eps.  Never throws or allocates.
-/// Without `add`, backward may write dx over x or dy.
+/// With `add` = false, backward may write dx over x or dy.
 /// Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 4.  Test: tests/layers/norm.cpp.
 ///
 ///     using Norm = moe::LayerNorm<256, moe::Cpu<float>, /*Bias=*/true>;
@@ -97,7 +97,7 @@ struct LayerNorm {
   static Table<W> bias(const Params& p) { return {Bias ? p.bias.data : nullptr, Dim}; }
 };
 
-/// The norm that a configuration names.
+/// The norm that ModelConfig.norm selects.
 template <Norm Kind, int Dim, Backend B, bool Bias>
 using NormOf = std::conditional_t<Kind == Norm::rms, RMSNorm<Dim, B>, LayerNorm<Dim, B, Bias>>;
 
