@@ -31,12 +31,13 @@ struct RMSNorm {
                       Cache& c, Scratch&) {
     be.rows(x.count, row_forward(pass, p, x, y, c));
   }
-  /// The row kernel of forward.
+  /// The row kernel of forward, for fusing it with others.
   static auto row_forward(const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                           Cache& c) {
     return kernel::RmsNormForward<W, T>{x, p.weight, y, c.rstd, W(pass.options->norm_eps)};
   }
-  /// The y of forward again, bit by bit, for who did not keep it.
+  /// Recomputes forward's y from the cached statistics, with the same bits, so that callers need
+  /// not store it.
   static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
     be.rows(x.count, kernel::RmsNormApply<W, T>{x, p.weight, c.rstd, y});
   }
@@ -74,13 +75,14 @@ struct LayerNorm {
                       Cache& c, Scratch&) {
     be.rows(x.count, row_forward(pass, p, x, y, c));
   }
-  /// The row kernel of forward.
+  /// The row kernel of forward, for fusing it with others.
   static auto row_forward(const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                           Cache& c) {
     return kernel::LayerNormForward<W, T>{x, p.weight, bias(p),
                                           y, c.stats,  W(pass.options->norm_eps)};
   }
-  /// The y of forward again, bit by bit, for who did not keep it.
+  /// Recomputes forward's y from the cached statistics, with the same bits, so that callers need
+  /// not store it.
   static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
     be.rows(x.count, kernel::LayerNormApply<W, T>{x, p.weight, bias(p), c.stats, y});
   }
