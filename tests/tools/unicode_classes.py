@@ -9,7 +9,7 @@ import re
 import sys
 
 HEAD = """#pragma once
-// Written by tests/tools/unicode_classes.py from Unicode {version}: change that, not this.
+// Written by tests/tools/unicode_classes.py from Unicode {version}. Edit the script, not this.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +17,7 @@ HEAD = """#pragma once
 
 namespace moe {{
 
-/// What a code point is to a pre-tokenizer: \\p{{L}}, \\p{{N}}, White_Space, or anything else.
+/// The classes that a pre-tokenizer distinguishes: \\p{{L}}, \\p{{N}}, White_Space, anything else.
 enum class CharClass : std::uint8_t {{ other, letter, number, space }};
 
 namespace detail {{
@@ -27,8 +27,8 @@ namespace detail {{
 """
 TAIL = """// clang-format on
 
-/// (first code point << 2 | class) of every stretch of one class, in order, and for every 128 code
-/// points the stretch that their first one is in.
+/// `stretch`: (first code point << 2 | class) of every run of code points of one class, in order.
+/// `block`: for every 128 code points, the stretch that contains the first of them.
 struct UnicodeClasses {
   std::array<std::uint32_t, std::size(unicode_letters) + std::size(unicode_numbers) +
                                 std::size(unicode_spaces) + 1>

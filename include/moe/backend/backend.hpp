@@ -12,17 +12,18 @@ namespace moe {
 template <class T = float>
 class Cpu;
 
-/// The number type of activations in memory: float, double, or bfloat16.
+/// The type in which backend B stores activations: float, double or bfloat16.
 template <class B>
 using Scalar = typename B::Value;
-/// The number type of parameters, gradients, optimiser state, the router and all sums: Value, or
-/// float where Value is narrower.
+/// The type of parameters, gradients, optimizer state, the router and all sums: `Value`, or float
+/// if `Value` is narrower.
 template <class B>
 using Wide = typename B::Wide;
 
-/// C = alpha * A * B + beta * C (+ bias in every row). With beta = 0 the old C is never read.
-/// T is the backend's Wide. `exact`: operands of that type are not rounded to a narrower Value
-/// before they are multiplied (routers).
+/// C = alpha * A * B + bias + beta * C, with the bias added to every row. With beta = 0 the old C
+/// is not read. T is the backend's Wide type.
+/// `exact`: operands of type Wide are multiplied as they are. Otherwise they are first rounded to
+/// the backend's Value type. Routers use exact products.
 template <class T>
 struct GemmOptions {
   T alpha = T(1), beta = T(0);
@@ -30,16 +31,16 @@ struct GemmOptions {
   bool exact = false;
 };
 
-/// Causal attention over `sequences` equally long sequences. The queries are the last of the keys:
-/// query i of a sequence sees its keys 0 ... keys - queries + i. Training has queries = keys; a
-/// generator with a cache has fewer queries, and `key_rows` rows of room for each sequence.
-/// Row layout: q and out (sequences * queries, heads * head_dim); k and v (sequences * key_rows,
-/// kv_heads * head_dim). Query head h reads key head h / (heads / kv_heads). Scale
+/// Causal attention over `sequences` sequences of equal length. The queries of a sequence stand at
+/// its last positions: query i sees the keys 0 ... keys - queries + i. Training has queries = keys;
+/// a generator with a key-value cache has fewer queries, and room for `key_rows` keys per sequence.
+/// Rows: q and out (sequences * queries, heads * head_dim), k and v (sequences * key_rows, kv_heads
+/// * head_dim). Query head h reads key head h / (heads / kv_heads). Scores are scaled by
 /// 1/sqrt(head_dim).
 struct AttentionShape {
   int sequences, queries, keys, key_rows, heads, kv_heads, head_dim;
   Dropout dropout =
-      {};  // element ((sequence * heads + h) * queries + i) * keys + j of the probabilities
+      {};  // index of a probability: ((sequence * heads + h) * queries + i) * keys + j
 };
 
 namespace detail {
@@ -51,7 +52,8 @@ struct AnyKernel {
 };
 }  // namespace detail
 
-/// Memory in one block; `upload` and `download` cross between host and device.
+/// Memory, one block per allocation. `upload` copies from host to device, `download` from device to
+/// host.
 template <class B>
 concept OwnsMemory = requires(B& be, std::byte* block, void* to, const void* from,
                               std::size_t bytes) {
@@ -64,27 +66,31 @@ concept OwnsMemory = requires(B& be, std::byte* block, void* to, const void* fro
   be.synchronize();
 };
 
-/// rows: kernel(group, r) for r in 0 ... n-1, in any order, each row by one group. A group offers
-/// for_each(n, f(lane)), for_each_index(n, f(int)), sum(n, f(lane)) and max(n, f(lane)), n >= 1.
-/// columns: kernel(lane) for lanes that cover 0 ... n-1; a kernel loops over rows itself, in order.
-/// Lanes are of Wide numbers.
+/// rows: calls kernel(group, r) for r in 0 ... n-1 in any order. One group processes one row. A
+/// group offers for_each(n, f(lane)), for_each_index(n, f(int)), sum(n, f(lane)) and max(n,
+/// f(lane)), for n >= 1.
+/// columns: calls kernel(lane) for lanes that together cover 0 ... n-1. The kernel itself loops
+/// over the rows, in order.
+/// Lanes hold numbers of type Wide.
 template <class B>
 concept RunsKernels = requires(B& be, int n, const detail::AnyKernel& kernel) {
   be.rows(n, kernel);
   be.columns(n, kernel);
 };
 
-/// Matrix products. Every element of C is one sum over k whose order depends on nothing but k: not
-/// on threads, not on the number of rows, not on the row's place. Operands and C are of Value or of
-/// Wide numbers. Where Value is narrower, Wide operands are rounded to it first unless `exact`; all
-/// else is done in Wide, and an element of a C of Values is rounded once, beta * C included.
+/// Matrix products. Every element of C is one sum over k. The order of that sum depends on k only,
+/// not on the threads, the number of rows or the position of the row. Operands and C are of type
+/// Value or Wide. If Value is narrower, Wide operands are rounded to Value first, unless `exact`.
+/// All arithmetic is done in Wide; an element of a C of type Value is rounded once, after beta * C
+/// is added.
 ///
 /// gemm:         C (m, n) from A (m, k), B (k, n).
-/// batched_gemm: `batch` such products, operands `*_step` elements apart.
-/// grouped_gemm_m: rows offset[g] ... offset[g+1]-1 of A and C with matrix g of B (b_step apart)
-///               and bias g (bias_step apart): forward and dX of a mixture of experts.
-/// grouped_gemm_k: matrix g of C (c_step apart) gets sum over those rows s of A[s]^T B[s]:
-///               A (rows, m), B (rows, n); dW of a mixture of experts. Empty groups give beta * C.
+/// batched_gemm: `batch` such products; their operands are `*_step` elements apart.
+/// grouped_gemm_m: multiplies the rows offset[g] ... offset[g+1]-1 of A by matrix g of B (b_step
+/// apart), adds bias g (bias_step apart) and writes the same rows of C. Forward and dX of a mixture
+/// of experts.
+/// grouped_gemm_k: matrix g of C (c_step apart) = sum of A[s]^T B[s] over the rows s of group g,
+/// with A (rows, m) and B (rows, n). dW of a mixture of experts. An empty group gives beta * C.
 template <class B>
 concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, const int* offset,
                               Matrix<const Scalar<B>> a, Matrix<const Wide<B>> w, Scalar<B>* c,
@@ -94,14 +100,15 @@ concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, const int* offs
   be.gemm(n, n, n, w, w, c, step, o);     // dx from their gradients
   be.gemm(n, n, n, w, a, wide, step, o);  // dW from their gradients
   be.gemm(n, n, n, a, a, wide, step, o);  // dW
-  be.gemm(n, n, n, w, w, wide, step, o);  // optimisers
+  be.gemm(n, n, n, w, w, wide, step, o);  // optimizers
   be.batched_gemm(n, n, n, n, w, step, w, step, wide, step, step, o);
   be.grouped_gemm_m(n, offset, n, n, a, w, step, c, step, o, step);
   be.grouped_gemm_k(n, offset, n, n, a, a, wide, step, step, o);
 };
 
-/// out = softmax(scale * q k^T, causal) v and lse (rows of q, heads), the log of each softmax's
-/// denominator. backward adds to dq, dk, dv. `reserve` is called once with the largest shape.
+/// forward: out = softmax(scale * q k^T, causal) v and lse (rows of q, heads), the logarithm of
+/// each softmax's denominator. backward adds to dq, dk and dv. `reserve` is called once, with the
+/// largest shape.
 template <class B>
 concept Attends = requires(B& be, const AttentionShape& shape, const Scalar<B>* in, Scalar<B>* out,
                            const Wide<B>* known_lse, Wide<B>* lse) {
@@ -110,19 +117,20 @@ concept Attends = requires(B& be, const AttentionShape& shape, const Scalar<B>* 
   be.attention_backward(shape, in, in, in, in, in, known_lse, out, out, out);
 };
 
-/// Stable counting sort of n * top_k (token, choice) pairs by expert[t * top_k + j]:
-/// slot_of[t * top_k + j], token_of[slot] = t, offset[experts + 1].
+/// Stable counting sort of the n * top_k (token, choice) pairs by expert[t * top_k + j]. Writes
+/// slot_of[t * top_k + j], token_of[slot] = t and offset[experts + 1], the first slot of each
+/// expert.
 template <class B>
 concept RoutesTokens = requires(B& be, int n, const int* expert, int* slot_of, int* token_of,
                                 int* offset) {
   be.group_by_expert(n, n, n, expert, slot_of, token_of, offset);  // tokens, experts, top_k
 };
 
-/// What a model needs of the machine. A new backend is one header with these functions.
+/// Everything that a model needs from a machine. A new backend is one header with these functions.
 template <class B>
 concept Backend = OwnsMemory<B> && RunsKernels<B> && Multiplies<B> && Attends<B> && RoutesTokens<B>;
 
-/// One block of a backend's memory, released at the end of its life.
+/// Owns one block of a backend's memory.
 template <class B>
 class Arena {
  public:

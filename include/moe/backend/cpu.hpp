@@ -12,17 +12,17 @@
 
 namespace moe {
 
-/// The cores of this machine: OpenMP threads over rows, xsimd registers as lanes, packed products.
-/// Results are bitwise the same for every number of threads. One caller at a time: the threads of
-/// a server have a backend and a model each. After fork() the child computes with one thread, to
-/// the same bits.
+/// The cores of this machine: OpenMP threads over rows, xsimd registers as lanes, packed matrix
+/// products. Results have the same bits for every number of threads. A backend serves one caller at
+/// a time: give each thread of a server its own backend and model. After fork() the child computes
+/// on one thread, with the same bits.
 ///
 ///     moe::Cpu backend;              // float, all cores
 ///     moe::Cpu<double> checker{1};   // one thread
 ///     moe::Cpu<moe::bfloat16> narrow;  // activations in half the memory, all else float
 ///
-/// Errors: moe::Error when memory is short, for a number of threads that makes no sense, and in a
-/// thread that comes while another one is in here.
+/// Errors: moe::Error if memory is short, if the number of threads makes no sense, or if a thread
+/// calls while another one is inside.
 /// Test: tests/backend/cpu.cpp, against Reference<double>; tests/core/in_use.cpp.
 template <class T>
 class Cpu {
@@ -31,8 +31,8 @@ class Cpu {
   using Wide = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
   using Group = detail::SimdGroup<Wide>;
 
-  /// `products`: how numbers of a narrow type are multiplied; no matter for float and double.
-  /// `threads`: 0: all that OpenMP would take.
+  /// `threads` = 0: as many as OpenMP would use. `products`: how bfloat16 operands are multiplied;
+  /// it has no effect for float and double.
   explicit Cpu(int threads = 0, Bf16Products products = Bf16Products::measured)
       : threads_(detail::checked_threads(threads)),
         products_(threads_, products),
@@ -41,12 +41,12 @@ class Cpu {
   Cpu& operator=(const Cpu&) = delete;
 
   int threads() const { return threads_; }
-  /// Bytes that the threads' workspaces take for attention of this shape.
+  /// Bytes of the threads' workspaces for products and for attention of this shape.
   static std::size_t workspace_bytes(int threads, const AttentionShape& shape) {
     return std::size_t(threads) * (detail::Products<Wide, T>::bytes_of_thread() +
                                    detail::BlockAttention<Wide, T>::bytes_of_thread(shape));
   }
-  /// This backend for the calling thread until the result dies.
+  /// Reserves this backend for the calling thread, for the lifetime of the returned object.
   [[nodiscard]] auto hold() { return in_use_.hold("a backend"); }
 
   std::byte* allocate(std::size_t bytes) { return detail::allocate_zeroed(bytes, threads_); }
@@ -70,7 +70,7 @@ class Cpu {
   template <class Kernel>
   void rows(int n, const Kernel& kernel) {
     const auto in_use = hold();
-    constexpr int few = 16;  // not worth waking the other threads
+    constexpr int few = 16;  // too few rows to be worth waking the other threads
     const int parts = n <= few || threads_ == 1 ? 1 : n < 4 * threads_ ? threads_ : 4 * threads_;
     detail::parallel(threads_, parts, [&](int part, int) {
       const auto [first, end] = detail::share(n, parts, part, 1);
@@ -78,7 +78,8 @@ class Cpu {
     });
   }
 
-  /// Threads get ranges of whole blocks: which columns are computed together never depends on them.
+  /// Threads get ranges of whole blocks, so the number of threads does not change which columns are
+  /// computed together.
   template <class Kernel>
   void columns(int n, const Kernel& kernel) {
     const auto in_use = hold();
@@ -148,7 +149,8 @@ class Cpu {
       slot_of[i] = slot;
       token_of[slot] = i / top_k;
     }
-    for (int e = experts; e > 0; --e) offset[e] = offset[e - 1];  // each had moved on to its end
+    // Each offset has advanced to the end of its expert, which is the start of the next.
+    for (int e = experts; e > 0; --e) offset[e] = offset[e - 1];
     offset[0] = 0;
   }
 

@@ -8,9 +8,9 @@
 
 namespace moe {
 
-/// Plain loops, any number type, one thread: the oracle of every test. A number type needs
-/// + - * /, comparison, construction from double, and exp, log, sqrt, tanh, erf.
-/// S: the type of activations in memory, T or narrower.
+/// Plain loops on one thread, for any number type: the tests compare every other backend with it. T
+/// needs + - * /, comparison, construction from double, and exp, log, sqrt, tanh, erf.
+/// S is the type of activations in memory: T, or narrower.
 ///
 ///     moe::Reference<double> backend;
 ///     moe::Reference<float, moe::bfloat16> oracle_of_mixed_precision;
@@ -68,7 +68,7 @@ class Reference {
     for (int i = 0; i < n; ++i) kernel(Lane<T>{i});
   }
 
-  // The defaults let a call write operands of T as {data, stride}.
+  // The defaults of X and Y allow calls that write an operand of type T as {data, stride}.
   template <class X = const T, class Y = const T, class Z>
   void gemm(int m, int n, int k, Matrix<X> a, Matrix<Y> b, Z* c, std::ptrdiff_t ldc,
             GemmOptions<T> o = {}) {
@@ -142,7 +142,7 @@ class Reference {
 
   void attention_backward(const AttentionShape& s, const S* q, const S* k, const S* v, const S* out,
                           const S* dout, const T* lse, S* to_dq, S* to_dk, S* to_dv) {
-    // Sums are rounded once: they are made in T.
+    // The gradients are summed in T and rounded to S once, at the end.
     const std::size_t rows = std::size_t(s.sequences) * std::size_t(s.head_dim);
     const std::size_t queries = rows * std::size_t(s.queries * s.heads);
     const std::size_t keys = rows * std::size_t(s.key_rows * s.kv_heads);

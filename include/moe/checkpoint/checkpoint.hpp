@@ -9,7 +9,7 @@ namespace moe {
 
 namespace detail {
 
-/// Shape of a leaf in files: without the dimensions that are 1 by construction.
+/// The shape of a leaf in files, without the dimensions that are 1 by construction.
 inline std::vector<std::size_t> file_shape(int count, int rows, int cols) {
   std::vector<std::size_t> shape;
   if (count > 1) shape.push_back(std::size_t(count));
@@ -18,7 +18,7 @@ inline std::vector<std::size_t> file_shape(int count, int rows, int cols) {
   return shape;
 }
 
-/// One tensor file of a checkpoint on its way between disk and backend.
+/// One tensor file of a checkpoint, and its transfer between disk and backend.
 template <class B>
 class TensorFile {
  public:
@@ -26,16 +26,16 @@ class TensorFile {
 
   TensorFile(B& be, std::string file) : be_(&be), file_(std::move(file)) {}
 
-  /// A leaf that will be saved, or into which a verified copy will go.
+  /// Adds a leaf to be saved or loaded.
   void add(const std::string& name, const LeafView<T>& leaf) {
     if (leaf.size == 0) return;
     tensors_.push_back({name, file_shape(leaf.count, leaf.rows, leaf.cols), leaf.data, {}});
   }
 
-  /// Writes the file into a transaction, in pieces, and describes it in `files`: a save takes no
-  /// memory that depends on the size of the model.
+  /// Writes the file into a transaction and describes it in `files`. Works in pieces, so memory
+  /// does not grow with the size of the model.
   void write(FolderTransaction& to, Json& files) const {
-    std::vector<TensorView> views;  // of the backend's memory
+    std::vector<TensorView> views;  // pointers into the backend's memory
     for (const Tensor& t : tensors_) views.push_back(tensor_view(t.name, t.shape, t.data));
     const SafetensorsHeader header = safetensors_header(views, {{"format", "pt"}});
     FileWriter file = to.create(file_);
@@ -68,7 +68,7 @@ class TensorFile {
     put(entry, "tensors", std::move(hashes));
   }
 
-  /// Reads and verifies everything; nothing of the backend changes.
+  /// Reads and verifies all tensors, without changing the backend's memory.
   void read(const FolderReader& reader, const Json& manifest) {
     const std::string& folder = reader.path();
     const std::string list = manifest_field(folder, "files"), what = list + "." + file_;
@@ -113,7 +113,7 @@ class TensorFile {
       damaged(folder, file_ + " does not match its checksum");
   }
 
-  /// Hands what read() verified to the backend.
+  /// Uploads what read() verified to the backend.
   void apply() const {
     for (const Tensor& t : tensors_)
       be_->upload(t.data, t.values.data(), t.values.size() * sizeof(T));
@@ -163,17 +163,17 @@ Json new_manifest(const Model& model, const Json& about) {
 
 }  // namespace detail
 
-/// Refuses now what save() would refuse later: to be called before long work.
-/// Errors: something of others in the place of `folder`, permissions.
+/// Throws now the error that save() would throw later; to be called before long work.
+/// Errors: moe::Error if something else is at `folder`, or for missing permissions.
 /// Test: tests/checkpoint/checkpoint.cpp.
 inline void require_place(const std::string& folder) {
   FolderTransaction(folder, detail::manifest_file);
 }
 
 /// Saves the parameters of a model as folder/model.safetensors and folder/manifest.json, all or
-/// nothing: a folder of that name keeps what it held until the new files are on the disk.
-/// `about` is kept in the manifest under "run" (a vocabulary, settings).
-/// Errors: moe::Error naming the file and the reason (full disk, permissions).
+/// nothing: an existing folder keeps its content until the new files are on the disk. `about` (a
+/// vocabulary, settings) is stored in the manifest under "run".
+/// Errors: moe::Error with the file and the reason (full disk, permissions).
 /// Test: tests/checkpoint/checkpoint.cpp.
 ///
 ///     moe::save(model, "model.moe");
@@ -186,9 +186,10 @@ void save(Model& model, const std::string& folder, const Json& about = {}) {
   transaction.commit();
 }
 
-/// Loads the parameters that save or save_checkpoint wrote; everything is verified before the
-/// model changes. Gives the manifest.
-/// Errors: missing, truncated or altered files; another model, the differing fields named.
+/// Loads parameters that save or save_checkpoint wrote. Everything is verified before the model
+/// changes. Returns the manifest.
+/// Errors: moe::Error for missing, truncated or altered files, or another model, with the fields
+/// that differ.
 template <class Model>
 Json load(Model& model, const std::string& folder) {
   const FolderReader reader(folder, detail::manifest_file);
@@ -200,8 +201,8 @@ Json load(Model& model, const std::string& folder) {
   return manifest;
 }
 
-/// Saves all that a run needs to go on with the same bits, as save does; adds
-/// optimizer.safetensors and the cursor, whose counters come from the model and the optimiser.
+/// Saves everything that a run needs to resume with the same bits: like save, plus
+/// optimizer.safetensors and the cursor, whose counters are taken from the model and the optimizer.
 template <class Model, class Optimizer>
 void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const std::string& folder,
                      const Json& about = {}) {
@@ -218,8 +219,8 @@ void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const st
   transaction.commit();
 }
 
-/// Brings model and optimiser back to where save_checkpoint found them and gives the cursor.
-/// Errors: as load; neither model nor optimiser has changed then.
+/// Restores model and optimizer to the state that save_checkpoint saved, and returns the cursor.
+/// Errors: as load; neither model nor optimizer has changed then.
 ///
 ///     const moe::Cursor cursor = moe::load_checkpoint(model, optimizer, "runs/demo/last");
 template <class Model, class Optimizer>

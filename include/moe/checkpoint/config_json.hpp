@@ -20,14 +20,14 @@ template <auto Value>
 constexpr auto enumerator_spelling() {
   return std::string_view(__PRETTY_FUNCTION__);
 }
-/// Names of the enumerators 0, 1, ... of E; numbers where there is none.
+/// The names of the enumerators 0, 1, ... of E; a number where there is no enumerator.
 template <class E>
 inline constexpr auto enumerators = []<std::size_t... I>(std::index_sequence<I...>) {
   return std::array{last_identifier(enumerator_spelling<static_cast<E>(I)>())...};
 }
 (std::make_index_sequence<16>());
 
-/// One copy of the code for all fields of a kind.
+/// Not inlined, so that all fields of one type share its code.
 template <class T>
 [[gnu::noinline]] void put(Json& object, std::string_view name, T value) {
   object[name] = std::move(value);
@@ -35,7 +35,7 @@ template <class T>
 
 }  // namespace detail
 
-/// Calls f(name, field) for the fields of an aggregate, in the order of their declaration.
+/// Calls f(name, field) for the fields of an aggregate, in the order of declaration.
 ///
 ///     moe::for_each_field(config, [](std::string_view name, auto& field) { ... });
 template <class T, class F>
@@ -47,7 +47,8 @@ void for_each_field(T& object, F&& f) {
   (std::make_index_sequence<boost::pfr::tuple_size_v<Plain>>{});
 }
 
-/// Aggregates as objects, enumerators as their names, numbers and strings as they are.
+/// Converts aggregates to objects, enumerators to their names, and numbers and strings to
+/// themselves.
 /// Test: tests/checkpoint/config_json.cpp.
 template <class T>
 Json to_json(const T& value) {
@@ -75,8 +76,9 @@ Json to_json(const T& value) {
   }
 }
 
-/// Reads back what to_json wrote; `what` names the value in errors ("manifest.cursor").
-/// Errors: a field is missing, of another type or out of range; `value` may be half read then.
+/// Reads back what to_json wrote. `what` names the value in errors ("manifest.cursor").
+/// Errors: moe::Error if a field is missing, of another type or out of range; `value` may be partly
+/// read then.
 template <class T>
 void from_json(T& value, const Json& json, const std::string& what) {
   const auto refuse = [&](const std::string& why) {
@@ -98,8 +100,8 @@ void from_json(T& value, const Json& json, const std::string& what) {
     if (!std::in_range<T>(number)) refuse(std::to_string(number) + " does not fit its type");
     value = static_cast<T>(number);
   } else if constexpr (std::is_floating_point_v<T>) {
-    // JSON has neither infinity nor NaN: to_json writes null. It is what the field can be: a number
-    // that is not known where it is one without the file, else no limit.
+    // JSON has neither infinity nor NaN; to_json writes both as null. Here null leaves a field that
+    // is NaN (not known) as it is, and makes any other field infinite (no limit).
     if (!json.is_null()) {
       value = T(json.as_double(what));
     } else if (!std::isnan(value)) {
@@ -114,7 +116,8 @@ void from_json(T& value, const Json& json, const std::string& what) {
   }
 }
 
-/// A field that two JSON objects do not agree on: "moe.experts", "8", "4"; "" where it is absent.
+/// A field in which two JSON objects differ: "moe.experts", "8", "4". The value is "" if the field
+/// is absent.
 struct Difference {
   std::string field, first, second;
 };
@@ -141,7 +144,7 @@ inline void add_differences(const Json& first, const Json& second, const std::st
 }
 }  // namespace detail
 
-/// The leaves in which two objects differ, fields of the first one first.
+/// The leaves in which two objects differ; fields of the first object come first.
 inline std::vector<Difference> differences(const Json& first, const Json& second) {
   std::vector<Difference> found;
   detail::add_differences(first, second, "", found);

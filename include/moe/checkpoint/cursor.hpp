@@ -7,31 +7,31 @@
 
 namespace moe {
 
-/// Where a run stands between two updates: with parameters and optimiser state all that a resumed
-/// run needs. Random numbers are functions of (seed, step), so their cursor is a counter.
+/// The state of a run between two updates. With the parameters and the optimizer state it is all
+/// that resuming needs. Random numbers are functions of (seed, step), so their state is a counter.
 struct Cursor {
-  std::int64_t step = 0;  // updates tried, skipped ones included: the position in the data
+  std::int64_t step = 0;  // attempted updates, with skipped ones: the position in the data
   std::int64_t tokens = 0;
-  std::uint64_t passes = 0;  // of the dropout and noise streams
+  std::uint64_t passes = 0;  // position in the dropout and noise streams
   std::int64_t updates = 0, skipped = 0, consecutive_skips = 0;
   std::int64_t best_step = -1;       // -1: no evaluation has had a finite loss yet
-  std::int64_t last_step = -1;       // of the last evaluation; -1: not evaluated yet
+  std::int64_t last_step = -1;       // of the last evaluation; -1: none yet
   double best_loss = unknown;        // on the validation split, nats
   double last_loss = unknown;        // infinity: evaluated, but not finite
   double last_train_loss = unknown;  // mean of the steps before the last evaluation
   int evaluations_without_gain = 0;
-  double train_loss_sum = 0;  // of the steps since the last evaluation whose loss was finite
+  double train_loss_sum = 0;  // sum of the finite losses since the last evaluation
   std::int64_t train_loss_steps = 0;
-  double seconds = 0;  // of training alone, over all sessions
+  double seconds = 0;  // training only, over all sessions
 };
 
-/// More than half of the updates were skipped: the model is hardly a trained one.
+/// True if more than half of the updates were skipped, so that the model is hardly trained.
 inline bool mostly_skipped(const Cursor& cursor) {
   return 2 * cursor.skipped > cursor.step;
 }
 
-/// Why the result of a run must not be taken for one, as a sentence; "" when there is no reason.
-/// Programs print it and do not exit with 0.   Test: tests/checkpoint/cursor.cpp.
+/// The reason why the result of a run is unusable, as a sentence, or "". A program prints it and
+/// exits with a code other than 0.   Test: tests/checkpoint/cursor.cpp.
 ///
 ///     if (const std::string why = moe::failure(trainer.cursor()); !why.empty()) return fail(why);
 inline std::string failure(const Cursor& cursor) {
@@ -50,7 +50,7 @@ inline std::string failure(const Cursor& cursor) {
   return "";
 }
 
-/// A loss for a person: "1.4990 nats", "not evaluated", "not finite".
+/// A loss as text: "1.4990 nats", "not evaluated", "not finite".
 inline std::string nats(double loss) {
   if (std::isnan(loss)) return "not evaluated";
   if (std::isinf(loss)) return "not finite";
@@ -59,9 +59,8 @@ inline std::string nats(double loss) {
   return text;
 }
 
-/// A warning about a model that is no better than one that gives each of the `vocab` tokens the
-/// same probability, whose loss is ln(vocab); "" for any other.   Test:
-/// tests/checkpoint/cursor.cpp.
+/// A warning if a model is no better than one that gives each of the `vocab` tokens the same
+/// probability, whose loss is ln(vocab); else "".   Test: tests/checkpoint/cursor.cpp.
 inline std::string no_better_than_guessing(const Cursor& cursor, int vocab) {
   const double guessing = std::log(double(vocab));
   if (!std::isfinite(cursor.last_loss) || cursor.last_loss < guessing) return "";
@@ -80,11 +79,11 @@ inline std::string describe(const Cursor& cursor) {
 
 namespace detail {
 
-/// The cursor of a manifest. Before version 0.2 there was no last_step, every evaluation that was
-/// due had been made, and what was not known was written as 0.
+/// Reads the cursor of a manifest. Older manifests have no last_step: when they were saved every
+/// evaluation that was due had been made, and values that were not known were written as 0.
 inline Cursor read_cursor(const Json& json, const std::string& what) {
   Cursor cursor;
-  if (!json.is_object() || json.find("last_step")) {  // what is no object is refused by from_json
+  if (!json.is_object() || json.find("last_step")) {  // from_json rejects what is no object
     from_json(cursor, json, what);
   } else {
     Json old = json;
@@ -95,7 +94,7 @@ inline Cursor read_cursor(const Json& json, const std::string& what) {
     if (!evaluated) cursor.last_loss = cursor.last_train_loss = unknown;
     if (cursor.best_step < 0) cursor.best_loss = unknown;
   }
-  // JSON has one word for "not evaluated" and "not finite".
+  // In JSON both "not evaluated" and "not finite" are null.
   if (cursor.last_step >= 0 && std::isnan(cursor.last_loss))
     cursor.last_loss = std::numeric_limits<double>::infinity();
   return cursor;

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-// The part of a checkpoint that depends on no model: the manifest, its own checksum, and the check
-// that a checkpoint is of the model that a program was compiled for.
+// The part of a checkpoint that depends on no model type: the manifest with its own checksum, and
+// the check that a checkpoint belongs to the model that a program was compiled for.
 
 namespace moe {
 
@@ -22,7 +22,7 @@ inline constexpr const char* manifest_format = "moe checkpoint";
 inline constexpr int manifest_version = 1;
 inline constexpr std::size_t manifest_values = 1 << 16;  // more than any model has tensors
 
-/// What an error calls a field of a manifest.
+/// The name of a manifest's field in error messages.
 inline std::string manifest_field(const std::string& folder, const std::string& name = "") {
   return folder + "/" + manifest_file + (name.empty() ? "" : ": " + name);
 }
@@ -72,8 +72,9 @@ inline Json read_manifest(const FolderReader& reader) {
 
 }  // namespace detail
 
-/// The manifest of a checkpoint folder: of the one in place, or while it is being replaced of the
-/// one before.  Errors: missing, altered in any byte, of another format.
+/// Reads the manifest of a checkpoint folder. While the folder is being replaced, it is the old or
+/// the new one.
+/// Errors: moe::Error if it is missing, altered in any byte, or of another format.
 /// Test: tests/checkpoint/checkpoint.cpp.
 ///
 ///     const moe::Json manifest = moe::read_manifest("runs/demo/best");
@@ -89,7 +90,7 @@ inline const std::string& stored_scalar(const std::string& folder, const Json& m
   return manifest.at("model", manifest_field(folder)).at("scalar", what).as_string(what);
 }
 
-/// A value as a program writes it: "rms" of field norm is moe::Norm::rms.
+/// A value in the form of C++ code: "rms" of field norm is moe::Norm::rms.
 inline std::string in_code(const Difference& difference) {
   const std::string& value = difference.first;
   if (value.size() < 2 || value[0] != '"') return value;
@@ -100,11 +101,11 @@ inline std::string in_code(const Difference& difference) {
 
 }  // namespace detail
 
-/// Refuses a checkpoint of another model: names every field that differs, with both values, and
-/// says which belong into the ModelConfig and which into the Options. `model` is what
-/// describe_model gives for this program's model. In which numbers the model computes need not
-/// agree: parameters are float under Cpu<float> and Cpu<bfloat16>, and a double holds every float.
-/// Errors: also double parameters where this program's are float.
+/// Throws if a checkpoint belongs to another model. `model` is describe_model of this program's
+/// model. The types of the numbers may differ: Cpu<float> and Cpu<bfloat16> both have float
+/// parameters, and a double holds every float.
+/// Errors: moe::Error with every field that differs, both values, and whether it belongs to
+/// ModelConfig or Options; also for double parameters if this program's are float.
 inline void require_same_model(const std::string& folder, const Json& manifest, const Json& model) {
   auto found = differences(manifest.at("model", detail::manifest_field(folder)), model);
   std::erase_if(found, [](const Difference& d) { return d.field == "scalar"; });
@@ -137,8 +138,8 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
               (advice.empty() ? "" : " or ") + "use another checkpoint");
 }
 
-/// Refuses to go on with a run in other numbers than it was computed in so far: the rest of it
-/// would not be the run that was stopped.
+/// Throws if a run would be resumed in another number type: the result would not be that of a run
+/// that was never stopped.
 inline void require_same_numbers(const std::string& folder, const Json& manifest,
                                  const Json& model) {
   const std::string &stored = detail::stored_scalar(folder, manifest),
@@ -150,7 +151,7 @@ inline void require_same_numbers(const std::string& folder, const Json& manifest
               "begin a new run from its parameters with moe::load");
 }
 
-/// All that decides which parameters a model has and what it computes from them.
+/// Everything that determines which parameters a model has and what it computes from them.
 template <class Model>
 Json describe_model(const Model& model) {
   Json json = to_json(Model::config);

@@ -7,9 +7,9 @@
 
 namespace moe {
 
-/// `sequences` windows of `length` tokens each, row after row; targets[i] is the token that
-/// follows tokens[i]; without targets a pass gives logits and no loss. A view: valid until the
-/// source is sampled again or dies.
+/// `sequences` windows of `length` tokens each, one after the other. targets[i] is the token that
+/// follows tokens[i]. Without targets a pass gives logits and no loss. This is a view: it is valid
+/// until its source is sampled again or destroyed.
 struct Batch {
   const std::int32_t* tokens = nullptr;
   const std::int32_t* targets = nullptr;

@@ -4,9 +4,10 @@
 
 namespace moe {
 
-/// A float without its lower 16 bits: the same range, 8 significant bits. For storing activations;
-/// arithmetic is float's, which it turns into by itself. From float it rounds to nearest, ties to
-/// even; infinities and NaN stay what they are.  Test: tests/core/bfloat16.cpp.
+/// The upper 16 bits of a float: the same range, 8 significant bits. For storing activations; in
+/// arithmetic it converts to float implicitly. Conversion from float rounds to nearest, ties to
+/// even, and keeps infinities and NaN.
+/// Test: tests/core/bfloat16.cpp.
 ///
 ///     moe::bfloat16 x = 3.14159f;  // 3.140625
 ///     float y = 2 * x;
@@ -33,7 +34,7 @@ struct bfloat16 {
 };
 static_assert(sizeof(bfloat16) == 2 && std::is_trivially_copyable_v<bfloat16>);
 
-// Where kernels meet the narrow type: through a lane of float it is read and written as float.
+// Kernels load bfloat16 as float and round when they store.
 MOE_KERNEL float load(const bfloat16* at, Lane<float> i) {
   return at[i.index];
 }

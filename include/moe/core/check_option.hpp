@@ -9,8 +9,8 @@
 
 namespace moe::detail {
 
-/// Checks the options of one struct where they enter, all in one sentence:
-/// "moe: cannot ACTION with OWNER.name = value: it must be rule; correct the option".
+/// Checks the options of one struct where they enter the library. All errors have one form: "moe:
+/// cannot ACTION with OWNER.name = value: it must be RULE; correct the option".
 /// Test: tests/core/options.cpp.
 ///
 ///     const detail::OptionCheck check{"sample", "SampleOptions"};
@@ -18,7 +18,7 @@ namespace moe::detail {
 struct OptionCheck {
   const char *action, *owner;
 
-  /// Write `good` so that it is false for NaN.
+  /// Throws unless `good`. Write `good` so that it is false for NaN.
   template <class Number>
   void operator()(bool good, const char* name, Number value, std::string_view rule) const {
     if (good) return;
@@ -29,7 +29,7 @@ struct OptionCheck {
   void at_least(const char* name, Integer value, Integer least) const {
     if (value < least) (*this)(false, name, value, std::to_string(least) + " or more");
   }
-  /// A number that is computed with in the model's type T, where 1e39 may be infinite.
+  /// For a number that is used in the model's type T, in which 1e39 may be infinite.
   template <class T>
   void finite(const char* name, double value) const {
     (*this)(fits<T>(value), name, value, "finite in the numbers of the model");
@@ -38,7 +38,7 @@ struct OptionCheck {
   void not_negative(const char* name, double value) const {
     (*this)(value >= 0 && fits<T>(value), name, value, "finite, 0 or more");
   }
-  /// A divisor or what is added to one: 1e-50 is above 0, and 0 where numbers are floats.
+  /// For a divisor, or a number added to one. 1e-50 is above 0 as a double, but 0 as a float.
   template <class T>
   void positive(const char* name, double value) const {
     if (value >= smallest<T>() && fits<T>(value)) return;
@@ -46,7 +46,7 @@ struct OptionCheck {
             "finite and at least " + text(smallest<T>()) +
                 ", the smallest number that the model's type holds in full");
   }
-  /// A share that leaves something: 1 would be all.
+  /// For a share that may not be the whole: 1 is refused.
   void below_one(const char* name, double value) const {
     (*this)(value >= 0 && value < 1, name, value, "in [0, 1)");
   }
@@ -61,7 +61,7 @@ struct OptionCheck {
   }
 
  private:
-  /// Number types of the user's own are taken to reach as far as double.
+  /// A number type of the user is assumed to have the range of double.
   template <class T>
   using Real = std::conditional_t<std::is_floating_point_v<T>, T, double>;
 

@@ -5,14 +5,14 @@
 
 namespace moe {
 
-/// The name of an enumerator on the command line and in JSON.
+/// An enumerator and its name on the command line and in JSON.
 template <class E>
 struct Choice {
   E value;
   const char* name;
 };
 
-/// The enumerator called `text`; `what` names the option in the message.
+/// The enumerator whose name is `text`. `what` names the option in the error message.
 /// Errors: moe::Error that lists the choices.  Test: tests/optim/schedule.cpp.
 ///
 ///     auto kind = moe::choose("schedule", "cosine", moe::schedule_kinds);
@@ -27,7 +27,7 @@ E choose(const char* what, std::string_view text, const Choice<E> (&choices)[N])
               ": it is not a known name; choose one of " + list);
 }
 
-/// The name of `value`, empty if the table does not list it.
+/// The name of `value`, or an empty string if the table does not list it.
 template <class E, std::size_t N>
 std::string_view name_of(E value, const Choice<E> (&choices)[N]) {
   for (const Choice<E>& c : choices)

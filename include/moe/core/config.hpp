@@ -7,7 +7,7 @@ enum class Position { none, learned, rope_half, rope_interleaved };
 enum class Activation { gelu, gelu_tanh, silu, relu_squared, swiglu, geglu };
 enum class Scoring { softmax, sigmoid };
 
-/// Two matrices make the hidden row: act(gate x) * (up x).
+/// True if two matrices make the hidden row: act(gate x) * (up x).
 constexpr bool is_gated(Activation a) {
   return a == Activation::swiglu || a == Activation::geglu;
 }
@@ -19,16 +19,16 @@ struct MoeConfig {
   int hidden = 0;  // width of one expert; 0: ModelConfig.hidden
   int every = 1;   // layers offset, offset + every, ... have experts, the others are dense
   int offset = 0;
-  bool last_half = false;  // instead: the layers from layers / 2 on
-  int shared_experts = 0;  // experts that every token passes through
+  bool last_half = false;  // instead of every, offset: the layers from layers / 2 on
+  int shared_experts = 0;  // experts that process every token
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;    // gates of the chosen experts sum to 1
-  bool router_bias = false;   // also without ModelConfig.bias
+  bool router_bias = false;   // even without ModelConfig.bias
   bool balance_bias = false;  // loss-free balancing: a bias on the selection, moved by the load
 };
 
-/// The structure of a model as a value, passed as a template argument: Transformer<config, B>.
-/// Only what changes types or loop bounds; numbers with a decimal point are in Options.
+/// The structure of a model as a value, passed as a template argument: Transformer<config, B>. It
+/// holds only what changes types or loop bounds; rates and other real numbers are in Options.
 ///
 ///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 384, .layers = 4, .heads = 6,
 ///                                       .context = 256, .moe = {.experts = 8, .hidden = 768}};
@@ -63,7 +63,7 @@ struct ModelConfig {
     for (int i = 0; i < layers; ++i) count += is_moe(i);
     return count;
   }
-  /// Place of a layer among the layers of its kind.
+  /// The index of a layer among the layers of its kind (dense or with experts).
   constexpr int index_in_kind(int layer) const {
     int count = 0;
     for (int i = 0; i < layer; ++i) count += is_moe(i) == is_moe(layer);
@@ -71,8 +71,9 @@ struct ModelConfig {
   }
 };
 
-/// Refuses a configuration that makes no sense, with the field named, before anything else is
-/// instantiated. Test: tests/compile_fail.
+/// Rejects an invalid configuration at compile time, with a message that names the field, before
+/// anything else is instantiated.
+/// Test: tests/compile_fail.
 template <ModelConfig C>
 consteval bool check() {
   static_assert(C.vocab >= 1, "moe: ModelConfig.vocab must be at least 1");

@@ -7,8 +7,8 @@
 
 namespace moe {
 
-/// What went wrong outside the program (file, data, memory, numbers given by the user).
-/// One sentence: what was attempted, with what, why it failed, what to try.
+/// An error whose cause is outside the program: a file, data, memory, or a number given by the
+/// user. The message is one sentence: what was attempted, with what, why it failed, what to try.
 ///
 ///     throw moe::Error("moe: cannot read 'a.txt': no such file; check the path");
 struct Error : std::runtime_error {
@@ -25,8 +25,8 @@ namespace detail {
 
 }  // namespace moe
 
-/// Stops the program when the caller broke a contract. Always on: the checks are made once per
+/// Aborts the program if the caller broke a contract. Always on: contracts are checked once per
 /// call on the host, never per element. `message` is a std::string expression that names the
-/// numbers; it is evaluated on failure only.
+/// numbers; it is evaluated only on failure.
 #define MOE_EXPECTS(condition, message) \
   ((condition) ? void() : ::moe::detail::contract_failed(#condition, __FILE__, __LINE__, message))

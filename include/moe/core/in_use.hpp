@@ -9,17 +9,18 @@
 
 namespace moe::detail {
 
-/// How many forks lie between the first process that used this library and this one. A child has
-/// only the thread that forked: what others were doing at that moment is never finished there.
+/// The number of forks between this process and the first one that used this library. A forked
+/// child has only the thread that called fork: what other threads were doing at that moment is
+/// never finished in the child.
 inline std::atomic<std::uint32_t> forks{0};
 
-/// From the first call on, forks are counted.
+/// Starts counting forks at the first call.
 inline void count_forks() {
   [[maybe_unused]] static const int registered =
       ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 }
 
-/// A number above 0 that no other thread of this process has or had.
+/// The number of the calling thread, above 0 and unique in this process.
 inline std::uint32_t thread_number() {
   static std::atomic<std::uint32_t> threads{0};
   static constinit thread_local std::uint32_t number = 0;
@@ -27,12 +28,13 @@ inline std::uint32_t thread_number() {
   return number;
 }
 
-/// Which thread is in an object that only one may be in. It does not make the second one wait: that
-/// program has a mistake in it, and results that depend on who is first.
+/// Records which thread is using an object that only one thread may use. A second thread is
+/// refused, not made to wait: a program in which it happens has a mistake, and its results would
+/// depend on which thread comes first.
 /// Test: tests/core/in_use.cpp.
 class InUse {
  public:
-  /// The object, for one thread, until the end of this life.
+  /// Reserves the object for one thread, for the lifetime of the Hold.
   class Hold {
    public:
     Hold() = default;
@@ -49,14 +51,15 @@ class InUse {
 
   InUse() { count_forks(); }
 
-  /// Within a hold of the same thread a hold is free and ends nothing.
-  /// Errors: another thread holds it; `what` names the object.
+  /// Reserves the object for the calling thread. If this thread already holds it, the new Hold does
+  /// nothing.
+  /// Errors: moe::Error if another thread holds it; `what` names the object.
   [[nodiscard]] Hold hold(const char* what) {
     const std::uint32_t fork = forks.load(std::memory_order_relaxed);
     const std::uint64_t mine = std::uint64_t(fork) << 32 | thread_number();
     std::uint64_t seen = holder_.load(std::memory_order_relaxed);
     if (std::uint32_t(seen) == std::uint32_t(mine)) return Hold();
-    if (seen != 0 && seen >> 32 != fork) {  // of a thread that the fork left behind
+    if (seen != 0 && seen >> 32 != fork) {  // held by a thread that does not exist after the fork
       holder_.compare_exchange_strong(seen, 0, std::memory_order_relaxed);
       seen = 0;
     }
@@ -75,7 +78,7 @@ class InUse {
   std::atomic<std::uint64_t> holder_{0};  // forks and number of the thread; 0: nobody
 };
 
-/// Holds what can be held: a model or a backend of the user's own need not offer it.
+/// Holds the object if it offers hold(). A model or backend written by the user need not offer it.
 template <class Object>
 auto hold(Object& object) {
   if constexpr (requires { object.hold(); }) {

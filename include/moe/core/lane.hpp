@@ -4,9 +4,9 @@
 #include <moe/core/strict_math.hpp>
 #include <type_traits>
 
-// All that a kernel body may use. Safe for nvcc: no host-only header is included here.
-// In every kernel T is the number type of parameters and of arithmetic, S that of activations in
-// memory: the same, or narrower (bfloat16.hpp).
+// Everything that a kernel body may use. Safe for nvcc: this file includes no host-only header.
+// In every kernel T is the number type of parameters and arithmetic. S is the type in which
+// activations are stored: T, or narrower (bfloat16.hpp).
 
 #ifdef __CUDACC__
 #define MOE_KERNEL __host__ __device__ inline
@@ -16,9 +16,8 @@
 
 namespace moe {
 
-/// A position in a row, seen through the number type V that sits there: a scalar, or a SIMD pack
-/// that covers `index`, `index + 1`, ... Kernels are written once over lanes; the backend chooses
-/// V.
+/// A position in a row, together with the type V of the values there: a scalar, or a SIMD pack that
+/// covers `index`, `index + 1`, ... Kernels are written once over lanes; the backend chooses V.
 template <class V>
 struct Lane {
   int index;
@@ -33,7 +32,7 @@ MOE_KERNEL void store(T* at, Lane<T> i, const T& value) {
   at[i.index] = value;
 }
 
-/// The lane's values of a function of the position: {f(i), f(i + 1), ...}.
+/// The values of a function of the position: {f(i), f(i + 1), ...}.
 template <class V, class F>
 MOE_KERNEL V generate(Lane<V> i, const F& f) {
   return V(f(i.index));
@@ -45,7 +44,7 @@ MOE_KERNEL T select(bool condition, const T& yes, const T& no) {
   return condition ? yes : no;
 }
 
-/// What `row[i]` gives for a row that may be written: reads, assigns and adds one lane.
+/// The result of `row[i]` for a writable row: reads, assigns or adds one lane.
 template <class T, class V>
 class LaneReference {
  public:
@@ -60,7 +59,7 @@ class LaneReference {
   Lane<V> i_;
 };
 
-/// One row: `row[lane]` is a value of the lane's type, `row(column)` a single element.
+/// One row. `row[lane]` has the lane's type V; `row(column)` is a single element.
 template <class T>
 struct Row {
   T* data;
@@ -76,7 +75,8 @@ struct Row {
   MOE_KERNEL T& operator()(int column) const { return data[column]; }
 };
 
-/// Rows of equal length: `table[r][lane]`, `table(r, column)`, and `table(r)` for column 0.
+/// Rows of equal length. `table[r][lane]` reads or writes a lane, `table(r, column)` an element,
+/// `table(r)` the element in column 0.
 template <class T>
 struct Table {
   T* data = nullptr;
@@ -92,8 +92,8 @@ struct Table {
 
 namespace kernel {
 
-/// The functions of a number or pack V that kernels use: the standard library's, or those of V's
-/// own namespace. A backend may specialise it for its packs.
+/// The elementary functions that kernels use, for V a scalar or a SIMD pack: those of the standard
+/// library, or of V's own namespace. A backend may specialize this struct for its packs.
 template <class V>
 struct Math {
   MOE_KERNEL static V exp(const V& x) {
@@ -118,7 +118,8 @@ struct Math {
   }
 };
 
-// Kernels call these with `kernel::` in front, or a pack's own namespace would be found instead.
+// Kernels call these with the prefix `kernel::`. Without it, the functions of a pack's own
+// namespace would be found instead.
 template <class V>
 MOE_KERNEL V exp(const V& x) {
   return Math<V>::exp(x);

@@ -5,29 +5,29 @@
 
 namespace moe {
 
-/// Dropout rates by site, all in [0, 1); 0 is off.
+/// Dropout rates by site, all in [0, 1). 0 is off.
 struct DropoutRates {
   double embedding = 0;
-  double attention = 0;  // on the probabilities
+  double attention = 0;  // on the attention probabilities
   double attention_output = 0;
   double expert = 0;  // between the activation and the second matrix
   double ffn_output = 0;
   double final = 0;  // before the head
 };
 
-/// The run-time numbers of a model; its structure is ModelConfig.
+/// The run-time options of a model. Its structure is ModelConfig.
 struct Options {
   int batch = 1;       // largest batch, in sequences of the model's context
   int max_tokens = 0;  // the same in tokens; 0: batch * context
   double norm_eps = 1e-5;
   double rope_base = 10000;
   DropoutRates dropout = {};
-  double router_noise = 0;  // standard deviation added to the router logits in training
+  double router_noise = 0;  // standard deviation of the noise on router logits in training
   double balance_weight = 0.01;
   double z_weight = 0;
   double entropy_weight = 0;
   double init_std = 0.02;
-  bool uniform_routing = false;  // experts by turns whatever the router says: for measuring speed
+  bool uniform_routing = false;  // experts take turns, the router is ignored: to measure speed
   std::uint64_t seed = 0;
 };
 

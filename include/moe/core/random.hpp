@@ -5,14 +5,14 @@
 
 namespace moe {
 
-/// Four random words.
+/// Four random 32-bit words.
 struct RandomWords {
   std::uint32_t word[4];
   MOE_KERNEL constexpr std::uint32_t operator[](int i) const { return word[i]; }
 };
 
-/// Philox 4x32-10: a keyed bijection of (stream, index); no state, so every backend and thread
-/// count draws the same numbers and nothing has to be stored.
+/// Philox 4x32-10: a bijection of (stream, index), keyed by the seed. It has no state, so every
+/// backend and every number of threads draws the same numbers, and nothing has to be stored.
 /// Source: Salmon et al. 2011, doi:10.1145/2063384.2063405.  Test: tests/core/random.cpp.
 MOE_KERNEL constexpr RandomWords philox(std::uint64_t seed, std::uint64_t stream,
                                         std::uint64_t index) {
@@ -30,7 +30,8 @@ MOE_KERNEL constexpr RandomWords philox(std::uint64_t seed, std::uint64_t stream
   return c;
 }
 
-/// What a random number is for. A new use gets a new name here, so that streams never meet.
+/// The purpose of a random number. Each purpose has its own streams, so a new purpose gets a new
+/// enumerator here.
 enum class Site : std::uint32_t {
   initial_value,
   batch,
@@ -47,17 +48,17 @@ enum class Site : std::uint32_t {
   upcycle,
 };
 
-/// The stream of (step, layer, site): 36 bits of step, 16 of layer, 12 of site.
+/// The number of the stream of (step, layer, site): 36 bits of step, 16 of layer, 12 of site.
 MOE_KERNEL constexpr std::uint64_t stream(std::uint64_t step, std::uint32_t layer, Site site) {
   return (step << 28) | (std::uint64_t(layer & 0xFFFFu) << 12) | std::uint64_t(site);
 }
 
-/// Uniform in (0, 1), never 0 or 1.
+/// Maps 32 random bits to a uniform number in (0, 1), never 0 or 1.
 MOE_KERNEL constexpr double uniform(std::uint32_t bits) {
   return (double(bits) + 0.5) / 4294967296.0;
 }
 
-/// Standard normal number number `index` of a stream (Box-Muller; two words each).
+/// The `index`-th standard normal number of a stream (Box-Muller, from two random words).
 MOE_KERNEL double normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t index) {
   const RandomWords bits = philox(seed, stream, index / 2);
   const int pair = index % 2 == 0 ? 0 : 2;
@@ -65,15 +66,15 @@ MOE_KERNEL double normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t
          std::cos(6.283185307179586476925 * uniform(bits[pair + 1]));
 }
 
-/// Inverted dropout of one site: element `index` is kept with probability 1 - rate, in steps of
-/// 1/65536, and scaled by 1/(1 - rate). Rate 0 keeps everything and costs nothing.
+/// Inverted dropout at one site. Element `index` is kept with probability 1 - rate, in steps of
+/// 1/65536, and then scaled by 1/(1 - rate). With rate 0 everything is kept, at no cost.
 struct Dropout {
   double rate = 0;
   std::uint64_t seed = 0, stream = 0;
 
   MOE_KERNEL bool active() const { return rate > 0; }
   MOE_KERNEL double scale() const { return 1 / (1 - rate); }
-  /// 0 or scale(): eight elements share one call of the generator.
+  /// The factor of element `index`: 0 or scale(). Eight elements share one call of the generator.
   MOE_KERNEL double factor(std::uint64_t index) const {
     const std::uint32_t word = philox(seed, stream, index / 8).word[(index % 8) / 2];
     const std::uint32_t bits = index % 2 == 0 ? word & 0xFFFFu : word >> 16;
@@ -81,7 +82,7 @@ struct Dropout {
   }
 };
 
-/// The factors of elements first + i.index, ... of a lane; packs have a faster overload.
+/// The factors of elements first + i.index, ... of a lane. SIMD packs have a faster overload.
 template <class V>
 MOE_KERNEL V dropout_factors(Lane<V> i, const Dropout& d, std::uint64_t first) {
   return V(d.factor(first + std::uint64_t(i.index)));

@@ -5,23 +5,25 @@
 
 namespace moe {
 
-/// What a learned leaf is for: it decides initialiser, optimiser and weight decay, by type.
-/// `residual` is a hidden matrix that writes into the residual stream: its initial value is
-/// smaller. `selection_bias` is no weight: the optimiser moves it by the sign of the load (MoE
-/// balancing).
+/// The purpose of a learned leaf. It decides, by type, the initial value, the optimizer and the
+/// weight decay.
+/// `residual` is a hidden matrix that writes into the residual stream; its initial value is
+/// smaller. `selection_bias` is no weight: it balances the load of the experts, and the optimizer
+/// moves it by the sign of the excess load.
 enum class Role { hidden, residual, embedding, position, head, router, gain, bias, selection_bias };
 
-/// The matrices that Muon is for.
+/// True for the matrices that Muon updates.
 constexpr bool is_hidden(Role role) {
   return role == Role::hidden || role == Role::residual;
 }
-/// The leaves that weight decay applies to: matrices, embeddings and positions among them.
+/// True for the leaves that weight decay applies to: all matrices, including embeddings and
+/// positions.
 constexpr bool decays(Role role) {
   return role != Role::gain && role != Role::bias && role != Role::selection_bias;
 }
 
-/// A learned leaf: `Count` matrices (Rows x Cols), row-major, [out, in]. It owns nothing.
-/// `Count > 1` is a stack of experts, contiguous (Count, Rows, Cols).
+/// A learned leaf: `Count` matrices (Rows x Cols), row-major, [out, in]. A view; it owns nothing.
+/// `Count` > 1 is a stack of experts, contiguous (Count, Rows, Cols).
 ///
 ///     struct Params { Param<float, Role::hidden, 512, 256, 8> up_proj; };
 template <class T, Role R, int Rows, int Cols, int Count = 1>
@@ -32,14 +34,14 @@ struct Param {
   static constexpr std::size_t size = std::size_t(Rows) * std::size_t(Cols) * std::size_t(Count);
   T* data;
 
-  /// As one table of Rows * Count rows.
+  /// All matrices as one table of Rows * Count rows.
   operator Table<T>() const { return {data, Cols}; }
   operator Table<const T>() const { return {data, Cols}; }
   T* matrix(int i) const { return data + std::size_t(i) * std::size_t(Rows) * std::size_t(Cols); }
 };
 
-/// Activations: `count` rows of `Cols` numbers; the number of rows is known at run time only.
-/// A leaf of Cache or Scratch holds `PerToken` rows for each token (top_k for expert slots).
+/// Activations: `count` rows of `Cols` numbers. The number of rows is known only at run time. A
+/// leaf of Cache or Scratch holds `PerToken` rows for each token (top_k for expert slots).
 template <class T, int Cols, int PerToken = 1>
 struct Rows {
   using Value = T;
@@ -52,7 +54,7 @@ struct Rows {
   operator Rows<const T, Cols, PerToken>() const requires(!std::is_const_v<T>) {
     return {data, count};
   }
-  /// `n` rows from row `first` on.
+  /// The `n` rows that start at row `first`.
   Rows slice(int first, int n) const { return {data + std::ptrdiff_t(first) * Cols, n}; }
 };
 
@@ -66,8 +68,10 @@ struct Fixed {
   T& operator[](int i) const { return data[i]; }
 };
 
-/// A matrix operand of a backend verb: element (i, j) at data[i * row_stride + j * col_stride].
-/// With `rows`, row i is row rows[i] of data: gathered while it is read, never copied.
+/// A matrix operand of a backend's products. Element (i, j) is data[i * row_stride + j *
+/// col_stride].
+/// If `rows` is set, row i of the matrix is row rows[i] of data. Such rows are gathered while they
+/// are read, without a copy.
 template <class T>
 struct Matrix {
   T* data;
@@ -84,7 +88,7 @@ template <class T, int Cols, int PerToken>
 Matrix<const std::remove_const_t<T>> matrix(Rows<T, Cols, PerToken> r) {
   return {r.data, Cols};
 }
-/// The first matrix of the leaf; verbs on groups step by `Leaf::rows * Leaf::cols`.
+/// The first matrix of the leaf. Products on groups step by `Leaf::rows * Leaf::cols`.
 template <class T, Role R, int RowCount, int Cols, int Count>
 Matrix<const T> matrix(const Param<T, R, RowCount, Cols, Count>& p) {
   return {p.data, Cols};

@@ -5,17 +5,17 @@
 
 namespace moe {
 
-/// The tokens of a text and a sentence that says where they came from.
+/// The tokens of a text, and a sentence that says where they came from.
 struct CachedTokens {
   TokenFile tokens;
   std::string source;
 };
 
-/// The tokens of a text, encoded once and kept in a token file beside its file `text_path` or in
-/// `folder`. The name of that file holds a hash of the text and of the tokenizer: with either
-/// changed it is another file. Where none can be written, or one is damaged, the tokens are made
-/// anew; those of a text that came through a pipe are not kept.
-/// Errors: a text that cannot be encoded.  Test: tests/data/cached_tokens.cpp.
+/// The tokens of a text, encoded once and then kept in a token file beside its file `text_path`, or
+/// in `folder`. The name of the token file contains a hash of the text and the tokenizer, so that a
+/// change of either makes a new file. If the file cannot be written or is damaged, the text is
+/// encoded again. The tokens of a text from a pipe are not kept.
+/// Errors: moe::Error for a text that cannot be encoded.  Test: tests/data/cached_tokens.cpp.
 ///
 ///     const auto tokens = moe::cached_tokens(corpus.text, corpus.path, tokenizer);
 inline CachedTokens cached_tokens(std::string_view text, const std::string& text_path,
@@ -34,7 +34,7 @@ inline CachedTokens cached_tokens(std::string_view text, const std::string& text
     try {
       return {TokenFile(path, options), "tokens: " + path + " (cached)"};
     } catch (const Error&) {
-      // Written below, as if it had not been there.
+      // A damaged file is written again below.
     }
   }
   std::vector<std::int32_t> tokens = tokenizer.encode(text, special);
@@ -48,12 +48,12 @@ inline CachedTokens cached_tokens(std::string_view text, const std::string& text
   }
 }
 
-/// The same for a text file that is read here.
+/// The same for a text file, which is read here.
 ///
 ///     const moe::CachedTokens stories = moe::cached_tokens("stories.txt", tokenizer);
 ///     std::printf("%s\n", stories.source.c_str());
 ///
-/// Errors: a text that cannot be read or encoded.
+/// Errors: moe::Error for a text that cannot be read or encoded.
 inline CachedTokens cached_tokens(const std::string& text_path, const BytePairEncoding& tokenizer,
                                   SpecialTokens special = SpecialTokens::as_text,
                                   const std::string& folder = {}) {

@@ -5,13 +5,14 @@
 
 namespace moe {
 
-/// The characters (Unicode code points) of a text, sorted: token i is the i-th of them.
+/// The characters (Unicode code points) of a text, sorted. Token i is the i-th of them.
 ///
 ///     const moe::CharVocabulary vocabulary(text);
 ///     const auto tokens = vocabulary.encode("hear me speak");
 ///     vocabulary.decode(tokens);  // "hear me speak"
 ///
-/// Errors: text that is not UTF-8, a character or token that is not in the vocabulary.
+/// Errors: moe::Error for text that is not UTF-8, or a character or token outside of the
+/// vocabulary.
 /// Test: tests/data/char_vocabulary.cpp.
 class CharVocabulary {
  public:
@@ -37,7 +38,7 @@ class CharVocabulary {
     return tokens;
   }
 
-  /// The text of tokens: any range of integers.
+  /// The text of a range of tokens, of any integer type.
   template <class Tokens>
   std::string decode(const Tokens& tokens) const {
     std::string text;
@@ -50,13 +51,13 @@ class CharVocabulary {
 
   bool contains(std::int32_t code_point) const { return token_of(code_point) >= 0; }
 
-  /// One string with every character, in the order of the tokens.
+  /// A string of all characters, in the order of the tokens.
   Json to_json() const {
     std::string text;
     for (const std::int32_t point : points_) append_code_point(text, point);
     return text;
   }
-  /// Errors: no string, or characters that are not sorted and unique.
+  /// Errors: moe::Error if `json` is no string, or its characters are not sorted and unique.
   static CharVocabulary from_json(const Json& json, std::string_view what = "vocabulary") {
     const std::string& text = json.as_string(what);
     std::int32_t last = -1;
@@ -119,7 +120,7 @@ class CharVocabulary {
 };
 
 /// Checks that a model compiled for `model_vocab` tokens can hold `vocab_size`.
-/// Errors: it cannot; the sentence says what to compile.
+/// Errors: moe::Error that says what to compile instead.
 inline void require_fits(int vocab_size, int model_vocab) {
   if (vocab_size <= model_vocab) return;
   throw Error("moe: cannot train on this text: it has " + std::to_string(vocab_size) +

@@ -7,8 +7,9 @@
 
 namespace moe {
 
-/// A random order of 0 ... count - 1, another one for every epoch, computed and not stored: a
-/// Feistel network of six rounds, walked until it falls below count.
+/// The `index`-th number of a random permutation of 0 ... count - 1, with a different permutation
+/// for every epoch. It is computed, not stored: a Feistel network of six rounds, applied until the
+/// result is below count (cycle walking).
 /// Source: Black and Rogaway 2002, doi:10.1007/3-540-45760-7_9.
 /// Test: tests/data/shuffled_windows.cpp.
 inline std::uint64_t shuffled(std::uint64_t index, std::uint64_t count, std::uint64_t seed,
@@ -16,7 +17,7 @@ inline std::uint64_t shuffled(std::uint64_t index, std::uint64_t count, std::uin
   MOE_EXPECTS(index < count, std::to_string(index) + " of " + std::to_string(count) + " asked");
   const int half = (static_cast<int>(std::bit_width(count - 1)) + 1) / 2;
   const std::uint64_t mask = (std::uint64_t{1} << half) - 1;
-  // Layer 1: RandomWindows draws from layer 0 of the same site.
+  // Layer 1, because RandomWindows draws from layer 0 of the same site.
   const std::uint64_t numbers = stream(epoch, 1, Site::batch);
   do {
     std::uint64_t left = index >> half, right = index & mask;
@@ -29,18 +30,19 @@ inline std::uint64_t shuffled(std::uint64_t index, std::uint64_t count, std::uin
   return index;
 }
 
-/// Windows of length + 1 tokens, one at every multiple of length, drawn in a random order without
-/// replacement: each once in an epoch, then each once again in another order. What is drawn is a
-/// function of (seed, position): the position, or the step, is all that has to be stored.
+/// Windows of length + 1 tokens, which start at the multiples of length, in random order without
+/// replacement: every window once per epoch, in another order each epoch. A window is a function of
+/// (seed, position), so a resumed run needs to know only the position or the step.
 ///
 ///     moe::ShuffledWindows windows(train, 16, 256, seed);
 ///     const moe::Batch batch = windows.sample(step);
 ///
-/// The tokens must live as long as this. The batch is valid until the next one is asked for.
-/// Errors: sizes below 1, fewer than length + 1 tokens.  Test: tests/data/shuffled_windows.cpp.
+/// The tokens must outlive this object. A batch is valid until the next one is drawn.
+/// Errors: moe::Error for sizes below 1, or fewer than length + 1 tokens.  Test:
+/// tests/data/shuffled_windows.cpp.
 class ShuffledWindows {
  public:
-  /// `per_step`: sequences of one step where that is more than one batch (ranks, accumulation).
+  /// `per_step`: sequences in a step, if a step has more than one batch (ranks, accumulation).
   ShuffledWindows(const TokenFile& tokens, int sequences, int length, std::uint64_t seed,
                   int per_step = 0)
       : ShuffledWindows(&tokens, {}, tokens.size(), sequences, length, seed, per_step) {}
@@ -48,20 +50,21 @@ class ShuffledWindows {
                   std::uint64_t seed, int per_step = 0)
       : ShuffledWindows(nullptr, tokens, tokens.size(), sequences, length, seed, per_step) {}
 
-  /// Windows of an epoch.
+  /// The number of windows in an epoch.
   std::uint64_t windows() const { return windows_; }
-  /// The first token of the window that is drawn after `position` others.
+  /// The first token of the window number `position`, counted over all epochs.
   std::uint64_t start(std::uint64_t position) const {
     return shuffled(position % windows_, windows_, seed_, position / windows_) *
            static_cast<std::uint64_t>(length_);
   }
 
-  /// The batch of a step. `first` numbers its first sequence, as in RandomWindows. Never allocates.
+  /// The batch of a step. `first` is the number of its first sequence, as in RandomWindows. Never
+  /// allocates.
   Batch sample(std::int64_t step, int first = 0) {
     return at(static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(per_step_) +
               static_cast<std::uint64_t>(first));
   }
-  /// The batch that is drawn after `position` windows.
+  /// The batch that starts with window number `position`.
   Batch at(std::uint64_t position) {
     const auto length = static_cast<std::size_t>(length_);
     for (std::size_t s = 0; s < static_cast<std::size_t>(sequences_); ++s) {

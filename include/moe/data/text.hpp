@@ -8,8 +8,9 @@
 
 namespace moe {
 
-/// A text, whole: of a file, a pipe or "-" (standard input), read once.
-/// Errors: missing, a folder, empty, or no text (a NUL byte, bytes that are not UTF-8).
+/// Reads a whole text from a file, a pipe or "-" (standard input), once.
+/// Errors: moe::Error if the input is missing, a folder, empty, or not text (a NUL byte, bytes that
+/// are not UTF-8).
 /// Test: tests/data/text.cpp.
 inline std::string load_text(const std::string& path) {
   std::string text = read_input(path);
@@ -27,25 +28,27 @@ inline std::string load_text(const std::string& path) {
   return text;
 }
 
-/// Two views of one text: the first part trains, the rest validates.
+/// Two views of one text: the first part for training, the rest for validation.
 struct Split {
   std::string_view train, validation;
 };
 
-/// Cuts a text, before any window is cut from it: train = the first floor((1 - fraction) n) bytes
-/// (moved back to the start of a character), validation = all that follows. The text must live on.
+/// Splits a text before windows are taken from it. train = the first floor((1 - fraction) n) bytes,
+/// moved back to the start of a character; validation = the rest. The result refers to the text,
+/// which must outlive it.
 ///
 ///     const moe::Split part = moe::split(text, 0.1);
 ///
-/// `name`: the user's words for the text.
-/// Errors: a fraction outside of (0, 1), a part without text.  Test: tests/data/text.cpp.
+/// `name`: how messages call the text.
+/// Errors: moe::Error for a fraction outside of (0, 1), or if a part would be empty.  Test:
+/// tests/data/text.cpp.
 inline Split split(std::string_view text, double validation_fraction = 0.1,
                    const std::string& name = "a text") {
   if (!(validation_fraction > 0 && validation_fraction < 1)) {
     throw Error("moe: cannot split the text: the validation fraction is " +
                 std::to_string(validation_fraction) + "; give a number between 0 and 1");
   }
-  // The tiny addend keeps 0.9 * 10 at 9 where rounding gives 8.999...
+  // The small addend makes 0.9 * 10 give 9 where rounding yields 8.999...
   const double wanted = (1 - validation_fraction) * static_cast<double>(text.size());
   std::size_t at = std::min(text.size(), static_cast<std::size_t>(std::floor(wanted + 1e-6)));
   while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
@@ -56,8 +59,8 @@ inline Split split(std::string_view text, double validation_fraction = 0.1,
   return {text.substr(0, at), text.substr(at)};
 }
 
-/// As split, with the cut moved back to the last end of a document, so that none lies in both
-/// parts. A text without the separator, or with one document before the cut, is cut as by split.
+/// Like split, with the cut moved back to the last end of a document, so that no document is in
+/// both parts. If the text before the cut contains no separator, the cut is that of split.
 ///
 ///     const moe::Split part = moe::split_documents(text, "<|endoftext|>");
 inline Split split_documents(std::string_view text, std::string_view separator,
@@ -69,9 +72,10 @@ inline Split split_documents(std::string_view text, std::string_view separator,
   return {text.substr(0, cut), text.substr(cut)};
 }
 
-/// Checks that both parts of a text give windows of `length` tokens (and `eval_length` to validate
-/// on): each needs one token more. `name` and `unit` are the user's words for the text and a token.
-/// Errors: they do not; the sentence has the whole text, its parts, and what would be enough.
+/// Checks that both parts of a text are long enough for windows of `length` tokens (for validation
+/// `eval_length`), which need one token more. `name` and `unit` are what messages call the text and
+/// a token.
+/// Errors: moe::Error with the sizes of the text and its parts, and the size that would suffice.
 /// Test: tests/data/text.cpp.
 inline void require_parts(std::size_t train, std::size_t validation, int length, int eval_length,
                           const std::string& name = "this text",
@@ -92,7 +96,7 @@ inline void require_parts(std::size_t train, std::size_t validation, int length,
               " or more");
 }
 
-/// The views of a temporary text would dangle.
+/// Deleted, because the views of a temporary text would dangle.
 template <std::same_as<std::string> T>
 Split split(T&&, double = 0.1, const std::string& = "") = delete;
 template <std::same_as<std::string> T>

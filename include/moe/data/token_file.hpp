@@ -13,22 +13,23 @@
 namespace moe {
 
 struct TokenFileOptions {
-  /// Every token must be below it, and the checksum right if there is one; 0: no check.
+  /// If above 0, every token must be below it, and the checksum must be right if the file has one.
+  /// 0: no check.
   int vocab = 0;
-  /// A file without llm.c's header is nanoGPT's: uint16 tokens and no more.
+  /// If true, a file without llm.c's header is accepted as nanoGPT's format: plain uint16 tokens.
   bool headerless = false;
 };
 
 namespace detail {
 
-/// The header of llm.c's token files: 256 words, of which the first three have a meaning, and the
-/// next three hold our mark and the XXH64 of the tokens where write_token_file wrote them.
+/// The header of llm.c's token files: 256 words. The first three have a meaning; the next three
+/// hold our mark and the XXH64 of the tokens, if write_token_file wrote the file.
 using TokenHeader = std::array<std::uint32_t, 256>;
 inline constexpr std::uint32_t token_magic = 20240520, token_version = 1;
 inline constexpr std::uint32_t wide_token_magic = 20240801, wide_token_version = 7;
 inline constexpr std::uint32_t checksum_mark = 0x656F6D;  // "moe"
 
-/// Tokens of one file, or of a vector.
+/// The tokens of one file, or of a vector.
 class TokenShard {
  public:
   explicit TokenShard(std::vector<std::int32_t> tokens)
@@ -99,7 +100,7 @@ class TokenShard {
     OptionCheck{"read tokens", "TokenFileOptions"}.at_least("vocab", options.vocab, 0);
     return path;
   }
-  /// The mapping begins at a page, the header has 1024 bytes: the tokens are aligned.
+  /// The mapping begins at a page and the header has 1024 bytes, so the tokens are aligned.
   const char* data() const {
     return own_.empty() ? file_.bytes().data() + begin_
                         : reinterpret_cast<const char*>(own_.data());
@@ -127,14 +128,14 @@ class TokenShard {
 
 }  // namespace detail
 
-/// Tokens in memory-mapped files: llm.c's (uint16; uint32 for Llama 3), which their first number
-/// tells, or nanoGPT's. Several files (shards) are one sequence, in the order given.
+/// Tokens in memory-mapped files of llm.c (uint16, or uint32 for Llama 3; the first word of the
+/// file tells) or of nanoGPT. Several files (shards) form one sequence, in the given order.
 ///
 ///     const moe::TokenFile train(moe::token_shards("fineweb10B", "train"), {.vocab = 50257});
 ///     train.copy(position, window);
 ///
-/// Errors: files that are missing, cut off, of another kind, or hold tokens of the vocabulary's
-/// size or more.  Source: karpathy/llm.c f1e2ace, llmc/dataloader.h.
+/// Errors: moe::Error for files that are missing, truncated or of another kind, or with tokens
+/// outside of the vocabulary.  Source: karpathy/llm.c f1e2ace, llmc/dataloader.h.
 /// Test: tests/data/token_file.cpp.
 class TokenFile {
  public:
@@ -146,15 +147,15 @@ class TokenFile {
     shards_.reserve(paths.size());
     for (const std::string& path : paths) add(detail::TokenShard(path, options));
   }
-  /// Tokens that are in memory already.
+  /// Tokens that are already in memory.
   explicit TokenFile(std::vector<std::int32_t> tokens) {
     add(detail::TokenShard(std::move(tokens)));
   }
 
-  /// Tokens of all shards together.
+  /// The number of tokens in all shards together.
   std::size_t size() const { return ends_.empty() ? 0 : ends_.back(); }
 
-  /// Fills `to` with the tokens from `first` on.
+  /// Fills `to` with the tokens that start at `first`.
   void copy(std::size_t first, std::span<std::int32_t> to) const {
     MOE_EXPECTS(first <= size() && to.size() <= size() - first,
                 std::to_string(to.size()) + " tokens from " + std::to_string(first) + " of " +
@@ -168,7 +169,7 @@ class TokenFile {
     }
   }
 
-  /// At most `count` tokens from `first` on.
+  /// At most `count` tokens, starting at `first`.
   std::vector<std::int32_t> tokens(std::size_t first = 0, std::size_t count = all) const {
     const std::size_t from = std::min(first, size());
     std::vector<std::int32_t> out(std::min(count, size() - from));
@@ -186,8 +187,8 @@ class TokenFile {
   std::vector<std::size_t> ends_;
 };
 
-/// The files of a folder that begin with `prefix` and end in .bin, sorted by name.
-/// Errors: a folder that cannot be read, or without such files.
+/// The files of a folder whose names begin with `prefix` and end with .bin, sorted by name.
+/// Errors: moe::Error for a folder that cannot be read or has no such file.
 inline std::vector<std::string> token_shards(const std::string& folder,
                                              std::string_view prefix = {}) {
   DIR* opened = ::opendir(folder.c_str());
@@ -207,9 +208,9 @@ inline std::vector<std::string> token_shards(const std::string& folder,
   return found;
 }
 
-/// Writes llm.c's format, all or nothing: uint16 where every token is below 65536, else the uint32
-/// form of Llama 3. Words 3 to 5 of the header, which llm.c does not read, get a checksum.
-/// Errors: negative tokens, 2^31 tokens or more, and those of replace_file.
+/// Writes llm.c's format, all or nothing: uint16 if every token is below 65536, else the uint32
+/// format of Llama 3. Words 3 to 5 of the header, which llm.c does not read, hold a checksum.
+/// Errors: moe::Error for negative tokens, for 2^31 tokens or more, and as replace_file.
 inline void write_token_file(const std::string& path, std::span<const std::int32_t> tokens) {
   const auto fail = [&](const std::string& why) {
     throw Error("moe: cannot write tokens to '" + path + "': " + why);

@@ -9,7 +9,7 @@
 
 namespace moe {
 
-/// Uniform integer in [0, bound), without bias: the `index`-th of (seed, stream).
+/// The `index`-th uniform integer in [0, bound) of (seed, stream), without bias.
 /// Source: Lemire 2019, doi:10.1145/3230636, multiply-high with rejection.
 inline std::uint64_t random_below(std::uint64_t bound, std::uint64_t seed, std::uint64_t stream,
                                   std::uint32_t index) {
@@ -19,7 +19,7 @@ inline std::uint64_t random_below(std::uint64_t bound, std::uint64_t seed, std::
       const std::uint64_t bits = static_cast<std::uint64_t>(words[i + 1]) << 32 | words[i];
       const std::uint64_t high = bits >> 32, low = bits & 0xFFFFFFFF;
       const std::uint64_t bound_high = bound >> 32, bound_low = bound & 0xFFFFFFFF;
-      // bits * bound in 128 bits from 32-bit halves: __int128 is not in the standard.
+      // The upper 64 bits of bits * bound, from 32-bit halves: __int128 is not in the standard.
       const std::uint64_t middle = high * bound_low + ((low * bound_low) >> 32);
       const std::uint64_t other = low * bound_high + (middle & 0xFFFFFFFF);
       const std::uint64_t product = high * bound_high + (middle >> 32) + (other >> 32);
@@ -50,14 +50,15 @@ inline void require_windows(std::size_t tokens, int sequences, int length,
 
 }  // namespace detail
 
-/// Windows at random positions of the training tokens, the same for the same (seed, step,
-/// sequence) on every machine: nothing has to be stored to resume. Each start in
-/// [0, n - length - 1] is equally likely. The tokens must live as long as this.
+/// Windows at random positions of the training tokens. They depend only on (seed, step, sequence),
+/// on every machine, so resuming needs no stored state. Each start in [0, n - length - 1] is
+/// equally likely. The tokens must outlive this object.
 ///
 ///     moe::RandomWindows windows(train, 16, 256, seed);
 ///     const moe::Batch batch = windows.sample(step);
 ///
-/// Errors: sizes below 1, fewer than length + 1 tokens.  Test: tests/data/windows.cpp.
+/// Errors: moe::Error for sizes below 1, or fewer than length + 1 tokens.  Test:
+/// tests/data/windows.cpp.
 class RandomWindows {
  public:
   RandomWindows(std::span<const std::int32_t> tokens, int sequences, int length, std::uint64_t seed)
@@ -69,15 +70,15 @@ class RandomWindows {
     targets_.resize(count);
   }
 
-  /// First token of window `sequence` of a step.
+  /// The first token of window `sequence` of a step.
   std::size_t start(std::int64_t step, int sequence) const {
     const std::uint64_t stream = moe::stream(static_cast<std::uint64_t>(step), 0, Site::batch);
     return random_below(split_.size() - static_cast<std::size_t>(length_), seed_, stream,
                         static_cast<std::uint32_t>(sequence));
   }
 
-  /// The batch of a step. `first` numbers its first sequence: rank r of several, or micro-batch r,
-  /// takes first = r * sequences. Never allocates.
+  /// The batch of a step. `first` is the number of its first sequence: rank r, or micro-batch r,
+  /// passes first = r * sequences. Never allocates.
   Batch sample(std::int64_t step, int first = 0) {
     const std::size_t length = static_cast<std::size_t>(length_);
     for (int s = 0; s < sequences_; ++s) {
@@ -96,13 +97,14 @@ class RandomWindows {
   std::vector<std::int32_t> tokens_, targets_;
 };
 
-/// Disjoint windows that cover a whole split, for evaluation: every token but the first is a
-/// target exactly once. Full batches first, then one of fewer sequences, then the rest of the
-/// split as one shorter sequence. Nothing is copied; the tokens must live as long as this.
+/// Disjoint windows that cover a whole split, for evaluation: every token but the first is a target
+/// exactly once. Full batches come first, then one with fewer sequences, then the rest of the split
+/// as one shorter sequence. Nothing is copied; the tokens must outlive this object.
 ///
 ///     for (int i = 0; i < windows.batches(); ++i) add(model.evaluate(windows.batch(i)));
 ///
-/// Errors: sizes below 1, fewer than length + 1 tokens.  Test: tests/data/windows.cpp.
+/// Errors: moe::Error for sizes below 1, or fewer than length + 1 tokens.  Test:
+/// tests/data/windows.cpp.
 class DisjointWindows {
  public:
   DisjointWindows(std::span<const std::int32_t> tokens, int sequences, int length)
@@ -118,7 +120,7 @@ class DisjointWindows {
     full_batches_ = static_cast<int>((full_windows_ + wide - 1) / wide);
   }
 
-  /// Targets in all batches together.
+  /// The number of targets in all batches together.
   std::size_t targets() const { return split_.size() - 1; }
   int batches() const { return full_batches_ + (rest_ > 0 ? 1 : 0); }
 
@@ -133,7 +135,7 @@ class DisjointWindows {
     if (last) return {at, at + 1, 1, rest_};
     const std::size_t left = full_windows_ - first;
     const int rows = static_cast<int>(std::min(left, static_cast<std::size_t>(sequences_)));
-    // Neighbouring windows lie one after the other in the split: rows of a batch already.
+    // Adjacent windows are contiguous in the split, so they already form the rows of a batch.
     return {at, at + 1, rows, length_};
   }
 
@@ -144,13 +146,13 @@ class DisjointWindows {
   int rest_ = 0, full_batches_ = 0;
 };
 
-/// Any file or pipe as tokens 0 to 255, one a byte (vocab 256), for programs without a vocabulary.
+/// The bytes of any file or pipe as tokens 0 to 255 (vocab 256), for programs without a vocabulary.
 ///
 ///     const moe::ByteCorpus corpus("input.txt");
 ///     model.forward(corpus.sample(16, 256, step));
 ///
-/// The batch is valid until the next sample; not for two threads at once.
-/// Errors: as read_file; fewer than length + 1 bytes.  Test: tests/data/windows.cpp.
+/// A batch is valid until the next sample. Not safe for concurrent use by two threads.
+/// Errors: as read_file; moe::Error for fewer than length + 1 bytes.  Test: tests/data/windows.cpp.
 class ByteCorpus {
  public:
   explicit ByteCorpus(const std::string& path, std::uint64_t seed = 0)
@@ -170,7 +172,7 @@ class ByteCorpus {
 
   Batch sample(int sequences, int length, std::int64_t step) const {
     if (windows_.empty() || sequences != sequences_ || length != length_) {
-      detail::require_windows(tokens_.size(), sequences, length, name_);  // which knows the name
+      detail::require_windows(tokens_.size(), sequences, length, name_);  // gives messages the name
       windows_.clear();
       windows_.emplace_back(tokens_, sequences, length, seed_);
       sequences_ = sequences, length_ = length;

@@ -16,7 +16,7 @@ namespace moe {
 
 namespace detail {
 
-/// What stays of a full window before the next token joins it. See Generator.
+/// Tokens kept when the window is full and must slide. See Generator.
 constexpr int kept_tokens(int context) {
   return std::max(1, context / 2) - 1;
 }
@@ -31,11 +31,12 @@ void check_token(std::int32_t token) {
 
 }  // namespace detail
 
-/// Reads tokens and gives the logits of what follows, each token once: keys and values of earlier
-/// tokens are kept. It owns that memory and allocates next to nothing after construction.
-/// The window: when it holds `context` tokens and another comes, only the last context / 2 tokens
-/// (at least one), the new one among them, stay; they are read again from position 0.
-/// Sequences of one generator are equally long. The model must outlive the generator, and the
+/// Reads tokens and returns the logits of the next one. Each token passes through the model once:
+/// the keys and values of earlier tokens are kept, in memory that the generator owns. After
+/// construction it allocates almost nothing.
+/// If the window holds `context` tokens and another one comes, only the last context / 2 tokens (at
+/// least one), including the new one, are kept and read again from position 0.
+/// All sequences of a generator have the same length. The model must outlive the generator, and its
 /// parameters must not change between two calls of feed (call clear() after an update).
 /// Test: tests/generate/generate.cpp.
 ///
@@ -63,9 +64,11 @@ class Generator {
     }
   }
 
-  /// Reads n tokens of each sequence, (sequences, n); gives the logits (sequences, vocab) after the
-  /// last, valid until the next feed. In pieces or at once: the same logits.
-  /// Errors: a token outside the vocabulary, another thread in the model; nothing has changed then.
+  /// Reads n tokens of each sequence, (sequences, n). Returns the logits (sequences, vocab) after
+  /// the last one, valid until the next feed. Feeding tokens in pieces or all at once gives the
+  /// same logits.
+  /// Errors: moe::Error for a token outside of the vocabulary, or if another thread uses the model;
+  /// nothing has changed then.
   std::span<const W> feed(std::span<const std::int32_t> tokens) {
     const auto in_use = detail::hold(*model_);
     const std::size_t length = tokens.size() / std::size_t(sequences_);
@@ -81,16 +84,16 @@ class Generator {
     return read();
   }
 
-  /// Forgets everything.
+  /// Forgets all tokens.
   void clear() {
     window_.clear();
     stored_ = 0;
   }
 
   int sequences() const { return sequences_; }
-  /// Tokens of each sequence in the window.
+  /// The number of tokens of each sequence in the window.
   int length() const { return int(window_.size()) / sequences_; }
-  /// Bytes of keys and values.
+  /// The bytes of the keys and values.
   static constexpr std::size_t bytes(int sequences = 1) {
     return 2 * Model::config.layers * numbers(sequences) * sizeof(T);
   }
@@ -114,7 +117,8 @@ class Generator {
     stored_ = 0;
   }
 
-  /// Passes the tokens without keys and values through the model, as many at once as it takes.
+  /// Passes the tokens that have no keys and values yet through the model, as many at a time as it
+  /// accepts.
   std::span<const W> read() {
     const int most = std::min(context, model_->options().max_tokens / sequences_);
     std::span<const W> logits;
@@ -127,7 +131,8 @@ class Generator {
       logits = model_->next_logits(chunk_.data(), sequences_, n, stored_, past_);
       stored_ += n;
     }
-    // The model's own go with its next pass, which may be that of another generator.
+    // A copy, because the model's next pass overwrites its logits, and another generator may run
+    // it.
     logits_.assign(logits.begin(), logits.end());
     return logits_;
   }
@@ -139,12 +144,12 @@ class Generator {
   std::vector<std::int32_t> window_;  // (length, sequences)
   std::vector<std::int32_t> chunk_;
   std::vector<W> logits_;
-  int stored_ = 0;  // tokens of the window whose keys and values are known
+  int stored_ = 0;  // tokens of the window whose keys and values are stored
 };
 
 namespace detail {
 
-/// The loop: feed(tokens) gives logits.
+/// The loop of generation: feed(tokens) returns the logits of the next token.
 template <class Model, class Feed>
 std::vector<std::int32_t> continue_tokens(const std::vector<std::int32_t>& prompt,
                                           const SampleOptions& options,
@@ -172,10 +177,11 @@ std::vector<std::int32_t> continue_tokens(const std::vector<std::int32_t>& promp
 
 }  // namespace detail
 
-/// `options.tokens` tokens that follow the prompt, without the prompt; on_token gets each one as
-/// soon as it is chosen. Dropout and router noise are off; the model's parameters do not change.
-/// Errors: an empty prompt, one longer than the context, a token outside the vocabulary, options
-/// out of range, logits that are not finite.  Test: tests/generate/generate.cpp.
+/// Generates `options.tokens` tokens that follow the prompt, which is not included. on_token is
+/// called with each token as soon as it is chosen. Dropout and router noise are off; the model's
+/// parameters do not change.
+/// Errors: moe::Error for a prompt that is empty or longer than the context, a token outside of the
+/// vocabulary, invalid options, or logits that are not finite.  Test: tests/generate/generate.cpp.
 template <class Model>
 std::vector<std::int32_t> generate_tokens(Model& model, const std::vector<std::int32_t>& prompt,
                                           const SampleOptions& options = {},
@@ -187,8 +193,9 @@ std::vector<std::int32_t> generate_tokens(Model& model, const std::vector<std::i
       [&](std::span<const std::int32_t> tokens) { return generator.feed(tokens); });
 }
 
-/// The tokens of generate_tokens, the slow way: every step is a forward pass over the whole window.
-/// For checking and measuring. The model must be built for max_tokens >= context.
+/// Generates the same tokens as generate_tokens without a key-value cache: each step is a forward
+/// pass over the whole window. For tests and measurements. The model's max_tokens must be at least
+/// context.
 template <class Model>
 std::vector<std::int32_t> generate_tokens_without_cache(
     Model& model, const std::vector<std::int32_t>& prompt, const SampleOptions& options = {},
@@ -211,7 +218,7 @@ std::vector<std::int32_t> generate_tokens_without_cache(
       });
 }
 
-/// Turns text into tokens and back: CharVocabulary, ByteVocabulary.
+/// Turns text into tokens and back, as CharVocabulary and ByteVocabulary do.
 template <class V>
 concept TextVocabulary = requires(const V& vocabulary, std::string_view text,
                                   const std::vector<std::int32_t>& tokens) {
@@ -220,7 +227,7 @@ concept TextVocabulary = requires(const V& vocabulary, std::string_view text,
   { vocabulary.decode(tokens) } -> std::convertible_to<std::string>;
 };
 
-/// Token = byte.
+/// Each byte is one token.
 struct ByteVocabulary {
   int size() const { return 256; }
   std::vector<std::int32_t> encode(std::string_view text) const {
@@ -235,13 +242,14 @@ struct ByteVocabulary {
   }
 };
 
-/// The text that follows the prompt, without the prompt; on_text gets each token's text at once.
-/// Where the model was compiled for more tokens than the vocabulary has, the others never come.
+/// Generates the text that follows the prompt, which is not included. on_text is called with the
+/// text of each token at once. If the model has more tokens than the vocabulary, the others are
+/// never generated.
 ///
 ///     moe::generate(model, vocabulary, "ROMEO:", {.tokens = 500, .temperature = 0.8, .top_k = 40},
 ///                   [](std::string_view text) { std::fputs(std::string(text).c_str(), stdout); });
 ///
-/// Errors: those of generate_tokens; a prompt that the vocabulary cannot encode.
+/// Errors: those of generate_tokens; moe::Error for a prompt that the vocabulary cannot encode.
 template <class Model, TextVocabulary Vocabulary>
 std::string generate(Model& model, const Vocabulary& vocabulary, std::string_view prompt,
                      SampleOptions options = {},
@@ -257,7 +265,7 @@ std::string generate(Model& model, const Vocabulary& vocabulary, std::string_vie
   return text;
 }
 
-/// For models of bytes.
+/// The same for models of bytes.
 ///
 ///     std::puts(moe::generate(model, "Once upon a time", {.tokens = 200}).c_str());
 template <class Model>

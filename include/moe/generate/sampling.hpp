@@ -10,21 +10,21 @@
 
 namespace moe {
 
-/// How tokens are chosen from logits. The filters work in the order written here, each on what the
-/// one before left; the token is then drawn from the rest, renormalised.
+/// How tokens are chosen from logits. `vocab` and then the filters apply in the order of this list,
+/// each to what the previous one left. The token is drawn from the rest, after renormalization.
 ///
 ///     moe::SampleOptions options{.temperature = 0.8, .top_k = 40, .seed = 1};
 struct SampleOptions {
   int tokens = 200;        // how many to generate
   double temperature = 1;  // divides the logits; 0: always the most likely token
   int top_k = 0;           // only the k most likely tokens; 0: all
-  double top_p = 1;        // only the fewest most likely tokens that have this share together
-  double min_p = 0;        // only tokens with at least this share of the most likely one's
+  double top_p = 1;        // only the smallest set of most likely tokens with this total share
+  double min_p = 0;  // only tokens with at least this share of the most likely token's probability
   std::uint64_t seed = 0;
-  int vocab = 0;  // only tokens below it, where the model has more than the text; 0: all
+  int vocab = 0;  // only tokens below this, if the model has more tokens than the text; 0: all
 };
 
-/// Errors: the first option that makes no sense, with its value and its rule.
+/// Errors: moe::Error for the first invalid option, with its value and its rule.
 inline void check_options(const SampleOptions& o) {
   const detail::OptionCheck check{"sample", "SampleOptions"};
   check.at_least("tokens", o.tokens, 0);
@@ -35,7 +35,7 @@ inline void check_options(const SampleOptions& o) {
   check(o.vocab >= 0, "vocab", o.vocab, "1 or more, or 0 for all tokens");
 }
 
-/// A token that may be drawn; the probabilities of all candidates sum to 1.
+/// A token that may be drawn. The probabilities of all candidates sum to 1.
 struct Candidate {
   std::int32_t token;
   double probability;
@@ -43,7 +43,7 @@ struct Candidate {
 
 namespace detail {
 
-/// The most likely token; the lowest among equals.
+/// The most likely token; of equals the lowest.
 template <class T>
 std::size_t most_likely(std::span<const T> logits) {
   std::size_t best = 0;
@@ -57,7 +57,8 @@ std::size_t most_likely(std::span<const T> logits) {
   return best;
 }
 
-/// Keeps the `keep` most likely (0: all), then the fewest of them with `share` of their sum.
+/// Keeps the `keep` most likely candidates (0: all), then the fewest of these that have at least
+/// `share` of their sum.
 inline void keep_most_likely(std::vector<Candidate>& all, std::size_t keep, double share) {
   if (keep == 0 || keep > all.size()) keep = all.size();
   std::partial_sort(all.begin(), all.begin() + std::ptrdiff_t(keep), all.end(),
@@ -77,9 +78,9 @@ inline void keep_most_likely(std::vector<Candidate>& all, std::size_t keep, doub
 
 }  // namespace detail
 
-/// The tokens that may follow and their probabilities, by token: softmax(logits / temperature),
-/// filtered. Equally likely tokens at the edge of top_k or top_p: the lowest stay.
-/// Shapes: logits (vocab).  Errors: options out of range; a logit that is not finite.
+/// The tokens that may follow, sorted, with their probabilities: softmax(logits / temperature),
+/// filtered. If equally likely tokens meet the limit of top_k or top_p, the lowest are kept.
+/// Shapes: logits (vocab).  Errors: moe::Error for invalid options, or a logit that is not finite.
 /// Source: Fan et al. 2018, arXiv:1805.04833 (top-k); Holtzman et al. 2019, arXiv:1904.09751
 /// (top-p); Nguyen et al. 2024, arXiv:2407.01082 (min-p).  Test: tests/generate/sampling.cpp.
 template <class T>
@@ -107,8 +108,8 @@ std::vector<Candidate> candidates(std::span<const T> logits, const SampleOptions
   return all;
 }
 
-/// The token at `position` of a generated text: a function of its arguments alone, drawn from
-/// candidates(). Texts that are generated together differ in `sequence`.
+/// Draws the token at `position` of a generated text from candidates(). The result depends only on
+/// the arguments. Texts that are generated together have different values of `sequence`.
 ///
 ///     const int token = moe::choose(generator.feed(prompt), options, 0);
 ///
@@ -123,7 +124,7 @@ int choose(std::span<const T> logits, const SampleOptions& options, std::uint64_
     left -= c.probability;
     if (left < 0) return c.token;
   }
-  return all.back().token;  // the sum was rounded
+  return all.back().token;  // rounding made the sum less than 1
 }
 
 }  // namespace moe

@@ -13,7 +13,7 @@ namespace moe {
 static_assert(std::endian::native == std::endian::little,
               "moe: checksums and file formats are written for little-endian machines");
 
-/// Lower-case hexadecimal text, 16 digits.
+/// 16 lower-case hexadecimal digits.
 inline std::string hex(std::uint64_t value) {
   std::string text(16, '0');
   for (std::size_t i = 16; i-- > 0; value >>= 4) text[i] = "0123456789abcdef"[value & 15];
@@ -29,7 +29,7 @@ Word load_word(const std::uint8_t* from) {
   return word;
 }
 
-/// One block of 64 bytes of SHA-256.
+/// Adds one block of 64 bytes to the state of SHA-256.
 inline void sha256_block(std::array<std::uint32_t, 8>& state, const std::uint8_t* block) {
   static constexpr std::uint32_t k[64] = {
       0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
@@ -65,7 +65,7 @@ inline void sha256_block(std::array<std::uint32_t, 8>& state, const std::uint8_t
   for (std::size_t i = 0; i < 8; ++i) state[i] += add[i];
 }
 
-/// What one byte does to a CRC-32C (reflected polynomial).
+/// The change that each byte makes to a CRC-32C (reflected polynomial).
 inline constexpr auto crc32c_table = [] {
   std::array<std::uint32_t, 256> table{};
   for (std::uint32_t byte = 0; byte < 256; ++byte) {
@@ -78,7 +78,7 @@ inline constexpr auto crc32c_table = [] {
 
 }  // namespace detail
 
-/// SHA-256 as 64 hexadecimal digits: says that a download is the expected one.
+/// SHA-256 as 64 hexadecimal digits, for checking downloads.
 /// Source: FIPS 180-4.  Test: tests/io/checksum.cpp.
 inline std::string sha256(std::string_view bytes) {
   std::array<std::uint32_t, 8> state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
@@ -100,8 +100,8 @@ inline std::string sha256(std::string_view bytes) {
   return text;
 }
 
-/// XXH64: a fast checksum that finds damaged tensors (not made against forgery). Bytes may come in
-/// pieces of any size.
+/// XXH64: a fast checksum that detects damaged tensors (it does not protect against forgery). Bytes
+/// may be added in pieces of any size.
 /// Source: xxHash specification, doc/xxhash_spec.md 0.1.1.  Test: tests/io/checksum.cpp.
 ///
 ///     moe::Xxh64 hash;
@@ -128,7 +128,7 @@ class Xxh64 {
     waiting_ = size;
   }
 
-  /// Of all bytes so far.
+  /// The checksum of all bytes so far.
   std::uint64_t value() const {
     std::uint64_t hash = seed_ + p5;
     if (total_ >= block) {

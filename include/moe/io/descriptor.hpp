@@ -15,7 +15,7 @@
 #include <string_view>
 #include <utility>
 
-// What all that touches files has in common: open files, paths, and sentences about what failed.
+// What all code that touches files shares: open files, paths, and error messages.
 
 namespace moe {
 
@@ -47,7 +47,7 @@ inline const char* hint_for(int code) {
               "': " + std::strerror(code) + "; " + hint_for(code));
 }
 
-/// An open file, closed at the end of the scope.
+/// Owns an open file descriptor.
 class Descriptor {
  public:
   explicit Descriptor(int fd = -1) : fd_(fd) {}
@@ -66,8 +66,8 @@ class Descriptor {
   int fd_;
 };
 
-/// Opens as ::open does, never as 0, 1 or 2: in a program that was started with one of these closed
-/// a file would take its number, and what is printed would land in that file.
+/// Like ::openat, but never returns descriptor 0, 1 or 2. If a program was started with one of
+/// these closed, a file would otherwise take its number, and printed text would land in that file.
 inline Descriptor open_at(int folder, const std::string& path, int flags, mode_t mode = 0) {
   Descriptor file(::openat(folder, path.c_str(), flags | O_CLOEXEC, mode));
   if (file.get() < 0 || file.get() > 2) return file;
@@ -92,8 +92,8 @@ inline std::string without_last_slashes(std::string path) {
   return path;
 }
 
-/// The path itself, or where the link at that place leads in the end: what is replaced is the thing
-/// behind a link, not the link. A link that leads nowhere is followed one step.
+/// The path itself or, if it is a symbolic link, the final target: we replace the target, not the
+/// link. A dangling link is followed one step.
 inline std::string behind_links(const std::string& path) {
   struct stat status;
   if (::lstat(path.c_str(), &status) != 0 || !S_ISLNK(status.st_mode)) return path;
@@ -107,7 +107,7 @@ inline std::string behind_links(const std::string& path) {
   return to.front() == '/' ? to : parent_folder(path) + "/" + to;
 }
 
-/// Whether two paths lead to one file or folder, which need not be there yet.
+/// True if two paths lead to the same file or folder, which need not exist yet.
 inline bool is_same_place(const std::string& a, const std::string& b) {
   struct stat first, second;
   if (::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0)
@@ -115,7 +115,7 @@ inline bool is_same_place(const std::string& a, const std::string& b) {
   return behind_links(a) == behind_links(b);
 }
 
-/// A name part that no other program and no earlier call has: process, count, time.
+/// A part of a file name that is unique across programs and calls: process, count, time.
 inline std::string unique_suffix() {
   static std::atomic<unsigned> count{0};
   timespec now{};
@@ -130,7 +130,7 @@ inline std::string unique_suffix() {
 inline void sync_folder(const std::string& path) {
   const Descriptor folder = open_file(path, O_RDONLY | O_DIRECTORY);
   if (folder.get() < 0) file_failed("open folder", path, errno);
-  // Some network file systems have no fsync for folders and say so with EINVAL.
+  // Some network file systems have no fsync for folders; they answer EINVAL.
   if (::fsync(folder.get()) != 0 && errno != EINVAL) file_failed("sync folder", path, errno);
 }
 

@@ -24,7 +24,7 @@ enum class Dtype : std::uint8_t {
 
 inline constexpr int dtypes = 22;
 
-/// Name as files spell it.
+/// The name used in files.
 constexpr std::string_view name_of(Dtype dtype) {
   constexpr std::string_view names[dtypes] = {
       "BOOL",    "F4",          "F6_E2M3",     "F6_E3M2", "U8",  "I8",  "F8_E5M2", "F8_E4M3",
@@ -42,7 +42,7 @@ constexpr int bits_of(Dtype dtype) {
   return dtype < Dtype::C64 ? 32 : 64;
 }
 
-/// The element type that a C++ type has in files.
+/// The element type in files of a C++ type.
 template <class T>
 constexpr Dtype dtype_of() {
   if constexpr (std::is_same_v<T, double>) return Dtype::F64;
@@ -61,7 +61,7 @@ constexpr Dtype dtype_of() {
       "moe: tensor files hold float, double, bfloat16, bool and integers of 1, 2, 4, 8 bytes");
 }
 
-/// IEEE half precision and bfloat16, from their bits. Exact.
+/// Converts IEEE half precision or bfloat16, given as bits, to float. Exact.
 inline float float_of_f16(std::uint16_t bits) {
   const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = (bits >> 10) & 31u;
   const std::uint32_t mantissa = bits & 0x3FFu;
@@ -72,7 +72,7 @@ inline float float_of_f16(std::uint16_t bits) {
   const std::uint32_t wide = exponent == 31 ? 255u : exponent + 112u;
   return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
 }
-/// The nearest half precision number, ties to even; infinite from 65520 on.
+/// The nearest half precision number, ties to even; infinity from 65520 on.
 inline std::uint16_t f16_of_float(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7FFFFFFFu;
   const std::uint32_t sign = bits >> 16 & 0x8000u;
@@ -81,7 +81,7 @@ inline std::uint16_t f16_of_float(float value) {
     half = 0x7E00u;  // NaN
   } else if (magnitude >= 0x477FF000u) {
     half = 0x7C00u;
-  } else if (magnitude < 0x38800000u) {  // subnormal: floats from 0.5 on are as far apart, 2^-24
+  } else if (magnitude < 0x38800000u) {  // subnormal: adding 0.5 rounds to a multiple of 2^-24
     half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
   } else {
     half = (magnitude - 0x38000000u + 0xFFFu + (magnitude >> 13 & 1u)) >> 13;
@@ -105,14 +105,14 @@ void convert_elements(const unsigned char* from, std::size_t count, To* to, Map 
 
 }  // namespace detail
 
-/// Whether convert() knows the element type.
+/// True if convert() supports the element type.
 constexpr bool is_convertible(Dtype dtype) {
   return dtype == Dtype::BOOL || dtype == Dtype::U8 || dtype == Dtype::I8 ||
          (dtype >= Dtype::I16 && dtype != Dtype::C64);
 }
 
-/// to[i] = value of element i of `from` (unaligned bytes), as static_cast converts it.
-/// Errors: a type without a conversion is the caller's mistake; ask is_convertible first.
+/// to[i] = element i of `from` (unaligned bytes), converted as by static_cast.
+/// An unsupported element type is a contract violation; ask is_convertible first.
 template <class To>
 void convert(Dtype dtype, const void* from, std::size_t count, To* to) {
   const auto* bytes = static_cast<const unsigned char*>(from);

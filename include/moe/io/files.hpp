@@ -6,16 +6,16 @@
 
 namespace moe {
 
-/// A file opened for reads at any position; `size` is that of the moment of opening.
-/// Errors: missing, unreadable, a folder, a pipe, a pointer of Git LFS, shorter than it was.
-/// Test: tests/io/files.cpp.
+/// A file opened for reading at any position. `size` is the size at the time of opening.
+/// Errors: moe::Error if the file is missing, unreadable, a folder, a pipe or a pointer of Git LFS,
+/// or became shorter.  Test: tests/io/files.cpp.
 class FileReader {
  public:
-  // Without O_NONBLOCK a pipe without a writer would hang here.
+  // Without O_NONBLOCK, opening a pipe that has no writer would block.
   explicit FileReader(std::string path)
       : FileReader(detail::open_file(path, O_RDONLY | O_NONBLOCK), path) {}
 
-  /// Of a file that is open already; `path` is for messages. Throws if it could not be opened.
+  /// For a file that is already open; `path` is for messages. Throws if `file` is not open.
   FileReader(detail::Descriptor file, std::string path)
       : path_(std::move(path)), file_(std::move(file)) {
     struct stat status;
@@ -34,7 +34,8 @@ class FileReader {
   const std::string& path() const { return path_; }
   std::uint64_t size() const { return size_; }
 
-  /// Fills `to` with at most `bytes` bytes from `offset`; fewer only at the end of the file.
+  /// Reads up to `bytes` bytes from `offset` into `to`. Returns their number, which is smaller only
+  /// at the end of the file.
   std::size_t read_some(std::uint64_t offset, void* to, std::size_t bytes) const {
     std::size_t done = 0;
     while (done < bytes) {
@@ -48,7 +49,7 @@ class FileReader {
     return done;
   }
 
-  /// Fills `to` with exactly `bytes` bytes from `offset`.
+  /// Reads exactly `bytes` bytes from `offset` into `to`.
   void read(std::uint64_t offset, void* to, std::size_t bytes) const {
     const std::size_t got = read_some(offset, to, bytes);
     if (got == bytes) return;
@@ -58,7 +59,7 @@ class FileReader {
   }
 
  private:
-  /// Git LFS leaves a small text where the file should be: no reader of ours wants that.
+  /// Git LFS leaves a small text where the file should be, and no reader wants that.
   void refuse_pointer() const {
     constexpr std::uint64_t largest_pointer = 1024;
     if (size_ > largest_pointer) return;
@@ -72,7 +73,7 @@ class FileReader {
   std::uint64_t size_ = 0;
 };
 
-/// The whole file as bytes.  Errors: as FileReader.
+/// The bytes of the whole file.  Errors: as FileReader.
 inline std::string read_file(const FileReader& file) {
   std::string bytes(file.size(), '\0');
   bytes.resize(file.read_some(0, bytes.data(), bytes.size()));
@@ -82,13 +83,14 @@ inline std::string read_file(const std::string& path) {
   return read_file(FileReader(path));
 }
 
-/// Writes a file from its beginning; what it holds is on the disk only after finish().
-/// Errors: every failed or short write (full disk, quota, size limit) names the path and why.
+/// Writes a file from its beginning. The data is certainly on the disk only after finish().
+/// Errors: every failed or short write (full disk, quota, size limit) throws moe::Error with the
+/// path and the reason.
 class FileWriter {
  public:
   explicit FileWriter(std::string path) : FileWriter(path, path, O_TRUNC) {}
 
-  /// A file that must not be there yet, under another name in messages.
+  /// Creates a file that must not exist yet. `shown` is its name in messages.
   static FileWriter create(const std::string& place, std::string shown) {
     return FileWriter(place, std::move(shown), O_EXCL);
   }
@@ -107,9 +109,9 @@ class FileWriter {
   }
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
 
-  /// Waits until the disk has everything, then closes.
+  /// Waits until everything is on the disk, then closes the file.
   void finish() {
-    // Pipes and devices have no fsync and say so with EINVAL.
+    // Pipes and devices have no fsync; they answer EINVAL.
     if (::fsync(file_.get()) != 0 && errno != EINVAL) detail::file_failed("write", path_, errno);
     if (::close(file_.release()) != 0) detail::file_failed("write", path_, errno);
   }
@@ -127,7 +129,7 @@ class FileWriter {
   detail::Descriptor file_;
 };
 
-/// Creates a folder and the folders above it; existing ones are fine.
+/// Creates a folder and its parents. Existing folders are fine.
 inline void make_folders(const std::string& path) {
   for (std::size_t end = 0; end != std::string::npos;) {
     end = path.find('/', end + 1);
@@ -140,10 +142,10 @@ inline void make_folders(const std::string& path) {
   }
 }
 
-/// Replaces a file by what fill(FileWriter&) writes: afterwards `path` holds all of it, or, after
-/// an error or a power cut, what it held before. It is written beside its place under a name that
-/// nobody has, and renamed. A link stays a link, permissions stay what they were; a device or pipe
-/// is written to directly.
+/// Replaces a file by what fill(FileWriter&) writes. Afterwards `path` holds all of it, or, after
+/// an error or a power cut, its old content: the new file is written under a unique name in the
+/// same folder and then renamed. Symbolic links and permissions are kept. A device or a pipe is
+/// written to directly.
 template <class Fill>
 void replace_file(const std::string& path, Fill&& fill) {
   struct stat status;

@@ -7,10 +7,10 @@ namespace moe {
 
 namespace detail {
 
-/// What taking a lock came to. `impossible`: this file system has none.
+/// The result of trying to lock. `impossible`: this file system has no locks.
 enum class Lock { taken, held_by_another, impossible };
 
-/// A lock on an open file that ends when the file is closed, by the death of the process at latest.
+/// Locks an open file. The lock ends when the file is closed, at the latest when the process dies.
 inline Lock try_lock(const Descriptor& file) {
   while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
@@ -24,7 +24,7 @@ inline std::string host_name() {
   return ::gethostname(host, sizeof host - 1) == 0 ? host : "a machine";
 }
 
-/// "process 123 on host", for those who find a lock.
+/// "process 123 on host", for programs that find the file locked.
 inline std::string this_process() {
   return "process " + std::to_string(::getpid()) + " on " + host_name();
 }
@@ -36,22 +36,22 @@ inline std::string written_owner(const Descriptor& file) {
   return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : "another program";
 }
 
-/// A lock that is a file, there only while somebody holds it; inside is who. The death of the
-/// process frees it. On a file system without locks everybody gets it.
+/// A lock in the form of a file that exists only while the lock is held and contains the name of
+/// the holder. The lock ends if its process dies. On a file system without locks everyone gets it.
 class LockFile {
  public:
-  /// Waits for up to `seconds` where another has it.
+  /// Waits up to `seconds` if another holder has it.
   LockFile(std::string path, double seconds) : path_(std::move(path)) {
     constexpr double pause = 0.002;
     for (double waited = 0; !held_; waited += pause) {
       file_ = open_file(path_, O_RDWR | O_CREAT | O_NOFOLLOW, 0666);
-      if (file_.get() < 0 && errno == EACCES) {  // another user's, perhaps: to read is enough
+      if (file_.get() < 0 && errno == EACCES) {  // perhaps another user's: read access suffices
         file_ = open_file(path_, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
         if (file_.get() < 0) file_failed("create", path_, EACCES);
       }
       if (file_.get() < 0) file_failed("create", path_, errno);
       if (try_lock(file_) != Lock::held_by_another) {
-        held_ = is_at_path();  // else the one before us removed it while we waited
+        held_ = is_at_path();  // false if the previous holder removed the file while we waited
         continue;
       }
       if (waited >= seconds) return;
@@ -59,19 +59,19 @@ class LockFile {
       ::nanosleep(&length, nullptr);
     }
     const std::string line = this_process();
-    // On a full disk it is a lock all the same, only nobody can read whose.
+    // If the disk is full the lock still works; only the name of its holder is missing.
     if (::ftruncate(file_.get(), 0) != 0 || ::pwrite(file_.get(), line.data(), line.size(), 0) < 0)
       return;
   }
   LockFile(LockFile&& other) noexcept = default;
   LockFile& operator=(LockFile&&) = delete;
   ~LockFile() {
-    // After a fork the lock is the parent's.
+    // In a forked child the lock is the parent's.
     if (held_ && file_.get() >= 0 && ::getpid() == owner_ && is_at_path()) ::unlink(path_.c_str());
   }
 
   bool held() const { return held_; }
-  /// Who has it when it is not held by us.
+  /// The holder, if it is not this object.
   std::string owner() const { return written_owner(file_); }
 
  private:
@@ -89,22 +89,22 @@ class LockFile {
 
 }  // namespace detail
 
-/// Owns a folder for the life of the object: whoever comes second, in this process or in another,
-/// is told who has it. It is a lock on a file in the folder.
-/// Errors: held by another, who is named; the folder cannot be written to.
+/// Reserves a folder for the lifetime of the object, by a lock on a file in it. A second user, in
+/// this process or another one, gets an error.
+/// Errors: moe::Error if another holder has it, with its name, or if the folder is not writable.
 /// Test: tests/io/folder.cpp.
 ///
 ///     const moe::FolderLock lock("runs/demo", "run");
 class FolderLock {
  public:
-  /// `what` is "run" or "study": a program may hold one lock of each kind on the same folder.
+  /// `what` is "run" or "study". A program may hold one lock of each kind on the same folder.
   FolderLock(const std::string& folder, const std::string& what) : file_(path_in(folder, what), 0) {
     if (file_.held()) return;
     throw Error("moe: cannot use folder '" + folder + "' for a " + what + ": " + file_.owner() +
                 " is using it; wait until that has ended, or choose another folder");
   }
 
-  /// Who holds such a lock; "" when nobody does. It touches nothing.
+  /// The holder of such a lock, or "" if there is none. Changes nothing.
   static std::string owner(const std::string& folder, const std::string& what) {
     const detail::Descriptor file =
         detail::open_file(path_in(folder, what), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);

@@ -6,11 +6,12 @@ namespace moe {
 
 namespace detail {
 
-/// The folder NAME, opened; where a writer is between two renames, or died there, the old one.
-/// `place` becomes its path. Not open when there is neither.
+/// Opens the folder at `path`. If a writer is between two renames, or died there, it opens the old
+/// folder instead. Sets `place` to the path of the opened folder. The result is not open if neither
+/// exists.
 inline Descriptor open_saved_folder(const std::string& path, std::string& place) {
-  // Between two looks the folder can have been put into place and taken away again: a second look
-  // finds it, and twenty do not miss it.
+  // Between looking at the two paths a writer may have moved the folder from one to the other. A
+  // second look finds it; twenty cannot all miss it.
   constexpr int looks = 20;
   for (int look = 0; look < looks; ++look) {
     place = behind_links(without_last_slashes(path));
@@ -26,7 +27,7 @@ inline Descriptor open_saved_folder(const std::string& path, std::string& place)
   return Descriptor();
 }
 
-/// Whether two open files are the same one.
+/// True if both descriptors refer to the same file.
 inline bool same_file(const Descriptor& a, const Descriptor& b) {
   struct stat first, second;
   return ::fstat(a.get(), &first) == 0 && ::fstat(b.get(), &second) == 0 &&
@@ -35,17 +36,17 @@ inline bool same_file(const Descriptor& a, const Descriptor& b) {
 
 }  // namespace detail
 
-/// The files of a saved folder, all opened at one moment: the ones before a save or the ones after
-/// it, never some of each, however often a writer replaces the folder in the meantime. It waits for
-/// nobody, renames nothing, and needs no right to write.
-/// Errors: a list that is there and cannot be read; file() says what is missing.  Test:
-/// tests/io/folder.cpp.
+/// A snapshot of a saved folder: all its files, opened together. They are all from before a save or
+/// all from after it, however often a writer replaces the folder meanwhile. It never waits, renames
+/// nothing, and needs no write permission.
+/// Errors: moe::Error if the list exists and cannot be read. Missing files are reported by file().
+/// Test: tests/io/folder.cpp.
 ///
 ///     const moe::FolderReader folder("runs/a/last", "manifest.json");
 ///     const std::string text = moe::read_file(folder.file("manifest.json"));
 class FolderReader {
  public:
-  /// `list`: the file that names the others (see io/owned_files.hpp).
+  /// `list`: the name of the file that lists the others (see io/owned_files.hpp).
   FolderReader(const std::string& path, const std::string& list)
       : shown_(detail::without_last_slashes(path)) {
     for (;;) {
@@ -53,7 +54,7 @@ class FolderReader {
       const detail::Descriptor folder = detail::open_saved_folder(path, place);
       if (folder.get() < 0) error_ = errno;
       if (folder.get() < 0 || open_all(folder, list)) return;
-      // Something is not there. If another folder is in place by now, that is why.
+      // Something is missing. If another folder is in place by now, that is the reason: try again.
       const detail::Descriptor now = detail::open_saved_folder(path, place);
       if (now.get() < 0 || detail::same_file(folder, now)) return;
     }
@@ -61,10 +62,11 @@ class FolderReader {
 
   const std::string& path() const { return shown_; }
   bool has(const std::string& name) const { return files_.contains(name); }
-  /// Why the folder, its list or a file of the list could not be opened: an errno; 0 if all were.
+  /// The errno of the folder, the list or a listed file that could not be opened; 0 if all could.
   int error() const { return error_; }
 
-  /// A file of the folder.  Errors: the list does not name it, or it could not be opened.
+  /// Opens a file of the folder for reading.  Errors: the list does not name it, or it could not be
+  /// opened.
   FileReader file(const std::string& name) const {
     const auto found = files_.find(name);
     if (found == files_.end())
@@ -74,7 +76,7 @@ class FolderReader {
   }
 
  private:
-  /// Opens the list and all that it names; false when one of them is not there.
+  /// Opens the list and all files it names. Returns false if one of them is missing.
   bool open_all(const detail::Descriptor& folder, const std::string& list) {
     files_.clear();
     error_ = 0;
@@ -86,7 +88,7 @@ class FolderReader {
     return all;
   }
   bool open_one(const detail::Descriptor& folder, const std::string& name) {
-    if (name.find('/') != std::string::npos) return true;  // no list of ours has that
+    if (name.find('/') != std::string::npos) return true;  // none of our lists contains such a name
     detail::Descriptor file = detail::open_at(folder.get(), name, O_RDONLY | O_NONBLOCK);
     if (file.get() < 0) return error_ = errno, false;
     files_.insert_or_assign(name, std::move(file));
@@ -98,9 +100,9 @@ class FolderReader {
   int error_ = 0;
 };
 
-/// Calls read(path) for a saved folder that is read file by file, again if another one was put into
-/// its place meanwhile: what it gives is of one save. `read` must change nothing that its next call
-/// does not write anew.
+/// Calls read(path) for a saved folder that is read file by file, and calls it again if another
+/// folder was put in its place meanwhile, so that the result comes from a single save. Each call of
+/// `read` must start afresh.
 ///
 ///     const auto config = moe::read_settled("exported", [](const std::string& folder) { ... });
 template <class Read>

@@ -12,10 +12,10 @@ namespace moe {
 
 namespace detail {
 
-/// For tests: false makes every file system one that cannot exchange folders.
+/// For tests: false simulates a file system that cannot exchange folders.
 inline bool exchange_allowed = true;
 
-/// Swaps two folders in one step; false where the system or file system cannot.
+/// Swaps two folders atomically. Returns false if the system or the file system cannot.
 inline bool exchange_folders(const std::string& a, const std::string& b) {
 #if defined(__linux__) && defined(SYS_renameat2)
   constexpr unsigned rename_exchange = 2;
@@ -26,7 +26,7 @@ inline bool exchange_folders(const std::string& a, const std::string& b) {
 #endif
 }
 
-/// The folder that holds `path`, and the name that all our working names beside it begin with.
+/// The parent folder of `path`, and the prefix of all working names that we create beside it.
 struct Beside {
   std::string parent, stem;
 
@@ -36,16 +36,17 @@ struct Beside {
     stem = "." + (name.size() <= longest ? name : hex(xxh64(name.data(), name.size()))) + ".moe-";
   }
   std::string path(const std::string& end) const { return parent + "/" + stem + end; }
-  /// Where a folder lies between the two renames that replace it where exchanging is impossible.
+  /// The path of the old folder between the two renames that replace it, on systems that cannot
+  /// exchange folders.
   std::string old() const { return path("old"); }
-  /// Held by the one that looks at what lies there and renames.
+  /// The lock file that a saver holds while it inspects and renames.
   std::string lock() const { return path("lock"); }
 };
 
-/// In a working folder from its beginning until all of its files are there.
+/// Present in a working folder until all of its files are written.
 inline constexpr const char* working_mark = ".moe-working";
 
-/// Names of working folders begin with this, which is of the machine that makes them.
+/// A prefix of working folder names that identifies the machine.
 inline std::string host_tag() {
   const std::string host = host_name();
   return hex(xxh64(host.data(), host.size())).substr(8) + "-";
@@ -59,13 +60,14 @@ inline bool is_older_than_a_day(const std::string& path) {
 
 }  // namespace detail
 
-/// Replaces a folder of files as a whole. After commit() NAME holds the new files; until then, and
-/// after any failure, kill or power cut, what it held before. Written beside NAME under a name that
-/// nobody has. Several processes may save to one NAME: the last commit stays.
-/// An existing NAME is replaced only if it is empty or its file `list` says that we saved it. Files
-/// and folders that others put into it are kept; a file of ours that was changed, or one of theirs
-/// in the place of a new one, is an error that names it. What killed programs left is tidied up.
-/// Errors: every failed step throws moe::Error; NAME is intact.  Test: tests/io/folder.cpp,
+/// Replaces a folder of files as a whole. After commit() NAME holds the new files; before that, and
+/// after any failure, kill or power cut, it holds the old ones. Files are written to a working
+/// folder beside NAME. Several processes may save to one NAME: the last commit wins.
+/// An existing NAME is replaced only if it is empty or its file `list` shows that we saved it.
+/// Files and folders that others put into it are kept. It is an error, which names the file, if a
+/// file of ours was changed or if a file of theirs has the name of a new one. Remains of killed
+/// programs are removed.
+/// Errors: every failed step throws moe::Error, and NAME is intact.  Test: tests/io/folder.cpp,
 /// tests/programs/folder_storm.py.  Guarantees by file system: docs/design.md.
 ///
 ///     moe::FolderTransaction save("checkpoints/last", "manifest.json");
@@ -100,16 +102,16 @@ class FolderTransaction {
   FolderTransaction(const FolderTransaction&) = delete;
   FolderTransaction& operator=(const FolderTransaction&) = delete;
   ~FolderTransaction() {
-    if (!committed_ && ::getpid() == owner_) abandon();  // else the parent's
+    if (!committed_ && ::getpid() == owner_) abandon();  // in a forked child it is the parent's
   }
 
-  /// Where `file` will lie until commit(): for writers that take a path.
+  /// The path of `file` before commit(), for writers that take a path.
   std::string path(const std::string& file) const {
     MOE_EXPECTS(!file.empty() && file.find('/') == std::string::npos,
                 "a file of a FolderTransaction needs a plain name, not '" + file + "'");
     return path_of(file);
   }
-  /// The folder itself, for writers that choose their names.
+  /// The working folder, for writers that choose their own file names.
   const std::string& folder() const { return working_; }
 
   void write(const std::string& file, std::string_view bytes) {
@@ -122,8 +124,8 @@ class FolderTransaction {
     return FileWriter::create(path(file), shown_ + "/" + file);
   }
 
-  /// Writes the list of all files so far. `format` begins with "moe ". A caller who keeps a list of
-  /// his own, as the manifest of a checkpoint is one, writes that instead.
+  /// Writes the list of all files written so far. `format` begins with "moe ". A caller with its
+  /// own list, such as the manifest of a checkpoint, writes that instead.
   void write_list(const std::string& format) {
     Json list;
     list["format"] = format;
@@ -149,13 +151,14 @@ class FolderTransaction {
     if (displaced.empty()) return;
     try {
       empty_out(displaced);
-    } catch (const Error& error) {  // the save is whole: what is left over is no reason to fail
+    } catch (const Error& error) {  // the save is complete; leftovers are no failure
       std::fprintf(stderr, "warning: %s\n", error.what());
     }
   }
 
  private:
-  /// What cannot be removed now, as on a disk that went away, is left to the next saver.
+  /// Removes the working folder. What cannot be removed now (the disk may be gone) is left to the
+  /// next saver.
   void abandon() noexcept {
     try {
       remove_all_files(working_);
@@ -175,7 +178,7 @@ class FolderTransaction {
     return names;
   }
 
-  /// One at a time looks at what lies there and renames. Where there are no locks nobody waits.
+  /// Takes the lock for inspecting and renaming. Without locks on this file system nobody waits.
   detail::LockFile lock_place() const {
     constexpr double seconds = 60;
     detail::LockFile lock(beside_.lock(), seconds);
@@ -184,7 +187,7 @@ class FolderTransaction {
     return lock;
   }
 
-  /// Refuses a place where something of the user's would be lost.
+  /// Throws if replacing NAME would lose something of the user's.
   void require_replaceable() const {
     struct stat status;
     if (::lstat(name_.c_str(), &status) != 0) return;
@@ -209,9 +212,9 @@ class FolderTransaction {
                "another name");
   }
 
-  /// Puts the new folder into place; gives the path that the one before it has now.
+  /// Moves the new folder to NAME. Returns the path at which the old folder is now, or "".
   std::string swap() const {
-    if (::rename(working_.c_str(), name_.c_str()) == 0) return "";  // absent or empty
+    if (::rename(working_.c_str(), name_.c_str()) == 0) return "";  // NAME was absent or empty
     if (errno != ENOTEMPTY && errno != EEXIST) detail::file_failed("replace folder", shown_, errno);
     if (detail::exchange_folders(working_, name_)) return working_;
     if (::rename(name_.c_str(), beside_.old().c_str()) != 0)
@@ -224,7 +227,7 @@ class FolderTransaction {
     return beside_.old();
   }
 
-  /// Removes what is ours from a folder that NAME replaced; what others put there goes to NAME.
+  /// Removes our files from a folder that was replaced, and moves the files of others to NAME.
   void empty_out(const std::string& displaced) const {
     if (const auto found = detail::owned_files(displaced, list_)) {
       for (const std::string& stranger : found->strangers) {
@@ -237,8 +240,9 @@ class FolderTransaction {
     detail::remove_owned(displaced, list_);
   }
 
-  /// Ends what killed programs began: a folder between two renames goes back, working folders of
-  /// the dead are removed. What is not known by its content as ours stays.
+  /// Cleans up after killed programs: restores a folder that was between two renames, and removes
+  /// working folders without a living owner. Nothing is removed unless its content shows that it is
+  /// ours.
   void tidy_up() const {
     const std::string old = beside_.old();
     if (!detail::exists(name_)) {
@@ -252,8 +256,9 @@ class FolderTransaction {
       const detail::Descriptor folder =
           detail::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
       if (folder.get() < 0) continue;
-      // Its owner lives, or that cannot be known; a folder between two renames has none. The locks
-      // of another machine are perhaps not seen here: what is from there is dead after a day.
+      // Skip it if its owner is alive or that is unknown. (A folder between two renames has no
+      // owner.) The locks of another machine may not be visible here, so its folders count as dead
+      // after a day.
       const bool ours = name.starts_with(beside_.stem + detail::host_tag());
       if (path != old && (detail::try_lock(folder) != detail::Lock::taken ||
                           (!ours && !detail::is_older_than_a_day(path))))
@@ -262,18 +267,18 @@ class FolderTransaction {
         remove_all_files(path);
       } else if (detail::owned_files(path, list_)) {
         try {
-          if (detail::exists(name_)) empty_out(path);  // else with the next save
+          if (detail::exists(name_)) empty_out(path);  // else the next save does it
         } catch (const Error&) {
-          // What cannot be removed stays; it is in nobody's way.
+          // What cannot be removed stays; it blocks nothing.
         }
       } else {
-        ::rmdir(path.c_str());  // if it is empty
+        ::rmdir(path.c_str());  // removes it only if it is empty
       }
     }
   }
 
-  /// Removes a working folder, in which every file is ours. A folder that somebody put into it
-  /// stays, and the mark with it.
+  /// Removes a working folder, all of whose files are ours. If somebody put a folder into it, that
+  /// folder stays, together with the working mark.
   static void remove_all_files(const std::string& path) {
     bool all = true;
     for (const std::string& name : detail::names_in(path))
@@ -286,7 +291,7 @@ class FolderTransaction {
   std::string shown_, name_, list_;
   detail::Beside beside_;
   std::string working_;
-  detail::Descriptor alive_;  // locked while this program lives
+  detail::Descriptor alive_;  // the working folder, locked while this program lives
   pid_t owner_ = ::getpid();
   bool committed_ = false;
 };

@@ -5,9 +5,9 @@
 
 namespace moe::detail {
 
-/// What a file is instead of what its name says, and what to do about it.
+/// The actual kind of a file whose name promises another, and a remedy.
 struct ForeignFile {
-  const char* is = nullptr;  // nullptr: nothing is known against it
+  const char* is = nullptr;  // nullptr: no other kind was recognized
   const char* remedy = nullptr;
 };
 
@@ -20,13 +20,14 @@ inline bool begins_with_word(std::string_view text, std::string_view lower) {
   return true;
 }
 
-/// The pointer that Git leaves in place of a large file.
+/// True for the text that Git LFS leaves in place of a large file.
 inline bool is_lfs_pointer(std::string_view begin) {
   return begin.starts_with("version https://git-lfs.github.com/spec/") ||
          begin.starts_with("version https://hawser.github.com/spec/");
 }
 
-/// What usually arrives in place of a file of a model, by its first bytes.
+/// Recognizes, by their first bytes, the kinds of files that users most often supply in place of a
+/// model file.
 /// Test: tests/io/foreign_file.cpp.
 inline ForeignFile foreign_file(std::string_view begin) {
   constexpr const char* unpack = "unpack it first";
@@ -58,8 +59,8 @@ inline ForeignFile foreign_file(std::string_view begin) {
   return {};
 }
 
-/// Refuses a file by its first bytes when it is something else altogether.
-/// Errors: moe::Error naming the file, what it is, and what to do.
+/// Throws if the first bytes of a file show that it is of another kind.
+/// Errors: moe::Error that names the file, what it is, and what to do.
 inline void refuse_foreign(std::string_view begin, std::string_view path) {
   const ForeignFile found = foreign_file(begin);
   if (found.is == nullptr) return;

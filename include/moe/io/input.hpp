@@ -3,21 +3,23 @@
 
 namespace moe {
 
-/// Whether a path can be read only once and has no size: "-" (standard input), a pipe, a terminal.
+/// True if the path can be read only once and has no size: "-" (standard input), a pipe, a
+/// terminal.
 inline bool is_stream(const std::string& path) {
   struct stat status;
   if (path == "-") return true;
   return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
 }
 
-/// How a sentence names an input: 'a.txt', or standard input.
+/// The name of an input in a message: 'a.txt', or standard input.
 inline std::string input_name(const std::string& path) {
   return path == "-" ? "standard input" : "'" + path + "'";
 }
 
-/// The bytes of a text that a user names, read once: a file, a pipe (a FIFO, the /dev/fd/63 of a
-/// shell's process substitution) or "-", standard input. Waits for what a pipe has yet to give.
-/// Errors: as read_file; a pipe with a NUL byte, which is no text and may never end.
+/// Reads the text at `path` once: a file, a pipe (a FIFO, or the /dev/fd/63 of a shell's process
+/// substitution), or "-" for standard input. Waits until a pipe is closed.
+/// Errors: as read_file; also for a pipe that sends a NUL byte, because it is not text and may
+/// never end.
 /// Test: tests/io/input.cpp.
 ///
 ///     const std::string text = moe::read_input(path);

@@ -15,10 +15,11 @@
 
 namespace moe {
 
-/// A number that nobody knows (not measured, not evaluated): null in JSON, a word in text, never 0.
+/// The value of a number that is not known (not measured, not evaluated). Written as null in JSON
+/// and as a word in text, never as 0.
 inline constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
 
-/// A JSON value. Objects keep the order of insertion; integers of 64 bits stay exact.
+/// A JSON value. Objects keep the order of insertion; 64-bit integers stay exact.
 ///
 ///     Json json;
 ///     json["step"] = 100;
@@ -69,7 +70,8 @@ class Json {
   bool is_array() const { return is<Array>(); }
   bool is_object() const { return is<Object>(); }
 
-  /// The values, with a typed error that names `what` ("manifest.step").
+  /// The value as a C++ type. Throws if it has another type; `what` names the field
+  /// ("manifest.step").
   bool as_bool(std::string_view what) const;
   std::int64_t as_int(std::string_view what) const;
   std::uint64_t as_uint(std::string_view what) const;
@@ -78,18 +80,18 @@ class Json {
   const Array& items(std::string_view what) const;
   const Object& members(std::string_view what) const;
 
-  /// The member `name`, added (null) when absent; a null value becomes an object first.
+  /// The member `name`. Adds it (as null) if it is absent; a null value first becomes an object.
   Json& operator[](std::string_view name);
-  /// The member `name`, or nullptr; of duplicate names the last one.
+  /// The member `name`, or nullptr. Of duplicate names the last one.
   const Json* find(std::string_view name) const;
-  /// The member `name`.  Errors: absent, or this is not an object.
+  /// The member `name`.  Errors: it is absent, or this is not an object.
   const Json& at(std::string_view name, std::string_view what = "JSON object") const;
-  /// Appends an item; a null value becomes an array first.
+  /// Appends an item. A null value first becomes an array.
   void push_back(Json item);
 
-  /// JSON text, compact or with `indent` spaces a level. Doubles round-trip and are written as
-  /// Python writes them (100000.0, 0.0001, 1e-05, 1e+16), which some readers take for granted; NaN
-  /// and infinities have no JSON form and are written as null.
+  /// JSON text, compact or with `indent` spaces per level. Doubles round-trip and are written as
+  /// Python writes them (100000.0, 0.0001, 1e-05, 1e+16), which some readers rely on. NaN and
+  /// infinities have no JSON form and are written as null.
   std::string dump(int indent = 0) const;
 
   friend bool operator==(const Json& a, const Json& b) { return a.value_ == b.value_; }
@@ -109,10 +111,10 @@ class Json {
       value_;
 };
 
-/// The value that a whole JSON text holds (strict: see JsonReader; duplicate names are rejected).
-/// A tree can take 60 times the memory of its text: for files that others made, give the most
-/// values it may have; more of them are refused before the first is built.
-/// Errors: moe::Error naming `what`, the byte and the reason.
+/// Parses a whole JSON text (strict: see JsonReader; duplicate names are rejected). The tree can
+/// take 60 times the memory of its text. For files of unknown origin give `max_values`: a text with
+/// more values is rejected before the first value is built.
+/// Errors: moe::Error with `what`, the byte and the reason.
 Json parse_json(std::string_view text, std::string_view what = "JSON text",
                 std::size_t max_values = SIZE_MAX, JsonNumbers numbers = JsonNumbers::strict);
 
@@ -228,7 +230,7 @@ void append_json_number(std::string& out, T value) {
   }
   const std::string_view digits(text, static_cast<std::size_t>(end - text));
   out += digits;
-  // A double stays a double when it is read back.
+  // so that it is read back as a double
   if constexpr (std::floating_point<T>) {
     if (digits.find_first_of(".e") == std::string_view::npos) out += ".0";
   }
@@ -319,7 +321,7 @@ inline std::string Json::dump(int indent) const {
 
 inline Json parse_json(std::string_view text, std::string_view what, std::size_t max_values,
                        JsonNumbers numbers) {
-  // Every value but the first follows one of these, if not in a string.
+  // Every value but the first follows one of these characters (outside of strings).
   const auto precedes = [](char c) { return c == ',' || c == '[' || c == '{'; };
   if (static_cast<std::size_t>(std::count_if(text.begin(), text.end(), precedes)) >= max_values) {
     JsonReader values(text, what, numbers);

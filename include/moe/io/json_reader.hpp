@@ -12,22 +12,23 @@
 
 namespace moe {
 
-/// A number as JSON text has it: exactly one of the three is meant.
+/// A number in JSON text. `kind` tells which of the three values holds it.
 struct JsonNumber {
   enum class Kind { signed_integer, unsigned_integer, real } kind;
-  std::int64_t signed_value = 0;     // every integer of int64
+  std::int64_t signed_value = 0;     // integers that fit int64
   std::uint64_t unsigned_value = 0;  // integers above INT64_MAX
   double real_value = 0;             // fraction, exponent, -0, or beyond 64 bits
 };
 
-/// Which numbers a text may hold: those of JSON, or also NaN, Infinity and -Infinity, which
-/// Python's json module writes and reads.
+/// The numbers that a text may contain: those of JSON, or also NaN, Infinity and -Infinity, which
+/// Python's json module reads and writes.
 enum class JsonNumbers { strict, python };
 
-/// Walks strict JSON (RFC 8259) without building a tree, so that hostile text costs no memory.
+/// Reads strict JSON (RFC 8259) without building a tree, so that hostile text costs no memory.
 /// Rejects invalid UTF-8, NaN, leading zeros, comments, trailing commas, control characters in
-/// strings, lone surrogates, numbers beyond double, nesting above 128, text after the value.
-/// Errors: moe::Error naming `what`, the byte and the reason.  Test: tests/io/json.cpp.
+/// strings, lone surrogates, numbers beyond double, nesting deeper than 128, and text after the
+/// value.
+/// Errors: moe::Error with `what`, the byte and the reason.  Test: tests/io/json.cpp.
 ///
 ///     JsonReader reader(text, "config.json");
 ///     reader.each_member([&](const std::string& name) { reader.skip(); });
@@ -45,13 +46,13 @@ class JsonReader {
     at_ = 0;
   }
 
-  /// First character of the next value, 0 at the end of the text.
+  /// The first character of the next value, or 0 at the end of the text.
   char peek() {
     while (at_ < text_.size() && is_space(text_[at_])) ++at_;
     return at_ < text_.size() ? text_[at_] : '\0';
   }
 
-  /// Calls f(name) for each member of an object; f must read or skip the value.
+  /// Calls f(name) for each member of an object. f must read or skip the value.
   template <class F>
   void each_member(F&& f) {
     each('{', '}', [&] {
@@ -62,7 +63,7 @@ class JsonReader {
     });
   }
 
-  /// Calls f() for each item of an array; f must read or skip the item.
+  /// Calls f() for each item of an array. f must read or skip the item.
   template <class F>
   void each_item(F&& f) {
     each('[', ']', f);
@@ -78,7 +79,7 @@ class JsonReader {
 
   std::string string();
   JsonNumber number();
-  /// The next value of any type as it stands in the text, checked.
+  /// The text of the next value, of any type, after checking it.
   std::string_view raw() {
     peek();
     const std::size_t begin = at_;
@@ -86,12 +87,13 @@ class JsonReader {
     return text_.substr(begin, at_ - begin);
   }
 
-  /// Passes over one value of any type, with all the checks.
+  /// Skips one value of any type, with all checks.
   void skip() {
     std::size_t any = SIZE_MAX;
     skip(any);
   }
-  /// As above; takes the number of values, those inside included, from `left`, which must suffice.
+  /// Skips one value and subtracts the number of its values, including nested ones, from `left`.
+  /// Throws if `left` is too small.
   void skip(std::size_t& left) {
     if (left-- == 0) fail("it has more values than expected");
     switch (peek()) {
@@ -106,13 +108,13 @@ class JsonReader {
     }
   }
 
-  /// Checks that nothing but white space follows.
+  /// Checks that only white space follows.
   void finish() {
     peek();
     if (at_ != text_.size()) fail("there is text after the end of the value");
   }
 
-  /// Throws with the current position.
+  /// Throws, with the current position.
   [[noreturn]] void fail(const std::string& why) const {
     throw Error("moe: cannot read " + std::string(what_) + " as JSON: " + why + " at byte " +
                 std::to_string(at_) + "; the file is damaged or not of this format");
@@ -156,7 +158,7 @@ class JsonReader {
 
   void escape(std::string& out);
 
-  /// Bytes from here to the quote that closes a string, or to the end of the text.
+  /// The number of bytes to the quote that closes the string, or to the end of the text.
   std::size_t bytes_to_quote() const {
     std::size_t end = at_;
     while (end < text_.size() && text_[end] != '"') end += text_[end] == '\\' ? 2 : 1;
@@ -178,7 +180,7 @@ inline std::string JsonReader::string() {
            static_cast<unsigned char>(text_[at_]) >= 0x20) {
       ++at_;
     }
-    // Growing step by step could take three times the text.
+    // Without reserve, repeated growth could take three times the memory of the text.
     if (first && at_ < text_.size() && text_[at_] == '\\')
       out.reserve(at_ - begin + bytes_to_quote());
     out.append(text_, begin, at_ - begin);

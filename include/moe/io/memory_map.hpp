@@ -5,9 +5,9 @@
 
 namespace moe {
 
-/// A whole file as bytes in memory, read by the system when they are touched; unmapped at the end
-/// of the scope. The file must not become shorter in the meantime: reading a page that is gone
-/// ends the program.
+/// Maps a whole file into memory, for the lifetime of the object; the system reads a page when it
+/// is first touched. The file must not become shorter meanwhile: touching a page that no longer
+/// exists kills the program.
 ///
 ///     const moe::MemoryMap file("tokens.bin");
 ///     use(file.bytes());
@@ -17,7 +17,7 @@ class MemoryMap {
  public:
   MemoryMap() = default;
   explicit MemoryMap(const std::string& path) {
-    const FileReader checked(path);  // refuses folders, pipes and devices
+    const FileReader checked(path);  // rejects folders, pipes and devices
     const detail::Descriptor file = detail::open_file(path, O_RDONLY);
     struct stat status;
     if (file.get() < 0 || ::fstat(file.get(), &status) != 0) {

@@ -8,14 +8,14 @@
 #include <moe/io/json.hpp>
 #include <optional>
 
-// What of a folder is ours. A folder that the library saves holds a JSON file, its list, with
-// "format": "moe ...", "files": {"NAME": {"bytes": ..., "xxh64": ...}} and "sha256", the checksum
-// of the list itself. A folder is known by the content of that file, never by its name, and only
-// files of the list are ever removed.
+// Which files of a folder are ours. A folder saved by this library contains a list: a JSON file
+// with "format": "moe ...", "files": {"NAME": {"bytes": ..., "xxh64": ...}} and "sha256", the
+// checksum of the list itself. A folder is recognized by the content of that file, never by its
+// name, and only listed files are ever removed.
 
 namespace moe::detail {
 
-/// Names in a folder, sorted, without "." and "..".
+/// The names in a folder, sorted, without "." and "..".
 inline std::vector<std::string> names_in(const std::string& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
   if (folder == nullptr) file_failed("open folder", path, errno);
@@ -28,20 +28,20 @@ inline std::vector<std::string> names_in(const std::string& path) {
   return names;
 }
 
-/// XXH64 of a whole file, read in pieces.
+/// The XXH64 of a whole file, read in pieces.
 inline std::string hash_of(const FileReader& file) {
   std::vector<char> piece(std::size_t(1) << 20);
   Xxh64 hash;
   for (std::uint64_t at = 0; at < file.size();) {
     const std::size_t size = file.read_some(at, piece.data(), piece.size());
-    if (size == 0) break;  // it has become shorter
+    if (size == 0) break;  // the file has become shorter
     hash.add(piece.data(), size);
     at += size;
   }
   return hex(hash.value());
 }
 
-/// What a list says of one file.
+/// The entry of a list for one file.
 inline Json file_entry(const std::string& path) {
   const FileReader file(path);
   Json entry;
@@ -50,14 +50,14 @@ inline Json file_entry(const std::string& path) {
   return entry;
 }
 
-/// The text of a list; its "sha256" is the hash of the text in which that field is empty.
+/// The text of a list. Its "sha256" is the hash of the text in which that field is empty.
 inline std::string seal(Json& list) {
   list["sha256"] = "";
   list["sha256"] = sha256(list.dump(2));
   return list.dump(2);
 }
 
-/// Whether a text has the checksum that seal() gave it, in all bytes.
+/// True if the text still has the checksum that seal() gave it.
 inline bool is_sealed(const std::string& text) {
   constexpr std::string_view before = "\"sha256\": \"";
   constexpr std::size_t digits = 64;
@@ -67,7 +67,7 @@ inline bool is_sealed(const std::string& text) {
   return sha256(std::string(text).erase(at, digits)) == sum;
 }
 
-/// The member "files" of a list, if the text is one.
+/// The member "files" of a list, or nothing if the text is not a list.
 inline std::optional<Json> files_of_list(std::string_view text) {
   constexpr std::size_t most_values = 1 << 20;
   try {
@@ -79,19 +79,19 @@ inline std::optional<Json> files_of_list(std::string_view text) {
       return std::nullopt;
     return *files;
   } catch (const Error&) {
-    return std::nullopt;  // something else of that name
+    return std::nullopt;  // another file with that name
   }
 }
 
 struct OwnedFiles {
-  std::vector<std::string> ours;       // the list and what it names, as far as it is there
-  std::vector<std::string> changed;    // of these, what is no longer what was saved
-  std::vector<std::string> strangers;  // everything else
-  bool whole = true;                   // all that the list names is there
+  std::vector<std::string> ours;       // the list and the files it names, if they exist
+  std::vector<std::string> changed;    // those of `ours` that differ from what was saved
+  std::vector<std::string> strangers;  // all other files
+  bool whole = true;                   // all files of the list exist
 };
 
-/// Whether a file is what its entry in the list says. A large one that is not younger than the list
-/// is not read again when its size is right: a save should not read gigabytes.
+/// True if a file still matches its entry in the list. A file above 1 MiB is not read if its size
+/// matches and it is not newer than the list, so that a save need not read gigabytes.
 inline bool is_as_saved(const std::string& path, const Json& entry, const struct stat& list) {
   constexpr off_t large = 1 << 20;
   struct stat status;
@@ -105,7 +105,8 @@ inline bool is_as_saved(const std::string& path, const Json& entry, const struct
   return (status.st_size > large && !younger) || *hash == Json(hash_of(FileReader(path)));
 }
 
-/// What of a folder is ours by its file `list`; nothing if it has none.
+/// Divides the files of a folder into ours and others, by its file `list`. Nothing if it has no
+/// list.
 inline std::optional<OwnedFiles> owned_files(const std::string& folder, const std::string& list) {
   struct stat status;
   const std::string path = folder + "/" + list;
@@ -131,8 +132,8 @@ inline std::optional<OwnedFiles> owned_files(const std::string& folder, const st
   return found;
 }
 
-/// Removes what is ours in a folder, the list last, and the folder if nothing else is in it. A
-/// removal that was cut off goes on where it was.
+/// Removes our files from a folder, the list last, and then the folder if it is empty. If a removal
+/// is interrupted, the next call continues it.
 inline void remove_owned(const std::string& folder, const std::string& list) {
   if (const std::optional<OwnedFiles> found = owned_files(folder, list)) {
     for (const std::string& name : found->ours) {

@@ -10,11 +10,11 @@
 
 namespace moe {
 
-/// A safetensors file, opened for reading. Everything the header says is checked against the
-/// size of the file before anything is allocated for it; data is read tensor by tensor.
-/// Stricter than the reference reader: a name given twice, more than 8 dimensions, more than
-/// 100000 tensors or metadata entries, and the array and map forms of serde are rejected.
-/// Errors: moe::Error naming the file, the tensor and the reason.
+/// A safetensors file, opened for reading. The header is checked against the size of the file
+/// before anything is allocated for the tensors. Data is read tensor by tensor.
+/// Stricter than the reference reader: it rejects duplicate names, more than 8 dimensions, more
+/// than 100000 tensors or metadata entries, and the array and map forms of serde.
+/// Errors: moe::Error with the file, the tensor and the reason.
 /// Source: huggingface/safetensors src/tensor.rs.  Test: tests/io/safetensors.cpp.
 ///
 ///     const moe::Safetensors file("model.safetensors");
@@ -25,7 +25,7 @@ class Safetensors {
     std::string name;
     Dtype dtype = Dtype::F32;
     std::vector<std::size_t> shape;
-    std::uint64_t begin = 0, end = 0;  // bytes after the header
+    std::uint64_t begin = 0, end = 0;  // in bytes after the header
 
     std::size_t elements() const {
       return static_cast<std::size_t>((end - begin) * 8) / static_cast<std::size_t>(bits_of(dtype));
@@ -56,7 +56,7 @@ class Safetensors {
   const std::vector<std::size_t>& shape(std::string_view name) const { return at(name).shape; }
   Dtype dtype(std::string_view name) const { return at(name).dtype; }
 
-  /// The tensor `name`.  Errors: absent.
+  /// The tensor `name`.  Errors: it does not exist.
   const Tensor& at(std::string_view name) const {
     if (const Tensor* tensor = find(name)) return *tensor;
     throw Error("moe: cannot find tensor " + in_quotes(name) + " in '" + path() +
@@ -64,8 +64,9 @@ class Safetensors {
                 " tensors has this name; check that the file is of this model");
   }
 
-  /// Elements of exactly the type T, into a vector or into `to` (`count` elements).
-  /// Errors: another element type, another count, the file ends early.
+  /// Reads a tensor whose elements have exactly type T, into a vector or into `to` (`count`
+  /// elements).
+  /// Errors: another element type or count, or the file ends early.
   template <class T>
   std::vector<T> read(std::string_view name) const {
     std::vector<T> out(at(name).elements());
@@ -83,7 +84,7 @@ class Safetensors {
     file_.read(data_begin_ + tensor.begin, to, count * sizeof(T));
   }
 
-  /// Elements of any integer or floating type up to 64 bits, converted to T.
+  /// Reads a tensor of any integer or floating-point type of up to 64 bits, converted to T.
   template <class T>
   std::vector<T> read_as(std::string_view name) const {
     std::vector<T> out(at(name).elements());
@@ -95,7 +96,7 @@ class Safetensors {
     require_count(at(name), count);
     read_part_as(name, 0, to, count);
   }
-  /// `count` of these elements, from number `first` on.
+  /// Reads `count` elements, starting at number `first`.
   template <class T>
   void read_part_as(std::string_view name, std::size_t first, T* to, std::size_t count) const {
     const Tensor& tensor = at(name);
@@ -153,10 +154,10 @@ class Safetensors {
     return found != tensors_.end() && found->name == name ? &*found : nullptr;
   }
 
-  /// What is known of a tensor before all of them are found to be right.
+  /// What is kept of a tensor until all tensors are checked.
   struct Place {
     std::uint64_t begin, end, name_hash;
-    std::size_t number;  // in the header
+    std::size_t number;  // index in the header
   };
 
   std::string read_header();
@@ -256,9 +257,9 @@ inline Safetensors::Tensor Safetensors::read_tensor(JsonReader& reader, std::str
   return tensor;
 }
 
-/// Finds all that can be wrong: first the text and each tensor by itself, then, with no more than
-/// their places in memory, all of them together. A file that is refused must not cost much memory.
-/// Gives the number of tensors.
+/// Checks the header completely: first the text and each tensor by itself, then all of them
+/// together, keeping only a Place for each. A rejected file thus costs little memory. Returns the
+/// number of tensors.
 inline std::size_t Safetensors::check(const std::string& header) {
   const auto no_metadata = [](const std::string&, const std::string&) {};
   std::size_t count = 0;
@@ -286,7 +287,7 @@ inline std::size_t Safetensors::check(const std::string& header) {
 }
 
 inline void Safetensors::check_layout(const std::string& header, std::vector<Place>& places) {
-  // Empty tensors share their begin with the next one: (begin, end) puts them first.
+  // An empty tensor begins where the next one does; sorting by (begin, end) puts it first.
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
     return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
   });
@@ -307,7 +308,7 @@ inline void Safetensors::check_layout(const std::string& header, std::vector<Pla
   }
 }
 
-/// Walks once more for the name.
+/// Walks the header once more to find the tensor's name.
 inline void Safetensors::fail_at(const std::string& header, const Place& place,
                                  const std::string& why) {
   std::size_t number = 0;

@@ -12,22 +12,22 @@ namespace moe {
 
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;
 
-/// A tensor in memory that is to be saved; it owns only its description.
+/// A tensor in memory to be saved. It owns only its description.
 struct TensorView {
   std::string name;
   Dtype dtype = Dtype::F32;
-  std::vector<std::size_t> shape;  // row-major; {} is one number
+  std::vector<std::size_t> shape;  // row-major; {} is a scalar
   const void* data = nullptr;
 };
 
-/// The view of `data`, with the element type of T.
+/// A view of `data` with the element type of T.
 template <class T>
 TensorView tensor_view(std::string name, std::vector<std::size_t> shape, const T* data) {
   return {std::move(name), dtype_of<T>(), std::move(shape), data};
 }
 
-/// Size in bits of a tensor, or nothing when it does not fit 64 bits. The order (left to right,
-/// so that a leading 0 keeps the product 0) is that of the reference.
+/// The size of a tensor in bits, or nothing if it overflows 64 bits. Extents are multiplied in the
+/// order of the reference implementation, left to right, so that a leading 0 keeps the product 0.
 inline std::optional<std::uint64_t> checked_bits(Dtype dtype,
                                                  const std::vector<std::size_t>& shape) {
   std::uint64_t bits = 1;
@@ -40,16 +40,19 @@ inline std::optional<std::uint64_t> checked_bits(Dtype dtype,
   return bits;
 }
 
-/// How a safetensors file begins, and the order and sizes in bytes of the tensors after that.
+/// The first bytes of a safetensors file (length and JSON header), and the order and byte sizes of
+/// the tensors that follow.
 struct SafetensorsHeader {
   std::string bytes;
   std::vector<const TensorView*> order;
   std::vector<std::size_t> sizes;
 };
 
-/// The header of a file of these tensors, which must outlive it: the reference writer's, byte for
-/// byte (tensors by element type, widest first, then by name; header padded to 8 bytes).
-/// Errors: two tensors of one name, a name that is not UTF-8, a header above 100 MB.
+/// The header of a file with these tensors, which must outlive it. The bytes equal those of the
+/// reference writer: tensors sorted by element type, widest first, then by name; header padded to a
+/// multiple of 8 bytes.
+/// Errors: moe::Error for two tensors with one name, a name that is not UTF-8, or a header above
+/// 100 MB.
 /// Source: huggingface/safetensors src/tensor.rs.  Test: tests/io/safetensors.cpp.
 inline SafetensorsHeader safetensors_header(const std::vector<TensorView>& tensors,
                                             const std::map<std::string, std::string>& metadata) {
@@ -106,7 +109,8 @@ inline SafetensorsHeader safetensors_header(const std::vector<TensorView>& tenso
   return file;
 }
 
-/// Calls write(data, bytes) with the bytes of a safetensors file.  Errors: as safetensors_header.
+/// Calls write(data, bytes) repeatedly with the bytes of a safetensors file.  Errors: as
+/// safetensors_header.
 template <class Write>
 void write_safetensors(Write&& write, const std::vector<TensorView>& tensors,
                        const std::map<std::string, std::string>& metadata) {
@@ -116,7 +120,8 @@ void write_safetensors(Write&& write, const std::vector<TensorView>& tensors,
     if (header.sizes[i] > 0) write(header.order[i]->data, header.sizes[i]);
 }
 
-/// Saves tensors to a file, all or nothing. transformers wants metadata {"format": "pt"}.
+/// Saves tensors to a file, all or nothing. The library transformers requires the metadata
+/// {"format": "pt"}.
 ///
 ///     moe::save_safetensors("a.safetensors", {moe::tensor_view("w", {2, 3}, w.data())});
 ///

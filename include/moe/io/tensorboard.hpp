@@ -18,16 +18,17 @@
 
 namespace moe {
 
-/// Counts in buckets: bucket i ends at limits[i], the first begins at `min`, the last ends at
-/// `max`; `num`, `sum` and `sum_squares` are those of the values counted.
+/// A histogram. Bucket i ends at limits[i] and holds counts[i] values; the first bucket begins at
+/// `min`, the last ends at `max`. `num`, `sum` and `sum_squares` are the number, sum and sum of
+/// squares of the values.
 struct Histogram {
   double min = 0, max = 0, num = 0, sum = 0, sum_squares = 0;
   std::vector<double> limits = {}, counts = {};
 };
 
-/// The load of one MoE layer as a histogram: bucket [e, e + 1) counts expert e. It runs from the
-/// first to the last expert with tokens: TensorBoard's two readers show empty buckets at the ends
-/// in two ways, both wrong.
+/// The load of one MoE layer as a histogram: bucket [e, e + 1) counts the tokens of expert e. It
+/// runs from the first to the last expert that has tokens, because TensorBoard's two readers both
+/// misplace empty buckets at the ends.
 /// Test: tests/io/tensorboard.cpp.
 inline Histogram expert_histogram(std::span<const double> load) {
   MOE_EXPECTS(!load.empty(), std::string("a histogram needs at least one expert"));
@@ -49,8 +50,8 @@ inline Histogram expert_histogram(std::span<const double> load) {
 
 namespace detail {
 
-/// A protobuf message as its bytes. number() and real() leave out zeros, as proto3 does; text()
-/// and real32() never do, because they stand for fields that are there or not.
+/// The bytes of a protobuf message. number() and real() omit zeros, as proto3 does. text() and
+/// real32() never omit, because they are used for fields whose presence matters.
 /// Source: protobuf.dev, "Encoding".
 class ProtoMessage {
  public:
@@ -92,8 +93,8 @@ class ProtoMessage {
   std::string bytes_;
 };
 
-/// The text with U+FFFD for every byte that is not UTF-8: one such byte in a protobuf string makes
-/// TensorBoard refuse the rest of the file.
+/// The text, with U+FFFD in place of every byte that is not UTF-8. A single such byte in a protobuf
+/// string makes TensorBoard reject the rest of the file.
 inline std::string valid_utf8(std::string_view text) {
   std::string valid;
   for (std::size_t at = 0; at < text.size();) {
@@ -112,12 +113,12 @@ inline ProtoMessage event_at(double wall_time, std::int64_t step) {
   return ProtoMessage().real(1, wall_time).number(2, step);
 }
 
-/// An Event with a Summary of one Value.
+/// An Event that holds a Summary of one Value.
 inline std::string summary_event(double wall_time, std::int64_t step, const ProtoMessage& value) {
   return event_at(wall_time, step).message(5, ProtoMessage().message(1, value)).bytes();
 }
 
-/// Who wrote a file of events, as its first event says it.
+/// The name of the writer, as stored in the first event of a file.
 inline constexpr std::string_view events_writer = "moe::TensorBoardWriter";
 
 inline std::string version_event(double wall_time) {
@@ -127,7 +128,7 @@ inline std::string version_event(double wall_time) {
       .bytes();
 }
 
-/// Makes TensorBoard forget the points of earlier files from `step` on.
+/// Makes TensorBoard drop the points of earlier files from `step` on.
 inline std::string start_event(double wall_time, std::int64_t step) {
   constexpr std::int64_t session_start = 1;
   return event_at(wall_time, step).message(7, ProtoMessage().number(1, session_start)).bytes();
@@ -149,7 +150,7 @@ inline std::string histogram_event(double wall_time, std::int64_t step, std::str
                        ProtoMessage().text(1, valid_utf8(tag)).message(5, histogram));
 }
 
-/// A string tensor of shape [1] with the metadata of the text plugin.
+/// A string tensor of shape [1], with the metadata of the text plugin.
 inline std::string text_event(double wall_time, std::int64_t step, std::string_view tag,
                               std::string_view markdown) {
   constexpr std::int64_t type_string = 7, class_tensor = 2;
@@ -167,8 +168,9 @@ constexpr std::uint32_t masked_crc32c(std::string_view bytes) {
   return std::rotr(crc32c(bytes), 15) + 0xa282ead8;
 }
 
-/// u64 length, u32 masked CRC-32C of the length, payload, u32 masked CRC-32C of the payload.
-/// Source: the record writer of tensorflow/tensorboard; its golden bytes are a test.
+/// Record layout: u64 length, u32 masked CRC-32C of the length, payload, u32 masked CRC-32C of the
+/// payload.
+/// Source: the record writer of tensorflow/tensorboard. A test compares with its bytes.
 inline std::string event_record(std::string_view payload) {
   const auto bytes = [](auto word) {
     return std::string(reinterpret_cast<const char*>(&word), sizeof word);
@@ -181,9 +183,10 @@ inline std::string event_record(std::string_view payload) {
 
 }  // namespace detail
 
-/// A file that TensorBoard shows while it grows: every point is one write() of a whole record.
-/// NaN and infinities are written as they are; bytes that are not UTF-8 become U+FFFD.
-/// Errors: moe::Error naming the file (full disk, permissions); the records before stay readable.
+/// Writes an event file that TensorBoard can show while it grows: every point is one write() of a
+/// whole record. NaN and infinities are written as they are; bytes that are not UTF-8 become
+/// U+FFFD.
+/// Errors: moe::Error that names the file (full disk, permissions); earlier records stay readable.
 /// Source: tensorboard/compat/proto/{event,summary}.proto.  Test: tests/io/tensorboard.cpp.
 ///
 ///     moe::TensorBoardWriter board("runs/demo");
@@ -191,15 +194,17 @@ inline std::string event_record(std::string_view payload) {
 ///     board.histogram("router/load/layer0", step, moe::expert_histogram(load));
 class TensorBoardWriter {
  public:
-  /// Starts a new file in `folder`. Of older files there, TensorBoard keeps the points with
-  /// step <= resumed_at: those of the same run, or none (-1) of an earlier one.
+  /// Starts a new file in `folder`. TensorBoard then keeps from older files in this folder only the
+  /// points with step <= resumed_at: the points before a resume, or none (-1) if the files are of
+  /// an earlier run.
   explicit TensorBoardWriter(const std::string& folder, std::int64_t resumed_at = -1) {
     make_folders(folder);
     const auto seconds = static_cast<long long>(wall_time());
     char host[256] = "localhost", name[400];
     if (::gethostname(host, sizeof host - 1) != 0) std::snprintf(host, sizeof host, "localhost");
     std::replace(host, host + sizeof host, '/', '_');
-    // Two writers of one second, or of two containers with equal process ids, take turns.
+    // Two writers may start in the same second, or in containers with equal process ids: the last
+    // number of the name tells them apart.
     for (int id = 0; file_.get() < 0; ++id) {
       std::snprintf(name, sizeof name, "/events.out.tfevents.%010lld.%s.%ld.%d", seconds, host,
                     static_cast<long>(::getpid()), id);
@@ -223,7 +228,7 @@ class TensorBoardWriter {
                     std::to_string(histogram.counts.size()) + " counts");
     write(detail::histogram_event(wall_time(), step, tag, histogram));
   }
-  /// Shown as markdown on the text page.
+  /// TensorBoard shows it as markdown on its text page.
   void text(std::string_view tag, std::string_view markdown, std::int64_t step = 0) {
     write(detail::text_event(wall_time(), step, tag, markdown));
   }
@@ -241,7 +246,8 @@ class TensorBoardWriter {
       if (put < 0 && errno == EINTR) continue;
       if (put <= 0) {
         const int code = put == 0 ? ENOSPC : errno;
-        // Readers stop at half a record, so that records behind it would be lost.
+        // Readers stop at an incomplete record and would not see the records after it, so remove
+        // it.
         if (::ftruncate(file_.get(), size_) != 0) size_ += static_cast<off_t>(done);
         detail::file_failed("write", path_, code);
       }

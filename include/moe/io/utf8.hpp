@@ -7,14 +7,15 @@
 
 namespace moe {
 
-/// A text without the byte order mark that some editors put before it.
+/// The text without the byte order mark that some editors put at its beginning.
 inline std::string_view without_byte_order_mark(std::string_view text) {
   constexpr std::string_view mark = "\xEF\xBB\xBF";
   return text.starts_with(mark) ? text.substr(mark.size()) : text;
 }
 
-/// The code point that starts at text[at], and `at` moved behind it; -1 and `at` unmoved when the
-/// bytes there are not well-formed UTF-8 (overlong, surrogate, above U+10FFFF, cut off).
+/// Returns the code point that starts at text[at] and moves `at` behind it. Returns -1, with `at`
+/// unchanged, if the bytes there are not well-formed UTF-8 (overlong, surrogate, above U+10FFFF,
+/// truncated).
 /// Source: Unicode 15, table 3-7.  Test: tests/io/utf8.cpp.
 inline std::int32_t next_code_point(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
@@ -43,11 +44,12 @@ inline void append_code_point(std::string& out, std::int32_t point) {
   put(0xF0 | point >> 18), tail(12), tail(6), tail(0);
 }
 
-/// Text of a file as a message shows it: the first 60 bytes, without control characters.
+/// Text of a file in the form in which messages show it: the first 60 bytes, without control
+/// characters.
 inline std::string readable(std::string_view text) {
   constexpr std::size_t most = 60;
   std::size_t size = std::min(text.size(), most);
-  if (size < text.size())  // not into a character
+  if (size < text.size())  // do not split a character
     while (size > 0 && (static_cast<std::uint8_t>(text[size]) & 0xC0) == 0x80) --size;
   std::string out(text.substr(0, size));
   for (char& c : out)
@@ -58,7 +60,7 @@ inline std::string in_quotes(std::string_view text) {
   return "'" + readable(text) + "'";
 }
 
-/// Position of the first byte that is not well-formed UTF-8, or std::string_view::npos.
+/// The position of the first byte that is not well-formed UTF-8, or std::string_view::npos.
 inline std::size_t find_invalid_utf8(std::string_view text) {
   std::size_t at = 0;
   while (at < text.size()) {

@@ -7,7 +7,7 @@
 
 namespace moe::kernel {
 
-/// A value and its derivative.
+/// An activation's value and derivative at one point.
 template <class V>
 struct Slope {
   V value, derivative;
@@ -18,8 +18,9 @@ MOE_KERNEL V sigmoid(const V& x, T one) {
   return one / (one + kernel::exp(-x));
 }
 
-/// The smooth activations of a number or pack V, T its number type. A backend may specialise it
-/// for its packs. Single floats are widened: 1 + erf(x) would lose the digits of a small result.
+/// The smooth activations for V, a scalar or a SIMD pack with elements of type T. A backend may
+/// specialize this struct for its packs. A scalar float is computed in double, because 1 + erf(x)
+/// cancels where x is very negative.
 template <class V>
 struct ActivationMath {
   template <class T>
@@ -60,7 +61,7 @@ struct ActivationMath {
   }
 };
 
-/// x * Phi(x), the exact form.
+/// x * Phi(x): GELU with the exact normal distribution function.
 template <class T>
 struct Gelu {
   template <class V>
@@ -97,14 +98,14 @@ struct ReluSquared {
   }
 };
 
-/// y = m * act(pre), or m * act(gate) * up when `up.data` is set; m is the dropout mask.
-/// Rows may be expert slots; `number[r]` is then the mask's row, so that it does not depend on
-/// order.
+/// y = m * act(pre), or m * act(gate) * up if `up.data` is set. m is the dropout mask.
+/// A row may be an expert slot. `number[r]` is then its (token, choice) pair, which selects the
+/// mask, so that the mask does not depend on the order of the slots.
 template <class T, class Act, class S = T>
 struct ActivationForward {
   Table<const S> pre, up;  // (n, hidden); `up` only for gated activations
   Table<S> y;
-  const int* number;  // null: r
+  const int* number;  // null: row r itself
   Dropout dropout;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     group.for_each(pre.cols, [&](auto i) {
@@ -120,15 +121,18 @@ struct ActivationForward {
   }
 };
 
-/// Backward of y = g * m * act(pre) [* up], g the gate of the row (1 where `gates.data` is null):
-/// dpre = g * m * dy * act'(pre) [* up],  dup = g * m * dy * act(pre),  dgate = <dy, m * act [*
-/// up]>, y = g * m * act(pre) [* up] again, for the gradient of the matrix that follows.
-/// dpre or dup may lie over dy: an element is read before it is written.
+/// Backward of y = g * m * act(pre) [* up], where g is the gate of the row (1 if `gates.data` is
+/// null):
+///     dpre  = g * m * dy * act'(pre) [* up]
+///     dup   = g * m * dy * act(pre)
+///     dgate = <dy, m * act(pre) [* up]>
+/// It also recomputes y, which the weight gradient of the next matrix needs.
+/// dpre or dup may share memory with dy: each element of dy is read before it is overwritten.
 template <class T, class Act, class S = T>
 struct ActivationBackward {
   Table<const S> pre, up, dy;  // (n, hidden)
   Table<const T> gates;        // (n, 1)
-  Table<S> y, dpre, dup;       // dup for gated ones
+  Table<S> y, dpre, dup;       // dup: gated activations only
   Table<T> dgates;             // may be null
   const int* number;
   Dropout dropout;

@@ -3,10 +3,11 @@
 
 namespace moe::kernel {
 
-/// One fused pass of AdamW:  g = scale * grad,  m += rate1 (g - m),  v += rate2 (g^2 - v),
-/// p = keep * p - step * m / (correction * sqrt(v) + eps),  grad = 0.   Where v would be below
-/// at_rest (a gradient whose root mean square is below 1e-15) m = v = 0; m and p are settled.
-/// eps must be above 0.
+/// One fused pass of AdamW:
+///     g = scale * grad,  m += rate1 * (g - m),  v += rate2 * (g^2 - v),
+///     p = keep * p - step * m / (correction * sqrt(v) + eps),  grad = 0.
+/// If the new v is below `at_rest` (in float: a gradient with a root mean square below 1e-15), then
+/// m = v = 0. m and p are rounded by `settled`. eps must be above 0.
 /// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.  Test: tests/optim/adamw.cpp.
 template <class T>
 struct AdamW {

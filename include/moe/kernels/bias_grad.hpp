@@ -3,8 +3,9 @@
 
 namespace moe::kernel {
 
-/// dbias[g] += sum over the slots s of group g of scale[s] * dy[row[s]], in slot order.
-/// `row`, `scale.data` may be null (row s, scale 1); `offset` null is one group of `count` rows.
+/// dbias[g] += sum over the slots s of group g of scale(s) * dy[row[s]], in slot order.
+/// Null pointers have defaults: `row[s]` = s, `scale` = 1, and one group of `count` rows for
+/// `offset`.
 template <class T, class S = T>
 struct BiasGrad {
   int groups, count;

@@ -3,20 +3,22 @@
 #include <moe/core/lane.hpp>
 #include <type_traits>
 
-// Element-wise passes over parameters. A leaf is cut into chunks of fixed length that start anew at
-// each of its matrices; one group works on one chunk, so no result depends on how many threads run.
+// Chunks for element-wise passes over parameters. A leaf is divided into chunks of fixed length,
+// which start anew at each of its matrices. One group processes one chunk, so results do not depend
+// on the number of threads.
 
 namespace moe::kernel {
 
-/// Elements of one chunk: a sum over so few keeps float accurate; the rest is added in double.
+/// Elements in one chunk: few enough for a sum in float to stay accurate. The sums of the chunks
+/// are added in double.
 inline constexpr int chunk = 1024;
 
-/// Chunks of a matrix of `size` elements.
+/// The number of chunks in a matrix of `size` elements.
 MOE_KERNEL constexpr int chunks(std::ptrdiff_t size) {
   return int((size + chunk - 1) / chunk);
 }
 
-/// Chunk r of equally large matrices that lie one after the other.
+/// Chunk r of a stack of matrices, contiguous, with `size` elements each.
 struct Chunk {
   int matrix, length;
   std::ptrdiff_t first;
@@ -28,21 +30,22 @@ struct Chunk {
   }
 };
 
-/// What an update writes is at least this large or exactly 0. Averages that get no gradient any
-/// more would otherwise decay to denormal numbers, which cost a hundred cycles each, and whose bits
-/// depend on whether the thread flushes them, which a program linked with -ffast-math switches on
-/// for some threads only. For float and double 2^26 and 2^55 times the smallest normal number: what
-/// is lost when an intermediate result is flushed is then below half a last place of any number
-/// that stays, so that the bits are the same in both modes.
+/// Threshold below which an update writes exactly 0 instead of x. Otherwise the averages of a
+/// parameter that no longer gets a gradient would decay to subnormal numbers. Arithmetic on these
+/// costs about 100 cycles, and its bits depend on whether the thread flushes subnormals to 0; a
+/// program linked with -ffast-math turns flushing on for some of its threads only.
+/// The threshold is 2^26 (float) and 2^55 (double) times the smallest normal number. With this
+/// distance, flushing an intermediate result changes any number that is kept by less than half a
+/// unit in the last place, so both floating-point modes give the same bits.
 template <class T>
 inline constexpr double at_rest = std::is_same_v<T, float> ? 0x1p-100 : 0x1p-967;
 
-/// Whether |x| is below at_rest, for every lane.
+/// True in the lanes where |x| is below at_rest.
 template <class T, class V>
 MOE_KERNEL auto rests(const V& x) {
   return (x < V(T(at_rest<T>))) & (x > V(T(-at_rest<T>)));
 }
-/// x, or 0 where it rests.
+/// x, or 0 in the lanes where |x| is below at_rest.
 template <class T, class V>
 MOE_KERNEL V settled(const V& x) {
   return select(rests<T>(x), V(T(0)), x);

@@ -3,7 +3,8 @@
 
 namespace moe::kernel {
 
-/// loss = logsumexp(logits) - logits[target] and 1 in `correct` where the target is the maximum.
+/// loss = lse - logits[target] with lse = logsumexp(logits). `correct` = 1 if the target's logit is
+/// the maximum, else 0.
 template <class T>
 struct CrossEntropyForward {
   Table<const T> logits;

@@ -4,8 +4,9 @@
 namespace moe::kernel {
 
 /// Combine: y[t] = sum over choices j of gate(t, j) * x[slot_of(t, j)], in the order of j.
-/// Gates of sum 1: y[t] = x_0 + sum over j > 0 of gate(t, j) * (x_j - x_0), the same number, but
-/// equal experts give their common output to the last bit whatever the gates.
+/// If the gates sum to 1 (`sum_to_one`), the same sum is computed as x_0 + sum over j > 0 of
+/// gate(t, j) * (x_j - x_0), with x_j = x[slot_of(t, j)]. Experts with identical outputs then give
+/// exactly that output, whatever the gates are.
 template <class T, class S = T>
 struct Combine {
   Table<const S> x;      // (n * top_k, dim), by slot
@@ -32,8 +33,8 @@ struct Combine {
   }
 };
 
-/// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)];  without `add`, dx =
-/// that.
+/// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)]. With `add` = false, dx is
+/// overwritten.
 template <class T>
 struct SumSlots {
   Table<const T> x;
@@ -54,7 +55,8 @@ struct SumSlots {
   }
 };
 
-/// Gates and (token, choice) numbers in slot order: what the row kernels on slots read.
+/// Copies gates and (token, choice) pair numbers into slot order, where the row kernels on slots
+/// read them.
 template <class T>
 struct ToSlots {
   Table<const T> gates;
@@ -69,7 +71,8 @@ struct ToSlots {
   }
 };
 
-/// dgates[t][j] = dgate of its slot + <dy[t], bias of its expert>  (`bias.data` may be null).
+/// dgates(t, j) = dgate_of_slot(slot_of(t, j)) + <dy[t], bias[expert(t, j)]>.  `bias.data` may be
+/// null.
 template <class T, class S = T>
 struct GateGrad {
   Table<const T> dgate_of_slot;  // (n * top_k, 1)

@@ -4,7 +4,7 @@
 
 namespace moe::kernel {
 
-/// y = m * x, m = 0 or 1/(1 - rate): the mask is a function of the element's number alone.
+/// y = m * x, with m = 0 or 1/(1 - rate). The mask m depends on the index of the element only.
 template <class T>
 struct Drop {
   Table<const T> x;
@@ -19,7 +19,7 @@ struct Drop {
   }
 };
 
-/// y = m * y + x: the residual connection. Without dropout y = y + x.
+/// The residual connection: y = m * y + x. Without dropout y = y + x.
 template <class T>
 struct DropAdd {
   Table<const T> x;

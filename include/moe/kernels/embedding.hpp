@@ -3,8 +3,8 @@
 
 namespace moe::kernel {
 
-/// y = scale * weight[id],  or y += ... when `add`.  id = ids[r], or start + r % length without
-/// ids.
+/// y = scale * weight[id], or y += scale * weight[id] with `add`. id = ids[r]; if `ids` is null,
+/// the position start + r % length.
 template <class T, class S = T>
 struct EmbeddingForward {
   const int* ids;
@@ -24,7 +24,8 @@ struct EmbeddingForward {
   }
 };
 
-/// dweight[id] += scale * dy.   One lane owns a column of the whole table: no two rows race.
+/// dweight[id] += scale * dy. Each lane processes one column of all rows, so no two threads write
+/// one element.
 template <class T, class S = T>
 struct EmbeddingGrad {
   int count;

@@ -3,8 +3,8 @@
 
 namespace moe::kernel {
 
-/// p -= rate * sign(excess): the bias of an overloaded expert falls, of an idle one rises.
-/// excess = 0.
+/// p -= rate * sign(excess), excess = 0. The bias of an overloaded expert falls, that of an
+/// underloaded expert rises.
 template <class T>
 struct BalanceStep {
   std::ptrdiff_t size;

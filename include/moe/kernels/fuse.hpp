@@ -3,8 +3,8 @@
 
 namespace moe::kernel {
 
-/// Two row kernels, one after the other on each row while it is in cache. The second may read what
-/// the first wrote.
+/// Runs two kernels on each row, one after the other, while the row is in cache. The second may
+/// read what the first wrote.
 ///
 ///     backend.rows(n, kernel::Then{first, second});
 template <class First, class Second>

@@ -3,7 +3,7 @@
 
 namespace moe::kernel {
 
-/// partial[r] = sum of x^2 over chunk r.   `size` elements a matrix.
+/// partial[r] = sum of x^2 over chunk r. A matrix has `size` elements.
 template <class T>
 struct NormSquare {
   std::ptrdiff_t size;

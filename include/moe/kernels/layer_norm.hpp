@@ -41,8 +41,8 @@ struct LayerNormForward {
   }
 };
 
-/// With h = (x - mean) * rstd and u = gain * dy:  dx += rstd * (u - mean(u) - h * mean(u * h));
-/// without `add`, dx = that.
+/// dx += rstd * (u - mean(u) - h * mean(u * h)) with h = (x - mean) * rstd and u = gain * dy. With
+/// `add` = false, dx is overwritten.
 template <class T, class S = T>
 struct LayerNormBackward {
   Table<const S> x;
@@ -67,7 +67,8 @@ struct LayerNormBackward {
   }
 };
 
-/// dgain += sum over rows of dy * h,  dbias += sum over rows of dy.
+/// dgain += sum over rows of dy * h,  dbias += sum over rows of dy, with h = (x - mean) * rstd.
+/// `dbias.data` may be null.
 template <class T, class S = T>
 struct LayerNormGainGrad {
   int count;

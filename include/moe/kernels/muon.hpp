@@ -3,9 +3,10 @@
 
 namespace moe::kernel {
 
-/// g = scale * grad,  m += rate (g - m),  grad = 0,  direction = what Muon orthogonalises:
-/// g + look_ahead (m - g), which is Nesterov's point for look_ahead = 1 - rate and m itself for 1.
-/// m and direction are settled.
+/// Momentum of Muon, and the matrix that is orthogonalized next (`direction`):
+///     g = scale * grad,  m += rate * (g - m),  direction = g + look_ahead * (m - g),  grad = 0.
+/// look_ahead = 1 - rate gives Nesterov momentum, look_ahead = 1 gives m itself. m and direction
+/// are rounded by `settled`.
 template <class T>
 struct Momentum {
   std::ptrdiff_t size;
@@ -26,7 +27,7 @@ struct Momentum {
   }
 };
 
-/// p = keep * p - step * direction, settled.
+/// p = keep * p - step * direction, rounded by `settled`.
 template <class T>
 struct Descend {
   std::ptrdiff_t size;

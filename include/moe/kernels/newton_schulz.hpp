@@ -1,12 +1,14 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-// What orthogonalisation does between its matrix products. The matrices here are symmetric
-// (m x m): products give only the blocks on and above the diagonal, in strips of `strip` rows.
+// The element-wise steps between the matrix products of Newton-Schulz orthogonalization. `gram` and
+// `square` are symmetric (m x m) matrices. The products compute only their blocks on and above the
+// diagonal, in strips of `strip` rows.
 
 namespace moe::kernel {
 
-/// factor[i] = 1 / (stretch * |X_i| + eps), |.| the Frobenius norm from the matrix's partial sums.
+/// factor[i] = 1 / (stretch * |X_i| + eps), where |X_i| is the Frobenius norm of matrix i, computed
+/// from `parts` partial sums of squares.
 template <class T>
 struct InverseNorm {
   int parts;
@@ -20,7 +22,7 @@ struct InverseNorm {
   }
 };
 
-/// x_i *= factor[i], row by row of the stack.
+/// X_i *= factor[i] for every matrix i of the stack. Row r belongs to matrix r / rows.
 template <class T>
 struct ScaleMatrix {
   int rows, cols;
@@ -36,7 +38,7 @@ struct ScaleMatrix {
   }
 };
 
-/// square = a I + b gram + c square, on and above the diagonal blocks.
+/// square = a I + b * gram + c * square, on and above the diagonal blocks.
 template <class T>
 struct Polynomial {
   int m, strip;
@@ -56,7 +58,7 @@ struct Polynomial {
   }
 };
 
-/// Copies the blocks above the diagonal to their places below it.
+/// Copies the blocks above the diagonal to their mirror images below it.
 template <class T>
 struct Mirror {
   int m, strip;

@@ -15,7 +15,7 @@ struct RmsNormApply {
   }
 };
 
-/// rstd = 1/sqrt(mean(x^2) + eps),  y = x * rstd * gain.   One group works on one row.
+/// rstd = 1/sqrt(mean(x^2) + eps),  y = x * rstd * gain. One group processes one row.
 template <class T, class S = T>
 struct RmsNormForward {
   Table<const S> x;     // (n, dim)
@@ -30,7 +30,8 @@ struct RmsNormForward {
   }
 };
 
-/// dx += rstd * g * dy - x * rstd^3 * <g * dy, x> / dim;  without `add`, dx = that.
+/// dx += rstd * gain * dy - x * rstd^3 * <gain * dy, x> / dim. With `add` = false, dx is
+/// overwritten.
 template <class T, class S = T>
 struct RmsNormBackward {
   Table<const S> x;
@@ -51,7 +52,8 @@ struct RmsNormBackward {
   }
 };
 
-/// dgain += sum over rows of dy * x * rstd.   One lane owns a column, so the order never changes.
+/// dgain += sum over rows of dy * x * rstd. Each lane processes one column, so the order of the sum
+/// is fixed.
 template <class T, class S = T>
 struct RmsNormGainGrad {
   int count;

@@ -4,7 +4,7 @@
 
 namespace moe::kernel {
 
-/// The rotation of every position: angle = position * base^(-2j/head_dim); row: cosines, sines.
+/// Cosines and sines of the angle (start + r) * base^(-2j/head_dim) for row r and pair j.
 /// Source: Su et al. 2021, arXiv:2104.09864, eq. 15.
 template <class T>
 struct RopeTable {
@@ -22,7 +22,8 @@ struct RopeTable {
   }
 };
 
-/// Rotates the pairs (j, j + head_dim/2) of every head in place; direction -1 turns back.
+/// Rotates the pairs (j, j + head_dim/2) of every head in place. direction = 1 is forward, -1
+/// rotates back.
 template <class T, class S = T>
 struct RopeHalf {
   Table<S> x;               // (n, heads * head_dim)

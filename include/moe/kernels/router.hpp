@@ -5,15 +5,15 @@
 
 namespace moe::kernel {
 
-/// How a router turns logits into a choice; run-time values of one pass.
+/// How a router turns logits into a choice of experts: the run-time values of one pass.
 struct Routing {
   int top_k;
   bool sigmoid, renormalise, uniform;
-  double noise;  // standard deviation; 0 outside training
+  double noise;  // standard deviation of the noise on logits; 0 outside training
   std::uint64_t seed, stream;
 };
 
-/// sigmoid(x) = 1 / (1 + exp(-x)), in a form in which nothing overflows.
+/// sigmoid(x) = 1 / (1 + exp(-x)), in a form that cannot overflow.
 template <class T>
 MOE_KERNEL T logistic(const T& x) {
   const bool negative = x < T(0);
@@ -21,19 +21,21 @@ MOE_KERNEL T logistic(const T& x) {
   return (negative ? small : T(1)) / (T(1) + small);
 }
 
-/// log(sigmoid(x)) = -log(1 + exp(-x)): finite also where sigmoid(x) is too small for T.
+/// log(sigmoid(x)) = -log(1 + exp(-x)). Finite even if sigmoid(x) underflows to 0.
 template <class T>
 MOE_KERNEL T log_logistic(const T& x) {
   const bool negative = x < T(0);
   return (negative ? x : T(0)) - kernel::log(T(1) + kernel::exp(negative ? x : T(-x)));
 }
 
-/// Scores of the experts: softmax(logits), or sigmoid(logits) each on its own.
-/// probs: the scores over their sum. The k best of score + selection bias are chosen, among equals
-/// the one with the higher logit, then with the lowest index; gates: their scores, over their sum
-/// when renormalised. lse: logsumexp(logits); stats: lse^2 and the entropy of probs.
-/// Scores may be too small for T, and a sum of them 0. What is over a sum is therefore a softmax
-/// over log scores, whose largest term is exp(0).
+/// Routes one token. Scores: softmax(logits), or sigmoid(logits) for each expert by itself.
+/// expert: the top_k experts by score + selection bias. Ties go to the higher logit, then to the
+/// lower index.
+/// gates: the scores of these experts, divided by their sum if `renormalise`.
+/// probs: all scores, divided by their sum. lse: logsumexp(logits). stats: lse^2 and the entropy of
+/// probs.
+/// Sigmoid scores can underflow, so that their sum may be 0. Every division by a sum of scores is
+/// therefore computed as a softmax over log scores, whose largest term is exp(0).
 template <class T>
 struct RouteForward {
   Table<T> logits;           // (n, experts); the noise is added in place
@@ -63,7 +65,7 @@ struct RouteForward {
       for (int e = 0; e < experts; ++e) probs(r, e) = logistic(T(logits(r, e)));
     choose(r);
     for (int j = 0; j < routing.top_k; ++j) gates(r, j) = probs(r, expert(r, j));
-    // A softmax over logits is one over log scores: the sum of all scores cancels.
+    // For softmax scores the logits serve as log scores: they differ by lse, which cancels.
     const auto log_score = [&](int e) {
       return routing.sigmoid ? log_logistic(T(logits(r, e))) : T(logits(r, e));
     };
@@ -76,7 +78,7 @@ struct RouteForward {
     stats(r, 0) = lse(r) * lse(r);
     stats(r, 1) = entropy;
   }
-  /// to = softmax of x(0) ... x(n - 1); gives their logsumexp.
+  /// to = softmax of x(0) ... x(n - 1). Returns their logsumexp.
   MOE_KERNEL static T softmax(int n, const auto& x, T* to) {
     T most = x(0), sum(0);
     for (int i = 0; i < n; ++i) {
@@ -90,7 +92,7 @@ struct RouteForward {
     for (int i = 0; i < n; ++i) to[i] = to[i] / sum;
     return most + kernel::log(sum);
   }
-  /// From the scores in probs.
+  /// Chooses the experts of row r. Expects the scores in `probs`.
   MOE_KERNEL void choose(int r) const {
     const int experts = logits.cols;
     for (int j = 0; j < routing.top_k; ++j) {
@@ -100,7 +102,7 @@ struct RouteForward {
         bool taken = false;
         for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
         if (taken) continue;
-        // Without a bias the order of the scores is that of the logits.
+        // Without a selection bias the scores have the order of the logits.
         const T value = selection.data ? T(probs(r, e) + selection(0, e)) : T(logits(r, e));
         if (best < 0 || most < value || (!(value < most) && logits(r, best) < logits(r, e))) {
           best = e;
@@ -113,16 +115,17 @@ struct RouteForward {
   MOE_KERNEL static T log_or_zero(const T& p) { return T(0) < p ? T(kernel::log(p)) : T(0); }
 };
 
-/// Gradient with respect to the logits of <dgates, gates> + balance * sum_e f_e P_e * experts
-/// + z * mean lse^2 - entropy * mean H; the three weights are already divided by the row count.
-/// f_e, the share of the assignments, has no gradient.
+/// Gradient with respect to the logits of
+///     <dgates, gates> + balance * experts * sum_e f_e P_e + z * mean(lse^2) - entropy * mean(H),
+/// where P_e is the mean of probs and H the entropy of probs. The caller has already divided the
+/// three weights by the number of rows. f_e, expert e's share of the slots, is a constant here.
 template <class T>
 struct RouteBackward {
   Table<const T> logits, probs;
   Table<const int> expert;
   Table<const T> gates, lse, dgates;
-  const int* offset;  // (experts + 1): slots of each expert
-  Table<T> dlogits;   // written
+  const int* offset;  // (experts + 1): the first slot of each expert
+  Table<T> dlogits;   // overwritten
   Routing routing;
   T balance, z, entropy;
 
@@ -131,9 +134,9 @@ struct RouteBackward {
   }
   MOE_KERNEL void backward(int r) const {
     const int experts = logits.cols;
-    // Gates are exponentials of log scores: their gradients are dgates times gates, less what
-    // renormalising takes away. Counted from the first, so that experts which answer alike give
-    // exactly no gradient.
+    // A gate is the exponential of a log score, so its gradient with respect to the log score is
+    // dgates * gates. Renormalization removes the component of dgates along the gates. It is
+    // measured relative to the first choice, so that identical experts give exactly zero.
     const T first = routing.renormalise ? T(dgates(r, 0)) : T(0);
     T along_gates(0), along_probs(0);
     for (int j = 0; j < routing.top_k; ++j)
@@ -146,17 +149,17 @@ struct RouteBackward {
           dlog_score = dlog_score + gates(r, j) * (routing.renormalise
                                                        ? T(dgates(r, j) - first - along_gates)
                                                        : T(dgates(r, j)));
-      T share = probs(r, e);  // of softmax(logits)
+      T share = probs(r, e);  // softmax(logits) of expert e
       if (routing.sigmoid) {
         dlog_score = dlog_score * logistic(T(-logits(r, e)));
         share = kernel::exp(T(logits(r, e) - lse(r)));
       } else if (!routing.renormalise) {
-        dlog_score = dlog_score - share * along_gates;  // log score = logit - lse
+        dlog_score = dlog_score - share * along_gates;  // the log score is logit - lse
       }
       dlogits(r, e) = dlog_score + T(2) * z * lse(r) * share;
     }
   }
-  /// Derivative by probs[e] of the balance and entropy terms.
+  /// Derivative of the balance and entropy terms with respect to probs[e].
   MOE_KERNEL T dprob(int r, int e) const {
     const int experts = logits.cols, slots = offset[experts];
     const T load = T(double(offset[e + 1] - offset[e]) / double(slots));
@@ -179,7 +182,8 @@ struct ColumnMean {
   }
 };
 
-/// dbias[e] += slots of expert e - mean slots: what the selection bias is moved against.
+/// dbias[e] += slots of expert e - mean slots of an expert. The optimizer moves the selection bias
+/// against its sign.
 template <class T>
 struct LoadExcess {
   int experts;

@@ -6,11 +6,12 @@
 
 namespace moe {
 
-/// Head and cross entropy:  logits = x W^T,  loss = mean over tokens of -log
-/// softmax(logits)[target]. Shapes: x (n, Dim), weight (Vocab, Dim), targets (n, 1).  Units: nats.
-/// Never throws or allocates. Logits live for one chunk of rows only and are computed again in
-/// backward. Not a Layer: targets are integers, and a tied weight belongs to the embedding. Test:
-/// tests/layers/cross_entropy.cpp.
+/// Output head and cross entropy:  logits = x W^T,  loss = mean over tokens of -log
+/// softmax(logits)[target].
+/// Shapes: x (n, Dim), weight (Vocab, Dim), targets (n).  Units: nats.  Never throws or allocates.
+/// Logits exist for only one chunk of rows at a time; backward computes them again. Not a Layer:
+/// targets are integers, and a tied weight belongs to the embedding.
+/// Test: tests/layers/cross_entropy.cpp.
 ///
 ///     using Head = moe::CrossEntropy<65, 256, moe::Cpu<float>>;
 ///     Head::forward(backend, weight, x, targets, cache, scratch);  // cache.loss, one for each row
@@ -19,8 +20,8 @@ struct CrossEntropy {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim;
-  /// Rows whose logits fit a quarter of a large second-level cache, and enough that reading and
-  /// packing the weight for them is little beside the products.
+  /// Rows in a chunk: as many as have 2^19 logits (2 MB in float, a large second-level cache), but
+  /// at least 256, so that reading and packing the weight costs little beside the products.
   static constexpr int chunk = std::clamp((1 << 19) / Vocab, 256, 4096);
   struct Cache {
     Rows<W, 1> loss, lse, correct;
@@ -41,7 +42,7 @@ struct CrossEntropy {
     });
   }
 
-  /// Adds scale * d(mean loss) to dx and dweight;  without `add`, writes dx.
+  /// Adds scale * d(mean loss) to dx and dweight. With `add` = false, dx is overwritten.
   static void backward(B& be, const W* weight, Rows<const T, in> x, Rows<const int, 1> targets,
                        const Cache& c, double scale, Rows<T, in> dx, W* dweight, Scratch& s,
                        bool add = true) {
@@ -52,7 +53,8 @@ struct CrossEntropy {
     });
   }
 
-  /// forward and backward in one: the same bits, and the logits of each chunk are computed once.
+  /// forward and backward in one pass, with the same bits. The logits of each chunk are computed
+  /// only once.
   static void forward_backward(B& be, const W* weight, Rows<const T, in> x,
                                Rows<const int, 1> targets, Cache& c, double scale, Rows<T, in> dx,
                                W* dweight, Scratch& s, bool add = true) {
@@ -66,7 +68,7 @@ struct CrossEntropy {
   }
 
  private:
-  /// The chunk from row `first` on: logits -> loss.
+  /// Row kernel for the chunk that starts at row `first`: logits -> loss.
   static auto row_forward(int first, Rows<const int, 1> targets, Cache& c, Scratch& s) {
     return kernel::CrossEntropyForward<W>{{s.logits.data, Vocab},
                                           targets.data + first,
@@ -74,7 +76,7 @@ struct CrossEntropy {
                                           {c.lse.data + first, 1},
                                           {c.correct.data + first, 1}};
   }
-  /// logits -> their gradients.
+  /// Row kernel: logits -> their gradients, in place.
   static auto row_backward(int first, Rows<const int, 1> targets, const Cache& c, double scale,
                            Scratch& s) {
     return kernel::CrossEntropyBackward<W>{

@@ -5,8 +5,8 @@
 
 namespace moe {
 
-/// y = weight[token], times sqrt(Dim) when Scaled.   dweight[token] += the same of dy.
-/// Shapes: tokens (n, 1), y (n, Dim), weight (Vocab, Dim).  Tokens are checked by the model.
+/// y = scale * weight[token],  dweight[token] += scale * dy,  scale = sqrt(Dim) if Scaled, else 1.
+/// Shapes: tokens (n), y (n, Dim), weight (Vocab, Dim).  The model checks that tokens are valid.
 /// Not a Layer: its input is integers.  Test: tests/layers/embedding.cpp.
 ///
 ///     using Tokens = moe::TokenEmbedding<65, 256, moe::Cpu<float>>;
@@ -33,7 +33,7 @@ struct TokenEmbedding {
   static W scale() { return W(Scaled ? std::sqrt(double(Dim)) : 1.0); }
 };
 
-/// y += weight[position], position = pass.start + row % pass.length.   dweight[position] += dy.
+/// y += weight[position],  dweight[position] += dy,  position = pass.start + row % pass.length.
 /// Shapes: y (n, Dim), weight (Context, Dim).  Test: tests/layers/embedding.cpp.
 ///
 ///     using Positions = moe::PositionEmbedding<256, 384, moe::Cpu<float>>;

@@ -31,7 +31,7 @@ struct FeedForwardTraits {
 
 /// y = down(act(up(x))), or down(act(gate(x)) * up(x)) for swiglu and geglu.
 /// Shapes: x, y (n, Dim); gate_proj, up_proj (Hidden, Dim); down_proj (Dim, Hidden).
-/// Dropout: rate options.dropout.expert on the input of down.  Never throws, never allocates.
+/// Dropout: rate options.dropout.expert on the input of down.  Never throws or allocates.
 /// Source: Shazeer 2020, arXiv:2002.05202, eq. 5 and 6.  Test: tests/layers/feed_forward.cpp.
 ///
 ///     using Ffn = moe::FeedForward<256, 1024, moe::Cpu<float>>;
@@ -41,7 +41,7 @@ struct FeedForward {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
-  /// Without `add`, backward may write dx over dy.
+  /// With `add` = false, backward may write dx over dy.
   static constexpr bool dx_over_dy = true;
   static constexpr bool gated = is_gated(Traits.activation);
   static constexpr int gate_hidden = gated ? Hidden : 0;
@@ -57,10 +57,10 @@ struct FeedForward {
   };
   struct Cache {
     Rows<T, gate_hidden> gate;  // before the activation
-    Rows<T, Hidden> up;         // before the activation when there is no gate
+    Rows<T, Hidden> up;         // without a gate: before the activation
   };
   struct Scratch {
-    Rows<T, Hidden> act, dact;  // dact becomes dup in its place
+    Rows<T, Hidden> act, dact;  // dup overwrites dact
     Rows<T, gate_hidden> dgate;
   };
 

@@ -5,8 +5,8 @@
 namespace moe {
 
 /// y = x W^T (+ bias).   dx += dy W,  dW += dy^T x,  dbias += sum over rows of dy.
-/// Shapes: x (n, In), y (n, Out), weight (Out, In), bias (Out).  Never throws, never allocates.
-/// A router's y is of Wide numbers, and its products are exact.
+/// Shapes: x (n, In), y (n, Out), weight (Out, In), bias (Out).  Never throws or allocates.
+/// With Role::router y is of type Wide, and the products are exact.
 /// Test: tests/layers/linear.cpp.
 ///
 ///     using Up = moe::Linear<256, 512, moe::Cpu<float>>;
@@ -40,7 +40,7 @@ struct Linear {
       be.columns(Out, kernel::BiasGrad<W, Y>{1, x.count, nullptr, nullptr, {}, dy, grad.bias});
   }
 
-  // The form of every layer; a linear map keeps nothing between forward and backward.
+  // The same in the form of a Layer. Cache and Scratch are empty.
   static void forward(B& be, const Pass&, const Params& p, Rows<const T, in> x, Rows<Y, out> y,
                       Cache&, Scratch&) {
     forward(be, p, x, y);

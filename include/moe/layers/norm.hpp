@@ -7,9 +7,9 @@
 
 namespace moe {
 
-/// Root-mean-square normalisation, row by row: y = gain * x / sqrt(mean(x^2) + eps).
-/// Shapes: x, y (n, Dim), gain (Dim).  eps: Options.norm_eps.  Never throws, never allocates.
-/// Without `add`, backward may write dx over x or dy.
+/// Root-mean-square normalization of each row: y = gain * x / sqrt(mean(x^2) + eps).
+/// Shapes: x, y (n, Dim), gain (Dim).  eps: Options.norm_eps.  Never throws or allocates.
+/// With `add` = false, backward may write dx over x or dy.
 /// Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.  Test: tests/layers/norm.cpp.
 ///
 ///     using Norm = moe::RMSNorm<256, moe::Cpu<float>>;
@@ -31,12 +31,13 @@ struct RMSNorm {
                       Cache& c, Scratch&) {
     be.rows(x.count, row_forward(pass, p, x, y, c));
   }
-  /// The row kernel of forward.
+  /// The row kernel of forward, for fusing it with others.
   static auto row_forward(const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                           Cache& c) {
     return kernel::RmsNormForward<W, T>{x, p.weight, y, c.rstd, W(pass.options->norm_eps)};
   }
-  /// The y of forward again, bit by bit, for who did not keep it.
+  /// Recomputes forward's y from the cached statistics, with the same bits, so that callers need
+  /// not store it.
   static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
     be.rows(x.count, kernel::RmsNormApply<W, T>{x, p.weight, c.rstd, y});
   }
@@ -49,9 +50,9 @@ struct RMSNorm {
   }
 };
 
-/// Layer normalisation, row by row: y = gain * (x - mean) / sqrt(var + eps) + bias.
+/// Layer normalization of each row: y = gain * (x - mean) / sqrt(var + eps) + bias.
 /// Shapes: x, y (n, Dim), gain and bias (Dim).  eps: Options.norm_eps.  Never throws or allocates.
-/// Without `add`, backward may write dx over x or dy.
+/// With `add` = false, backward may write dx over x or dy.
 /// Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 4.  Test: tests/layers/norm.cpp.
 ///
 ///     using Norm = moe::LayerNorm<256, moe::Cpu<float>, /*Bias=*/true>;
@@ -74,13 +75,14 @@ struct LayerNorm {
                       Cache& c, Scratch&) {
     be.rows(x.count, row_forward(pass, p, x, y, c));
   }
-  /// The row kernel of forward.
+  /// The row kernel of forward, for fusing it with others.
   static auto row_forward(const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                           Cache& c) {
     return kernel::LayerNormForward<W, T>{x, p.weight, bias(p),
                                           y, c.stats,  W(pass.options->norm_eps)};
   }
-  /// The y of forward again, bit by bit, for who did not keep it.
+  /// Recomputes forward's y from the cached statistics, with the same bits, so that callers need
+  /// not store it.
   static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
     be.rows(x.count, kernel::LayerNormApply<W, T>{x, p.weight, bias(p), c.stats, y});
   }
@@ -97,7 +99,7 @@ struct LayerNorm {
   static Table<W> bias(const Params& p) { return {Bias ? p.bias.data : nullptr, Dim}; }
 };
 
-/// The norm that a configuration names.
+/// The norm that ModelConfig.norm selects.
 template <Norm Kind, int Dim, Backend B, bool Bias>
 using NormOf = std::conditional_t<Kind == Norm::rms, RMSNorm<Dim, B>, LayerNorm<Dim, B, Bias>>;
 

@@ -5,7 +5,8 @@
 
 namespace moe {
 
-/// Rotary positions, in place: the pair j of every head turns by position * base^(-2j/HeadDim).
+/// Rotary position embedding, in place: rotates pair j of every head by the angle position *
+/// base^(-2j/HeadDim).
 /// Pairs are (j, j + HeadDim/2) (half-split, Llama) or (2j, 2j + 1) (interleaved, GPT-J).
 /// Shapes: x (n, heads * HeadDim); position = pass.start + row % pass.length < Context.
 /// Source: Su et al. 2021, arXiv:2104.09864, eq. 34.  Test: tests/layers/rope.cpp.

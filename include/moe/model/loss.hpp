@@ -11,7 +11,7 @@ namespace moe {
 /// entropy. Of a batch without targets cross_entropy, total and accuracy are not known: NaN.
 struct Loss {
   double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
-  double accuracy = 0;  // share of the targets that got the highest logit
+  double accuracy = 0;  // share of targets with the highest logit
   int tokens = 0;       // that had a target
 };
 

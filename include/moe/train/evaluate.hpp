@@ -7,9 +7,10 @@
 
 namespace moe {
 
-/// The model's loss on a whole split: every token but the first is a target once; each weighs the
-/// same. Without dropout and noise. Balance, z and entropy are means over batches by their tokens.
-/// `should_stop` is asked before each batch; once it says yes there is no loss.
+/// The model's loss on a whole split, without dropout and noise. Every token but the first is a
+/// target once, and all weigh the same. Balance, z and entropy are means over the batches, weighted
+/// by their tokens.
+/// `should_stop` is called before each batch; if it returns true, there is no result.
 /// Test: tests/train/evaluate.cpp, tests/train/trainer.cpp.
 ///
 ///     if (const auto loss = moe::evaluate(model, windows, interrupted)) report(*loss);
@@ -32,8 +33,8 @@ std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
     sum.accuracy += n * loss.accuracy;
     sum.tokens += loss.tokens;
   }
-  // A loss that is not finite must not make the next update a skipped one: resumed runs have not
-  // seen it.
+  // A non-finite loss in an evaluation must not cause the next update to be skipped: a resumed run,
+  // which does not repeat the evaluation, would not skip it.
   if (!model.loss_finite()) model.zero_grads();
   if (stopped) return {};
   const double n = sum.tokens;
@@ -41,7 +42,7 @@ std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
               sum.total / n,         sum.accuracy / n, sum.tokens};
 }
 
-/// The same without a way to stop it.
+/// The same without a way to stop.
 ///
 ///     const moe::Loss loss = moe::evaluate(model, moe::DisjointWindows(validation, 16, 256));
 template <class Model>

@@ -13,16 +13,13 @@
 
 namespace moe {
 
-/// A file of JSON objects, one a line, each on its way to the disk before the next: readable while
-/// it grows, and after a crash. A resumed run first drops the rows of steps it will do again.
-/// Errors: moe::Error naming the file (full disk, permissions).  Test: tests/train/metrics.cpp.
-///
-///     moe::MetricsWriter metrics("runs/demo/metrics.jsonl");
-///     metrics.write(row);
+/// Recognizes a file of JSON objects, one per line, whose first object has all of these members. An
+/// empty file is accepted too: nothing in it could be lost.
 class MetricsWriter {
  public:
-  /// Starts a new file, or with `keep_to` >= 0 goes on behind the rows with "step" <= keep_to.
-  /// Lines that are no such rows are not worth stopping for: they go to a file beside it.
+  /// Starts a new file. With `keep_to` >= 0, an existing file is continued after its rows with
+  /// "step" <= keep_to. Lines that cannot be read as such rows are moved to a file beside it; they
+  /// are no reason to stop.
   explicit MetricsWriter(std::string path, std::int64_t keep_to = -1) : path_(std::move(path)) {
     const bool goes_on = keep_to >= 0 && detail::exists(path_);
     write_file(path_, goes_on ? kept_rows(keep_to) : "");
@@ -30,7 +27,7 @@ class MetricsWriter {
     if (file_.get() < 0) detail::file_failed("write", path_, errno);
   }
 
-  /// How many lines could not be read, and where they are now.
+  /// The number of lines that could not be read, and the file that holds them now.
   int set_aside() const { return set_aside_; }
   std::string set_aside_path() const { return path_ + ".unreadable"; }
 
@@ -43,7 +40,7 @@ class MetricsWriter {
       if (put < 0 && errno == EINTR) continue;
       if (put <= 0) {
         const int code = put == 0 ? ENOSPC : errno;
-        // Half a row would spoil the one that is written behind it later.
+        // An incomplete row would spoil the next one, which is appended to it.
         static_cast<void>(!::ftruncate(file_.get(), before.st_size));
         detail::file_failed("write", path_, code);
       }

@@ -10,15 +10,16 @@
 
 namespace moe {
 
-/// How evenly one MoE layer uses its experts, from their shares f of the assignments (sum 1). NaN,
-/// and no dead experts, where the shares are not known: before the first pass they sum to 0.
+/// How evenly one MoE layer uses its experts, computed from their shares f of the assignments (sum
+/// 1). If the shares are not known (before the first pass they sum to 0), the values are NaN, with
+/// no dead experts.
 struct RouterHealth {
-  double effective_experts = 0;  // exp(-sum f ln f): experts when even, top_k when collapsed
-  double max_violation = 0;      // experts * max f - 1: 0 when even
-  int dead_experts = 0;          // below 1 % of the fair share
+  double effective_experts = 0;  // exp(-sum f ln f): `experts` if even, `top_k` if collapsed
+  double max_violation = 0;      // experts * max f - 1: 0 if even
+  int dead_experts = 0;          // experts below 1 % of the fair share
 };
 
-/// Never throws, never allocates.  Test: tests/train/metrics.cpp.
+/// Never throws or allocates.  Test: tests/train/metrics.cpp.
 inline RouterHealth router_health(std::span<const double> load) {
   RouterHealth health;
   double entropy = 0, most = 0, sum = 0;
@@ -38,9 +39,9 @@ inline RouterHealth router_health(std::span<const double> load) {
   return health;
 }
 
-/// One line for a person: "healthy" when every layer uses three quarters of its experts, else what
-/// is wrong with the worst. `collapsed`: layers that RouterSentinel has given up on. "" for a dense
-/// model.  Test: tests/train/metrics.cpp.
+/// A verdict in one line: "healthy" if no expert is dead and every layer uses three quarters of its
+/// experts, else the worst problem. `collapsed`: the number of layers that RouterSentinel reports.
+/// "" for a dense model.  Test: tests/train/metrics.cpp.
 ///
 ///     health_verdict(row.health, 8, row.collapsed)  ->  "healthy (7.6 of 8 experts)"
 inline std::string health_verdict(std::span<const RouterHealth> layers, int experts,
@@ -69,9 +70,10 @@ inline std::string health_verdict(std::span<const RouterHealth> layers, int expe
   return verdict + ")";
 }
 
-/// Watches the MoE layers of a run and speaks up once for each layer that collapses: fewer than
-/// top_k + 1 effective experts or a violation above 1.5 (share of one expert against the fair
-/// share) for `rows` steps in a row.   Test: tests/train/metrics.cpp.
+/// Watches the MoE layers of a run and warns once for each layer that collapses. A layer has
+/// collapsed if for `rows` steps in a row it has fewer than top_k + 1 effective experts, or a
+/// violation above 1.5, which is a largest share above 2.5 times the fair one.   Test:
+/// tests/train/metrics.cpp.
 ///
 ///     moe::RouterSentinel sentinel(8, 2);
 ///     if (auto warning = sentinel.observe(layer, health); !warning.empty()) ...
@@ -80,14 +82,15 @@ class RouterSentinel {
   RouterSentinel(int experts, int top_k, int rows = 100)
       : experts_(experts), top_k_(top_k), rows_(rows) {}
 
-  /// With so few experts that collapsed and even are neighbours, the line lies halfway.
+  /// The limit of effective experts. If there are few experts, the limit lies halfway between
+  /// collapsed and even.
   double least_effective() const { return std::min(top_k_ + 1.0, (top_k_ + experts_) / 2.0); }
   bool is_collapsed(const RouterHealth& health) const {
     if (experts_ <= top_k_) return false;
     return health.effective_experts < least_effective() || health.max_violation > 1.5;
   }
 
-  /// The warning of a layer, or "".
+  /// Adds one step of a layer. Returns a warning, or "".
   std::string observe(int layer, const RouterHealth& health) {
     if (std::size_t(layer) >= bad_.size()) bad_.resize(std::size_t(layer) + 1);
     int& bad = bad_[std::size_t(layer)];
@@ -99,7 +102,7 @@ class RouterSentinel {
            rounded(health.max_violation + 1) + " times the fair one); raise balance_weight";
   }
 
-  /// Layers that have been in this state for long enough.
+  /// The number of layers that have been collapsed for `rows` steps.
   int collapsed() const {
     return int(std::count_if(bad_.begin(), bad_.end(), [&](int bad) { return bad >= rows_; }));
   }

@@ -10,34 +10,35 @@
 
 namespace moe {
 
-/// One update, as callbacks see it.
+/// One update, as passed to callbacks.
 struct StepRow {
   std::int64_t step = 0, tokens = 0, skipped = 0;
-  double seconds = 0;  // of training alone, over all sessions
+  double seconds = 0;  // training only, over all sessions
   Loss loss = {};      // means over the batches of the update
   StepReport report = {};
-  double tokens_per_second = unknown;          // of training alone, since the start of the session
+  double tokens_per_second = unknown;          // training only, since this session began
   std::vector<std::vector<double>> load = {};  // [MoE layer][expert], shares of the assignments
   std::vector<RouterHealth> health = {};       // [MoE layer]
   std::vector<double> router_entropy = {};     // [MoE layer], nats
-  int collapsed = 0;                           // layers that have been collapsed for long
-  Resources resources = {};                    // when the last row was logged
+  int collapsed = 0;                           // layers that RouterSentinel reports as collapsed
+  Resources resources = {};                    // at the last logged row
 };
 
 /// One evaluation. Units: nats.
 struct EvaluationRow {
   std::int64_t step = 0, tokens = 0;
   double seconds = 0;
-  double train_loss = unknown;  // mean of the steps since the last evaluation that had a loss
+  double train_loss = unknown;  // mean of the finite losses since the last evaluation
   double loss = unknown;
-  double accuracy = unknown;  // share of the targets that got the highest logit
+  double accuracy = unknown;  // share of targets with the highest logit
   bool best = false;
   double tokens_per_second = unknown;  // of training, as in StepRow
 };
 
-/// The rows of metrics.jsonl. seconds, tokens_per_second, cpu_percent, memory_mb and those of GPUs
-/// are of the moment; all others are the same bits in a run that was stopped and resumed. What is
-/// not known (a GPU that does not tell, a loss that is not finite) is null.
+/// The rows of metrics.jsonl. seconds, tokens_per_second, cpu_percent, memory_mb and the fields of
+/// GPUs depend on the moment. All other fields have the same bits in a run that was stopped and
+/// resumed. A value that is not known (a GPU that does not report, a loss that is not finite) is
+/// null.
 /// Test: tests/train/trainer.cpp.
 inline Json metrics_row(const StepRow& row) {
   Json json;
@@ -92,7 +93,8 @@ inline Json metrics_row(const EvaluationRow& row) {
   return json;
 }
 
-/// The same numbers as curves of TensorBoard; the load of a layer is a histogram over its experts.
+/// Writes the same numbers as TensorBoard curves. The load of a layer is a histogram over its
+/// experts.
 inline void write(TensorBoardWriter& board, const StepRow& row) {
   const auto put = [&](const std::string& tag, double value) {
     board.scalar(tag, row.step, value);

@@ -9,11 +9,11 @@ namespace moe {
 
 namespace detail {
 
-/// Tells by its content whether a file is what a run writes under that name.
+/// Returns true if the content of a file shows that a run of this library wrote it.
 using LooksOurs = std::function<bool(const std::string& path)>;
 
-/// A file of JSON objects, one a line, of which the first has all of these members; an empty one
-/// holds nothing that could be lost.
+/// Recognizes a file of JSON objects, one per line, whose first object has all of these members. An
+/// empty file is accepted too: nothing in it could be lost.
 inline LooksOurs has_rows_with(std::vector<std::string> names) {
   return [names](const std::string& path) {
     const std::string text = read_file(path);
@@ -28,23 +28,23 @@ inline LooksOurs has_rows_with(std::vector<std::string> names) {
     }
   };
 }
-/// The rows of a Trainer, and the samples of a program.
+/// Recognize the rows of a Trainer, and the samples of a program.
 inline const LooksOurs has_metrics = has_rows_with({"kind", "step"});
 inline const LooksOurs has_samples = has_rows_with({"step", "text"});
 
-/// A file of TensorBoard's events that a TensorBoardWriter wrote: other programs write such files,
-/// too, and to the same folders.
+/// True for an event file that a TensorBoardWriter wrote. Other programs write event files too,
+/// sometimes to the same folder.
 inline bool has_events(const std::string& path) {
   char start[128] = {};
   try {
     const std::size_t size = FileReader(path).read_some(0, start, sizeof start);
     return std::string_view(start, size).find(events_writer) != std::string_view::npos;
   } catch (const Error&) {
-    return false;  // a folder, a pipe, or not to be read
+    return false;  // a folder, a pipe, or not readable
   }
 }
 
-/// A JSON object with all of these members.
+/// Recognizes a file with one JSON object that has all of these members.
 inline LooksOurs has_members(std::vector<std::string> names) {
   return [names](const std::string& path) {
     try {
@@ -58,14 +58,14 @@ inline LooksOurs has_members(std::vector<std::string> names) {
   };
 }
 
-/// Refuses a file that is in the place of one of ours and is not known by its content.
+/// Throws if a file exists at the place of one of ours and its content is not ours.
 inline void require_ours(const std::string& path, const LooksOurs& ours) {
   if (!exists(path)) return;
   bool known = false;
   try {
     known = ours(path);
   } catch (const Error&) {
-    // A folder, a pipe, or not to be read.
+    // A folder, a pipe, or not readable.
   }
   if (known) return;
   throw Error("moe: cannot write '" + path +
@@ -75,23 +75,23 @@ inline void require_ours(const std::string& path, const LooksOurs& ours) {
 
 }  // namespace detail
 
-/// What is to be removed: first everything is looked at, and refused if it is not ours; only then
-/// the first file goes.
+/// A list of files and folders to remove. Each is checked when it is added, and refused if it is
+/// not ours; go() removes them only after all were accepted.
 ///
 ///     moe::Removal removal;
 ///     removal.add_run("runs/a");
 ///     removal.go();
 class Removal {
  public:
-  /// A file that may be there.
+  /// Adds a file, if it exists.
   void add_file(const std::string& path, const detail::LooksOurs& ours) {
     detail::require_ours(path, ours);
     if (detail::exists(path)) files_.push_back(path);
   }
-  /// A folder that a FolderTransaction saved, with nothing of others in it.
+  /// Adds a folder that a FolderTransaction saved. It must hold nothing else.
   void add_saved(const std::string& link, const std::string& list) {
     const std::string place = detail::behind_links(link), old = detail::Beside(place).old();
-    // Where a program died between two renames it lies there, and would come back.
+    // If a program died between two renames, the folder is at `old`, and would be restored later.
     const std::string path = detail::exists(place) || !detail::owned_files(old, list) ? place : old;
     struct stat status;
     if (::stat(path.c_str(), &status) != 0) return;
@@ -108,8 +108,8 @@ class Removal {
     if (found && !found->strangers.empty()) refuse(found->strangers.front());
     folders_.emplace_back(path, list);
   }
-  /// All that a Trainer and the programs around it write to the folder of a run. Other files there
-  /// stay.
+  /// Adds everything that a Trainer and the programs around it write to the folder of a run. Other
+  /// files in it are kept.
   void add_run(const std::string& folder) {
     if (!detail::exists(folder)) return;
     add_file(folder + "/metrics.jsonl", detail::has_metrics);
@@ -121,14 +121,14 @@ class Removal {
     for (const char* name : {"last", "best", "last-rescue", "best-rescue"})
       add_saved(folder + "/" + name, detail::manifest_file);
   }
-  /// A folder in which no run may be going on until all is removed.
-  /// Errors: one is, and which process that is.
+  /// Locks a folder, so that no run can use it until everything is removed.
+  /// Errors: moe::Error if a run is using it, with its process.
   void lock(const std::string& folder) {
     if (detail::exists(folder)) locks_.emplace_back(folder, "run");
   }
-  /// A folder that goes if it is empty in the end.
+  /// Adds a folder that is removed if it is empty in the end.
   void add_if_empty(const std::string& path) { emptied_.push_back(path); }
-  /// Removes all, or refuses before the first when one could not be removed.
+  /// Removes everything. If something cannot be removed, throws before removing anything.
   void go() {
     for (const std::string& path : files_) require_writable(detail::parent_folder(path));
     for (const auto& [path, list] : folders_) {
@@ -153,7 +153,7 @@ class Removal {
   std::vector<std::pair<std::string, std::string>> folders_;
 };
 
-/// Whether something of a run is in a folder: rows, a checkpoint, a result.
+/// True if a folder holds something of a run: rows, a checkpoint, a result.
 inline bool holds_run(const std::string& folder) {
   for (const char* name : {"metrics.jsonl", "last", "last-rescue", "best", "best-rescue",
                            "samples.jsonl", "summary.json"}) {
@@ -165,8 +165,7 @@ inline bool holds_run(const std::string& folder) {
 
 namespace detail {
 
-/// Whether the files of a checkpoint are all there and what its manifest says of them. It reads
-/// every byte.
+/// True if all files of a checkpoint exist and match its manifest. Reads every byte.
 inline bool is_intact(const std::string& path) {
   try {
     const FolderReader reader(path, manifest_file);
@@ -181,7 +180,7 @@ inline bool is_intact(const std::string& path) {
 
 }  // namespace detail
 
-/// The checkpoints with which the run in a folder can go on, the newest first: `last`, and
+/// The checkpoints from which the run in a folder can be resumed, the newest first: `last`, and
 /// `last-rescue` if that could be saved when `last` could not.
 inline std::vector<std::string> checkpoints(const std::string& folder) {
   std::vector<std::pair<std::int64_t, std::string>> found;
@@ -192,7 +191,7 @@ inline std::vector<std::string> checkpoints(const std::string& folder) {
     try {
       step = read_manifest(path).at("cursor").at("step").as_int("cursor.step");
     } catch (const Error&) {
-      // Damaged: what the load of it says is worth more, if nothing better is there.
+      // Damaged: if there is no better checkpoint, loading it gives the more useful error.
     }
     found.emplace_back(step, path);
   }
@@ -203,13 +202,14 @@ inline std::vector<std::string> checkpoints(const std::string& folder) {
   return paths;
 }
 
-/// Whether a run in a folder is to be resumed. With nothing but `best` it cannot be, and the error
-/// of require_checkpoints says what can be done.
+/// True if a run in a folder is to be resumed. If there is only `best`, it cannot be, and the error
+/// of require_checkpoints says what to do.
 inline bool has_checkpoint(const std::string& folder) {
   return !checkpoints(folder).empty() || detail::exists(detail::behind_links(folder + "/best"));
 }
 
-/// What checkpoints() gives.  Errors: nothing; the sentence says whether `best` is of use.
+/// The result of checkpoints().  Errors: moe::Error if it is empty; the message says whether `best`
+/// can be used.
 inline std::vector<std::string> require_checkpoints(const std::string& folder) {
   auto found = checkpoints(folder);
   if (!found.empty()) return found;

@@ -9,9 +9,10 @@
 
 namespace moe {
 
-/// What a run leaves in its folder, options.out: rows for people and plots, events for TensorBoard,
-/// checkpoints. From the first touch to the end of the object the folder is this run's. With out =
-/// "" nothing is written. Work that a run can do without costs a warning when it fails.
+/// Writes the folder of a run, options.out: rows for people and plots, events for TensorBoard, and
+/// checkpoints. The run holds the lock of the folder from its first access until this object is
+/// destroyed. If out is "", nothing is written. A failure that the run can survive becomes a
+/// warning.
 /// Test: tests/train/run_folder.cpp.
 class RunRecord {
  public:
@@ -19,8 +20,8 @@ class RunRecord {
   RunRecord(const TrainerOptions& options, std::function<void(const std::string&)> on_warning)
       : options_(options), on_warning_(std::move(on_warning)) {}
 
-  /// Calls load(folder) for the newest checkpoint; when it is damaged, for the next one. Gives its
-  /// folder; the run is then one that goes on.
+  /// Calls load(folder) for the newest checkpoint, or for the next one if that is damaged. Returns
+  /// the folder that was loaded; the run then counts as resumed.
   template <class Load>
   std::string load_newest(const Load& load) {
     claim();
@@ -28,7 +29,7 @@ class RunRecord {
     for (std::size_t i = 0;; ++i) {
       try {
         load(saved[i]);
-        for (std::size_t j = i + 1; j < saved.size(); ++j)  // older, or it cannot be read
+        for (std::size_t j = i + 1; j < saved.size(); ++j)  // warns if one cannot be read
           unless_needed(false, [&] { static_cast<void>(read_manifest(saved[j])); });
         resumed_ = true;
         return saved[i];
@@ -37,7 +38,7 @@ class RunRecord {
           warn(std::string(error.what()) + "; trying '" + saved[i + 1] + "'");
           continue;
         }
-        // Where the files are good the reason is another one, which holds for `best` as well.
+        // If the files are intact, the error has another cause, which would affect `best` too.
         if (detail::is_intact(saved[i]) || !detail::is_intact(path("best"))) throw;
         throw Error(error.what() + std::string("; or put a copy of '") + path("best") +
                     "' into its place to go on from the best evaluation");
@@ -45,11 +46,11 @@ class RunRecord {
     }
   }
 
-  /// Before the first step: everything that could stand in the way of a save is looked at. Of older
-  /// rows those up to `step` are kept when the run goes on, else none.
+  /// Called before the first step: checks everything that could prevent a save. A resumed run keeps
+  /// the existing rows up to `step`; otherwise all are removed.
   void open(std::int64_t step) {
     if (options_.out.empty() || opened_) return;
-    require_free();  // a refusal touches nothing, not even for a lock
+    require_free();  // a refusal changes nothing, not even a lock file
     claim();
     require_free();
     if (!resumed_ && holds_run(options_.out)) {
@@ -74,7 +75,7 @@ class RunRecord {
     opened_ = true;
   }
 
-  /// Writes a row; after a failure nothing more is written to that place.
+  /// Writes a row. After a failure nothing more is written to that file.
   template <class Row>
   void add(const Row& row) {
     if (metrics_ && !unless_needed(false, [&] { metrics_->write(metrics_row(row)); }))
@@ -82,9 +83,10 @@ class RunRecord {
     if (board_ && !unless_needed(false, [&] { write(*board_, row); })) board_.reset();
   }
 
-  /// Calls save_to(folder) for the checkpoint NAME. A save that fails does not end the run: it is
-  /// made beside its place, NAME-rescue, where load_newest() finds it. `needed`: nothing will be
-  /// saved after it, so failing twice is an error. Whether it was saved, or nothing is to be.
+  /// Calls save_to(folder) for the checkpoint NAME. If that fails, the run goes on, and the
+  /// checkpoint is saved as NAME-rescue, where load_newest() finds it. `needed`: nothing will be
+  /// saved later, so if both fail it is an error. Returns true if it was saved, or if nothing is to
+  /// be saved.
   template <class Save>
   bool save(const std::string& name, bool needed, const Save& save_to) {
     if (options_.out.empty()) return true;
@@ -120,9 +122,9 @@ class RunRecord {
     lock_.emplace(options_.out, "run");
   }
 
-  /// Refuses places in which a save would replace what another one keeps: a folder inside of a
-  /// saved model, one place for both checkpoints, and one in another run, which has a lock of its
-  /// own.
+  /// Throws if a save would replace what something else keeps: if the folder is inside a saved
+  /// model, if `last` and `best` are one folder, or if one of them is inside another run, which has
+  /// its own lock.
   void require_own_places() const {
     const auto refuse = [&](const std::string& why) {
       throw Error("moe: cannot use '" + options_.out + "' for a run: " + why);
@@ -143,7 +145,8 @@ class RunRecord {
     }
   }
 
-  /// Refuses a folder that holds a run, or what looks like one, unless that goes on or is replaced.
+  /// Throws if the folder holds a run, or what looks like one, that is neither resumed nor
+  /// overwritten.
   void require_free() const {
     if (resumed_ || !holds_run(options_.out)) return;
     detail::require_ours(path("metrics.jsonl"), detail::has_metrics);
@@ -157,14 +160,14 @@ class RunRecord {
                 "overwrite it, or choose another folder");
   }
 
-  /// When the work fails the run says so and goes on, unless it is needed after all. Whether it was
-  /// done.
+  /// Does the work. If it fails, the run warns and goes on, unless the work is needed. Returns true
+  /// if it was done.
   template <class F>
   bool unless_needed(bool needed, const F& work) const {
     try {
       work();
       return true;
-    } catch (const std::exception& error) {  // also of want of memory
+    } catch (const std::exception& error) {  // also if memory is short
       if (needed) throw;
       warn(std::string(error.what()) + "; the run goes on");
       return false;

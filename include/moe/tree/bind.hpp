@@ -7,7 +7,7 @@
 namespace moe {
 namespace detail {
 
-/// Gives every leaf of a tree its place; null `tree` or `at`: only counts.
+/// Assigns memory to every leaf of a tree. If `tree` or `at` is null, only the bytes are counted.
 struct Binder {
   const LeafTable& table;
   void* tree;
@@ -15,7 +15,8 @@ struct Binder {
   int tokens;
   std::size_t leaf = 0, mark = 0;
 
-  /// The leaves from here to the end of the field or tree, from byte `used` on; gives their end.
+  /// Places the leaves from here to the end of the field or tree, from byte `used` on. Returns the
+  /// end of the bytes used.
   std::size_t run(std::size_t used) {
     for (;;) {
       if (mark < table.marks.size() && table.marks[mark].leaf == leaf) {
@@ -45,15 +46,15 @@ struct Binder {
 
 }  // namespace detail
 
-/// Points every leaf into the memory at `at` (null: only counts) and gives the bytes used. Leaves
-/// follow each other, but for the fields of overlaid trees.
-/// Row counts of activations become tokens * per_token.
+/// Points every leaf of the tree into the memory at `at` (null: only counts bytes) and sets the row
+/// counts of activations to tokens * per_token. Returns the bytes used. Leaves are contiguous,
+/// except that the fields of an overlaid tree share their bytes.
 template <class Tree>
 std::size_t bind(Tree& tree, std::byte* at, int tokens = 0) {
   return detail::Binder{detail::leaf_table<Tree>(), &tree, at, tokens}.run(0);
 }
 
-/// Bytes of a tree for a batch of `tokens` tokens, alignment included.
+/// Bytes of a tree for a batch of `tokens` tokens, including alignment.
 template <class Tree>
 std::size_t bytes(int tokens = 0) {
   return detail::Binder{detail::leaf_table<Tree>(), nullptr, nullptr, tokens}.run(0);

@@ -9,8 +9,8 @@ static_assert(false, "moe: moe/tree is for host compilers; nvcc sees moe/kernels
 
 namespace moe::detail {
 
-// The compiler's own spelling of &object.field, cut to the field. Boost.PFR has field names from
-// 2.2 on; Debian 12 ships 2.1.
+// Field names from the compiler: __PRETTY_FUNCTION__ spells &object.field, and the last identifier
+// of that is the field. Boost.PFR offers field names from version 2.2 on; Debian 12 ships 2.1.
 #ifdef __clang__
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wundefined-internal"  // only its address is taken

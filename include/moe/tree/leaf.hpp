@@ -4,7 +4,7 @@
 #include <moe/core/tensor.hpp>
 
 // A tree is an aggregate of leaves, arrays and smaller trees: the Params, Cache or Scratch of a
-// layer or of a model. Its bookkeeping is derived from its declaration.
+// layer or a model. Its bookkeeping is derived from its declaration.
 
 namespace moe {
 
@@ -31,7 +31,7 @@ inline constexpr bool is_array = false;
 template <class T, std::size_t N>
 inline constexpr bool is_array<std::array<T, N>> = true;
 
-/// A tree of which only one field is in use at a time: all of them start at the same address.
+/// A tree in which only one field is in use at a time. All its fields start at the same address.
 ///
 ///     struct Branch {
 ///       static constexpr bool overlaid = true;

@@ -10,14 +10,14 @@
 
 namespace moe {
 
-/// The shape of a leaf as run-time numbers, and where the leaf lies in its tree.
+/// The shape of a leaf as run-time numbers, and its position in its tree.
 struct LeafInfo {
-  std::size_t value_bytes;  // of one number
-  std::size_t size;         // numbers; of Rows: for each token
-  int rows, cols, count;    // Param: matrices. Rows: rows of each token
-  Role role;                // of Param
-  bool per_token;           // whether this is a leaf of type Rows
-  std::size_t offset = 0;   // in bytes
+  std::size_t value_bytes;  // bytes of one number
+  std::size_t size;         // count of numbers; Rows: per token
+  int rows, cols, count;    // Param: `count` matrices (rows, cols). Rows: rows per token
+  Role role;                // Param only
+  bool per_token;           // true for Rows
+  std::size_t offset = 0;   // in bytes, from the start of the tree
 
   std::size_t elements(int tokens) const { return per_token ? size * std::size_t(tokens) : size; }
   std::size_t bytes(int tokens = 0) const;
@@ -34,7 +34,7 @@ struct LeafView {
   T* matrix(int i) const { return data + std::size_t(i) * std::size_t(rows) * std::size_t(cols); }
 };
 
-/// Every leaf starts on a multiple of this many bytes.
+/// Every leaf starts at a multiple of this many bytes.
 inline constexpr std::size_t leaf_alignment = 256;
 
 inline std::size_t LeafInfo::bytes(int tokens) const {
@@ -59,7 +59,8 @@ constexpr LeafInfo describe() {
 template <class Leaf>
 inline constexpr LeafInfo description = describe<Leaf>();
 
-/// The leaves as they are met. One copy of the code for all leaves: see for_each_leaf.
+/// Collects the leaves in the order of the walk. The non-inlined functions are compiled once for
+/// all leaf types, which keeps compile time low (see for_each_leaf).
 struct LeafTable {
   const void* tree;
   std::vector<LeafInfo> leaves = {};
@@ -67,7 +68,7 @@ struct LeafTable {
 
   template <class Leaf>
   void operator()(const Path&, Leaf& leaf) {
-    static_assert(std::is_standard_layout_v<Leaf>);  // the pointer lies at the start
+    static_assert(std::is_standard_layout_v<Leaf>);  // so the pointer is at its start
     add(&leaf, description<std::remove_const_t<Leaf>>);
   }
   [[gnu::noinline]] void mark(Mark::Kind kind) { marks.push_back({kind, leaves.size()}); }
@@ -97,8 +98,9 @@ const LeafTable& leaf_table() {
 
 }  // namespace detail
 
-/// The leaves of a tree in declaration order, listed once for each type. What a library does to
-/// every leaf is a loop over them, so that compile time does not grow with the number of leaves.
+/// The leaves of a tree in declaration order, listed once for each type of tree. Code that treats
+/// all leaves alike is a loop over this list, so that compile time does not grow with the number of
+/// leaves.
 ///
 ///     for (const moe::LeafInfo& leaf : moe::leaves<Params>()) total += leaf.size;
 template <class Tree>
@@ -118,7 +120,7 @@ const std::vector<std::string>& leaf_names() {
   return all;
 }
 
-/// A leaf of `tree`, whose numbers are of type T.
+/// The leaf of `tree` that `leaf` describes. Its numbers must be of type T.
 template <class T, class Tree>
 LeafView<T> view(Tree& tree, const LeafInfo& leaf) {
   MOE_EXPECTS(leaf.value_bytes == sizeof(T), "a leaf was viewed as numbers of another size");

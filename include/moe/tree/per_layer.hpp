@@ -6,8 +6,9 @@
 
 namespace moe {
 
-/// One tree for each layer of a model, in two arrays because there are two kinds of layer.
-/// With OncePerKind one tree for each kind that occurs, overlaid: scratch that the layers share.
+/// One tree for each layer of a model, in two arrays because there are two kinds of layers. With
+/// OncePerKind there is only one tree for each kind that occurs, and the two share memory: scratch
+/// that all layers reuse.
 template <ModelConfig C, class Dense, class Mixture, bool OncePerKind = false>
 struct PerLayer {
   static constexpr int layers = C.layers;
@@ -18,7 +19,7 @@ struct PerLayer {
   std::array<Mixture, std::size_t(mixtures)> mixture;
 
   static constexpr bool is_moe(int layer) { return C.is_moe(layer); }
-  /// The tree of a layer of kind `Moe`, number `at` among its kind.
+  /// The tree of the `at`-th layer of its kind (with experts if Moe, else dense).
   template <bool Moe>
   auto& of(int at) {
     if constexpr (Moe) {
@@ -40,7 +41,7 @@ inline constexpr bool is_per_layer<PerLayer<C, Dense, Mixture, Once>> = true;
 
 namespace detail {
 
-/// Calls f(layer number, tree, same...) for the trees of a PerLayer, first layer first.
+/// Calls f(layer number, tree, same...) for every tree of a PerLayer, in layer order.
 template <class F, class Tree, class... Same>
 void for_each_layer(F&& f, Tree& tree, Same&... same) {
   using Node = std::remove_const_t<Tree>;

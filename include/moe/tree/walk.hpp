@@ -13,10 +13,10 @@
 namespace moe {
 namespace detail {
 
-/// Where a walk has come to: the fields and places from the root of the tree on.
+/// The position of a walk: the fields and indices from the root of the tree.
 struct Path {
   const Path* up = nullptr;
-  std::string_view field = {};  // empty: the element number `at` of `up`
+  std::string_view field = {};  // empty: element `at` of the array `up`
   std::size_t at = 0;
 
   [[gnu::noinline]] std::string text() const {
@@ -26,9 +26,10 @@ struct Path {
   }
 };
 
-/// What a walk over the tree meets before leaf number `leaf`.
+/// An event of a walk just before leaf number `leaf`: an overlaid tree begins, one of its fields
+/// begins, or the tree ends.
 struct Mark {
-  enum Kind { overlay, field, end } kind;  // an overlaid tree, one of its fields, its end
+  enum Kind { overlay, field, end } kind;
   std::size_t leaf = 0;
 };
 template <class Tree, class F>
@@ -36,8 +37,8 @@ void mark(F& f, Mark::Kind kind) {
   if constexpr (is_overlaid<Tree> && requires { f.mark(kind); }) f.mark(kind);
 }
 
-/// Calls f(path, a, b, ...) for the same leaf of equally shaped trees. Without Named the paths hold
-/// no fields: the names of types without linkage cannot be asked for.
+/// Calls f(path, a, b, ...) for corresponding leaves of trees with the same shape. Without Named
+/// the paths hold no field names, because types without linkage have none.
 template <bool Named, class F, class Tree, class... Same>
 void walk(F& f, const Path& path, Tree& tree, Same&... same) {
   using Node = std::remove_const_t<Tree>;
@@ -73,16 +74,16 @@ void walk(F& f, const Path& path, Tree& tree, Same&... same) {
 
 }  // namespace detail
 
-/// Calls f(a, b, ...) for the same leaf of equally shaped trees, in declaration order. f is
-/// compiled for every type of leaf: a loop over leaves() is the better choice where run-time shapes
-/// do.
+/// Calls f(a, b, ...) for corresponding leaves of trees with the same shape, in declaration order.
+/// f is compiled for every leaf type; prefer a loop over leaves() if run-time shapes are enough.
 template <class F, class Tree, class... Same>
 void for_each_leaf(F&& f, Tree& tree, Same&... same) {
   const auto call = [&](const detail::Path&, auto&... leaf) { f(leaf...); };
   detail::walk<false>(call, {}, tree, same...);
 }
 
-/// The same with the leaf's path in front: f("blocks.0.attn.q.weight", a, b, ...).
+/// Like for_each_leaf, with the path of the leaf as first argument: f("blocks.0.attn.q.weight", a,
+/// b, ...).
 template <class F, class Tree, class... Same>
 void for_each_named_leaf(F&& f, const std::string& path, Tree& tree, Same&... same) {
   const auto call = [&](const detail::Path& at, auto&... leaf) { f(at.text(), leaf...); };

@@ -4,12 +4,12 @@
 #include <moe/backend/cpu/simd/lanes.hpp>
 #include <moe/core/random.hpp>
 
-// Dropout::factor for many elements at a time, with the same results.
+// Dropout::factor for many elements at once, with the same results.
 
 namespace moe {
 namespace detail {
 
-/// The factor that half a random word stands for.
+/// Turns 16 random bits into a dropout factor. `word` holds the bits of two elements.
 template <class T>
 struct DropoutThreshold {
   explicit DropoutThreshold(const Dropout& d)
@@ -21,7 +21,8 @@ struct DropoutThreshold {
   std::uint32_t least;
 };
 
-/// philox(seed, stream, index[l]) for Lanes numbers at once: word w of number l at word[w][l].
+/// philox(seed, stream, index[l]) for all l. Word w of the result for index[l] is stored in
+/// word[w][l].
 template <int Lanes>
 inline void philox_lanes(std::uint64_t seed, std::uint64_t stream,
                          const std::uint64_t (&index)[Lanes], std::uint32_t (&word)[4][Lanes]) {
@@ -34,7 +35,7 @@ inline void philox_lanes(std::uint64_t seed, std::uint64_t stream,
   std::uint32_t k0 = std::uint32_t(seed), k1 = std::uint32_t(seed >> 32);
   for (int round = 0; round < 10; ++round) {
 #pragma GCC unroll 1
-    for (int l = 0; l < Lanes; ++l) {  // to be vectorised, not unrolled
+    for (int l = 0; l < Lanes; ++l) {  // to be vectorized, not unrolled
       const std::uint64_t a = std::uint64_t(0xD2511F53u) * word[0][l];
       const std::uint64_t b = std::uint64_t(0xCD9E8D57u) * word[2][l];
       word[0][l] = std::uint32_t(b >> 32) ^ word[1][l] ^ k0;

@@ -11,15 +11,15 @@
 
 namespace moe::detail {
 
-/// Large blocks start on a huge page, so that the kernel can back them with such pages.
+/// Large blocks are aligned to this size, so that the kernel can back them with huge pages.
 inline constexpr std::size_t huge_page = std::size_t(2) << 20;
 
 inline std::align_val_t alignment_of(std::size_t bytes) {
   return std::align_val_t(bytes >= 2 * huge_page ? huge_page : 256);
 }
 
-/// A zeroed block, aligned to 256 bytes; each thread touches its share first.
-/// Errors: moe::Error when the memory is not there.  Test: tests/backend/cpu.cpp.
+/// A block aligned to 256 bytes. The threads zero it in parallel.
+/// Errors: moe::Error if there is not enough memory.  Test: tests/backend/cpu.cpp.
 inline std::byte* allocate_zeroed(std::size_t bytes, int threads) {
   void* block = ::operator new(bytes, alignment_of(bytes), std::nothrow);
   if (!block)
@@ -42,7 +42,7 @@ inline void release(std::byte* block, std::size_t bytes) {
   ::operator delete(block, alignment_of(bytes));
 }
 
-/// Working memory of one thread that only ever grows.
+/// Working memory of one thread. It grows and never shrinks.
 class Workspace {
  public:
   Workspace() = default;

@@ -11,7 +11,8 @@
 
 namespace moe::detail {
 
-/// What OpenMP would take: OMP_NUM_THREADS, or the processors that this process may run on.
+/// The number of threads OpenMP would use: OMP_NUM_THREADS, or the number of processors that this
+/// process may run on.
 inline int available_threads() {
 #ifdef _OPENMP
   return omp_get_max_threads();
@@ -20,8 +21,9 @@ inline int available_threads() {
 #endif
 }
 
-/// `threads`, or for 0 what is available, and no more than the runtime ever grants.
-/// Errors: fewer than 0, or so many that it must be a mistake: each costs memory and time.
+/// Returns `threads`. For 0 it returns what is available, limited to what the runtime ever grants.
+/// Errors: moe::Error for fewer than 0, or for so many that it must be a mistake: each thread costs
+/// memory and time.
 inline int checked_threads(int threads) {
   int processors = 1, granted = 1;
 #ifdef _OPENMP
@@ -38,18 +40,18 @@ inline int checked_threads(int threads) {
   return threads == 0 ? std::min(wanted, granted) : wanted;
 }
 
-/// Whether fork() made this process after its parent had started threads here: they are not in the
-/// child, and GNU's OpenMP would wait for them for ever.
+/// True in a child process that fork() created after its parent had started threads here. Those
+/// threads do not exist in the child, and GNU's OpenMP would wait for them forever.
 inline std::atomic<bool> threads_left_behind{false};
 
-/// Before threads are started for the first time.
+/// Must be called before threads are started for the first time.
 inline void notice_forks() {
   [[maybe_unused]] static const int registered = ::pthread_atfork(
       nullptr, nullptr, [] { threads_left_behind.store(true, std::memory_order_relaxed); });
 }
 
-/// One copy of the code of a task, whoever calls it: inlined into a serial and a parallel loop the
-/// compiler would fuse multiply-adds differently, and the bits would depend on the threads.
+/// Never inlined: a task inlined into both the serial and the parallel loop may get different FMA
+/// contraction, and results would depend on the number of threads.
 #if defined(__GNUC__) && !defined(__clang__)
 #define MOE_ONE_COPY __attribute__((noinline, noclone))
 #else
@@ -60,9 +62,9 @@ MOE_ONE_COPY void run_task(const F& work, int task, int worker) {
   work(task, worker);
 }
 
-/// Calls work(task, worker) for every task. Which worker (0 ... threads - 1) runs a task is left
-/// open: a result must not depend on it, a workspace may. Also correct, and serial, without OpenMP
-/// and where the runtime grants fewer threads, and in the child of a fork.
+/// Calls work(task, worker) for every task. Any worker (0 ... threads - 1) may run any task: a task
+/// may use its worker's workspace, but its result must not depend on the worker. Runs serially
+/// without OpenMP and in the child of a fork, and works if the runtime grants fewer threads.
 template <class F>
 void parallel([[maybe_unused]] int threads, int tasks, const F& work) {
 #ifdef _OPENMP

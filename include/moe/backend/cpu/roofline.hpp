@@ -11,10 +11,10 @@ namespace moe {
 
 namespace detail {
 
-/// Runs `slice` over and over on every thread for about `seconds`. The sum over threads of the
-/// median rate of a slice, in 1e9 of its `amount` a second: what is measured beside it is disturbed
-/// by other programs as much as the median slice is, the best one not at all. A slice takes what
-/// the one before gave, or the compiler drops it.
+/// Runs `slice` repeatedly on every thread for about `seconds`. Returns the median rate of a slice,
+/// summed over threads, in units of 1e9 * `amount` per second. Median, not best: the benchmark that
+/// it is compared with suffers the same interference from other programs. Each slice takes the
+/// result of the previous one, so that the compiler cannot remove it.
 template <class T, class Slice>
 double median_rate(int threads, double seconds, double amount, const Slice& slice) {
   using Clock = std::chrono::steady_clock;
@@ -42,9 +42,9 @@ double median_rate(int threads, double seconds, double amount, const Slice& slic
 
 }  // namespace detail
 
-/// The fused multiply-add rate of the threads of a CPU backend on registers alone, all running: the
-/// 100 % that measured speeds are compared with. Runs for about `seconds`.
-/// Units: 1e9 floating-point operations per second, a multiply-add being two.
+/// The FMA rate of the backend's threads, all running, with registers as the only operands: the 100
+/// % that measured speeds are compared with. Runs for about `seconds`.
+/// Units: 1e9 floating-point operations per second; a multiply-add counts as two.
 ///
 ///     const double peak = moe::fma_peak_gflops(backend, 0.1);
 template <class B>
@@ -68,8 +68,8 @@ double fma_peak_gflops(B& backend, double seconds = 0.1) {
   });
 }
 
-/// The same for dot products of bfloat16 pairs with float sums; 0 where the processor that this is
-/// compiled for has no instruction for them.
+/// The same rate for dot products of bfloat16 pairs with sums in float. 0 if the processor that
+/// this is compiled for has no instruction for them.
 template <class B>
 double bf16_peak_gflops([[maybe_unused]] B& backend, [[maybe_unused]] double seconds = 0.1) {
 #ifdef __AVX512BF16__
@@ -95,10 +95,10 @@ double bf16_peak_gflops([[maybe_unused]] B& backend, [[maybe_unused]] double sec
 #endif
 }
 
-/// How fast the threads of a CPU backend pass through `bytes` of memory, from whatever cache so
-/// many fit in: the 100 % for work whose operands are as large.
-/// Units: 1e9 bytes per second; a copy counts what it reads and what it writes.
-/// Errors: moe::Error when the memory is not there.
+/// The rate at which the backend's threads stream through `bytes` of memory, from whichever cache
+/// level holds that much: the 100 % for work with operands of this size.
+/// Units: 1e9 bytes per second; a copy counts the bytes it reads and those it writes.
+/// Errors: moe::Error if there is not enough memory.
 ///
 ///     moe::MemorySpeed memory{backend, std::size_t(1) << 30};
 ///     const double most = memory.read();
@@ -110,7 +110,7 @@ class MemorySpeed {
     space_.reserve(count_ * line);
   }
 
-  /// Each byte once.
+  /// Reads each byte once.
   double read(double seconds = 0.05) {
     return best(seconds, count_, [](const Pack* from, Pack*, std::size_t packs) {
       Pack sum[4] = {Pack(0.0f), Pack(0.0f), Pack(0.0f), Pack(0.0f)};
@@ -120,7 +120,7 @@ class MemorySpeed {
     });
   }
 
-  /// The first half to the second, through registers as a kernel does it.
+  /// Copies the first half to the second through registers, as a kernel does.
   double copy(double seconds = 0.05) {
     return best(seconds, count_ / 2, [](const Pack* from, Pack* to, std::size_t packs) {
       for (std::size_t i = 0; i < packs; i += 4)
@@ -133,13 +133,14 @@ class MemorySpeed {
   using Pack = detail::Register<float>;
   static constexpr std::size_t line = 4 * sizeof(Pack);
 
-  /// The best of many rounds of all threads, each on its share of the first `lines` lines.
+  /// The best of many rounds. In a round every thread runs `pass` on its share of the first `lines`
+  /// lines.
   template <class Pass>
   double best(double seconds, std::size_t lines, const Pass& pass) {
     using Clock = std::chrono::steady_clock;
     const int threads = backend_->threads();
     const double bytes = double(count_ * line);
-    const int passes = std::max(1, int(16e6 / bytes));  // so that waking threads costs little
+    const int passes = std::max(1, int(16e6 / bytes));  // so that waking the threads costs little
     Pack* const from = space_.template as<Pack>();
     Pack* const to = from + count_ / 2 * 4;
     std::vector<float> sums(std::size_t(threads) * 16);

@@ -4,8 +4,8 @@
 
 namespace moe::detail {
 
-/// The printable character that stands for each byte in vocabulary files: 33 to 126, 161 to 172 and
-/// 174 to 255 stand for themselves, the others are U+0100 and following.
+/// The printable character that represents each byte in vocabulary files: the bytes 33 to 126, 161
+/// to 172 and 174 to 255 represent themselves, the others are U+0100 and following.
 /// Source: openai/gpt-2 encoder.py, bytes_to_unicode.
 inline constexpr auto character_of_byte = [] {
   std::array<std::int32_t, 256> table{};
@@ -17,8 +17,8 @@ inline constexpr auto character_of_byte = [] {
   return table;
 }();
 
-/// The bytes in the order of GPT-2's tokens 0 to 255: by the characters that stand for them, those
-/// that stand for themselves first.
+/// The bytes in the order of GPT-2's tokens 0 to 255: sorted by their characters, bytes that
+/// represent themselves first.
 inline constexpr auto bytes_by_character = [] {
   std::array<unsigned char, 256> order{};
   std::size_t next = 0;
@@ -36,7 +36,7 @@ inline std::string to_characters(std::string_view bytes) {
   return text;
 }
 
-/// The bytes that characters stand for; false when one stands for none.
+/// Converts characters back to bytes. Returns false if a character represents no byte.
 inline bool to_bytes(std::string_view text, std::string& bytes) {
   static constexpr auto byte_of = [] {
     std::array<std::int16_t, 256 + 68> table{};

@@ -6,12 +6,12 @@
 
 namespace moe {
 
-/// What <|endoftext|> and its like in a text become.
+/// How special tokens such as <|endoftext|> in a text are encoded.
 enum class SpecialTokens { as_text, as_tokens };
 
 namespace detail {
 
-/// The tables of a vocabulary, made once; encoding reads them only.
+/// The tables of a vocabulary. They are built once; encoding only reads them.
 /// Test: tests/data/byte_pair_encoding.cpp.
 class BytePairTables {
  public:
@@ -23,7 +23,7 @@ class BytePairTables {
     find_whole_pieces();
   }
 
-  /// Appends the tokens of a piece; gives their number.
+  /// Appends the tokens of a piece. Returns their number.
   std::size_t merge_piece(std::string_view piece, PieceMerger& merger,
                           std::vector<std::int32_t>& out) const {
     const std::size_t at = out.size();
@@ -43,7 +43,7 @@ class BytePairTables {
   }
 
   BytePairVocabulary vocabulary;
-  PieceTable whole;  // tokens that their own bytes are merged to: such pieces need no merging
+  PieceTable whole;  // tokens whose bytes merge to the token itself: such pieces need no merging
 
  private:
   void find_whole_pieces() {
@@ -65,7 +65,8 @@ class BytePairTables {
   std::array<std::int32_t, 256> byte_token_{};
 };
 
-/// One call of encode. What a piece of several tokens became is found again in the output.
+/// One call of encode. The output also serves as a cache: a piece of several tokens that occurred
+/// before is copied from there.
 class BytePairEncoder {
  public:
   BytePairEncoder(const BytePairTables& tables, std::string_view text, SpecialTokens special)
@@ -84,7 +85,7 @@ class BytePairEncoder {
  private:
   struct Known {
     ShortPiece key;
-    std::size_t at = 0, count = 0;  // in the output; count 0: nothing is known
+    std::size_t at = 0, count = 0;  // in the output; count 0: an empty entry
     std::string_view piece;
   };
 
@@ -93,7 +94,7 @@ class BytePairEncoder {
            (!added.special || special_ == SpecialTokens::as_tokens);
   }
 
-  /// The longest of the added tokens that begin `text`, or -1.
+  /// The longest added token at the start of `text`, or -1.
   std::int32_t added_token(std::string_view text, bool normalized) const {
     std::int32_t best = -1;
     for (const AddedToken& added : tables_.vocabulary.added) {
@@ -105,8 +106,8 @@ class BytePairEncoder {
     return best;
   }
 
-  /// Added tokens and the text around them: first the tokens that are not `normalized`, then, in
-  /// what is left, the others.
+  /// Encodes added tokens and the text between them: first the tokens that are not `normalized`,
+  /// then, in the rest, those that are.
   void add_split(std::string_view text, bool normalized) {
     std::array<bool, 256> first{};
     bool any = false;

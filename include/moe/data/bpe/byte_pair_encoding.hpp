@@ -9,34 +9,36 @@
 namespace moe {
 
 struct BytePairOptions {
-  /// Only so many of the merges: 256 bytes, them, and end of text; -1: as the files have it.
+  /// Keeps only this many merges: the vocabulary is then the 256 bytes, the merged tokens and end
+  /// of text. -1: as in the files.
   int merges = -1;
 };
 
-/// GPT-2's byte-level BPE: text is cut into pieces (next_piece), and in each piece the neighbours
-/// of the lowest rank are merged until no merge applies. decode(encode(x)) == x for every byte
+/// GPT-2's byte-level BPE. A text is divided into pieces (next_piece); in each piece the adjacent
+/// pair of lowest rank is merged until no merge applies. decode(encode(x)) == x for every byte
 /// string, UTF-8 or not. Any number of threads may use one object.
 ///
 ///     const auto tokenizer = moe::BytePairEncoding::from_folder("gpt2");
 ///     const std::vector<std::int32_t> ids = tokenizer.encode("Hello, world!");  // 15496 11 995 0
 ///     const std::string text = tokenizer.decode(ids);
 ///
-/// Errors: files that are missing, malformed, or of another kind of tokenizer; tokens outside of
-/// the vocabulary.  Source: openai/gpt-2 encoder.py.  Test: tests/data/byte_pair_encoding.cpp.
+/// Errors: moe::Error for files that are missing, malformed, or of another kind of tokenizer, and
+/// for tokens outside of the vocabulary.  Source: openai/gpt-2 encoder.py.
+/// Test: tests/data/byte_pair_encoding.cpp.
 class BytePairEncoding {
  public:
-  /// GPT-2's two files.
+  /// From GPT-2's two files.
   static BytePairEncoding from_files(const std::string& vocab_json, const std::string& merges_txt,
                                      const BytePairOptions& options = {}) {
     return {detail::read_vocabulary_files(vocab_json, merges_txt), options, vocab_json};
   }
-  /// A tokenizer.json in the manner of GPT-2 or SmolLM. Settings that would give other ids than
-  /// this class gives are refused.
+  /// From a tokenizer.json like those of GPT-2 or SmolLM. Settings that would lead to other ids
+  /// than this class produces are rejected.
   static BytePairEncoding from_tokenizer_json(const std::string& path,
                                               const BytePairOptions& options = {}) {
     return {detail::read_tokenizer_json(path), options, path};
   }
-  /// tokenizer.json if the folder has one, else vocab.json and merges.txt.
+  /// From tokenizer.json if the folder has one, else from vocab.json and merges.txt.
   static BytePairEncoding from_folder(const std::string& folder,
                                       const BytePairOptions& options = {}) {
     return read_settled(folder, [&](const std::string& place) {
@@ -45,26 +47,28 @@ class BytePairEncoding {
       return from_files(place + "/vocab.json", place + "/merges.txt", options);
     });
   }
-  /// No files and no merges: GPT-2's tokens 0 to 255, one a byte, and 256 for end of text.
+  /// Without files or merges: GPT-2's tokens 0 to 255, one per byte, and 256 for end of text.
   static BytePairEncoding bytes() {
     return {detail::BytePairVocabulary(), BytePairOptions{.merges = 0}, ""};
   }
 
-  /// The largest id and one: rows that an embedding needs. Ids without a token are empty strings.
+  /// The largest id plus one: the rows that an embedding needs. Ids without a token are empty
+  /// strings.
   int vocab_size() const { return tokens().size(); }
   int size() const { return vocab_size(); }
   /// The token <|endoftext|>, or -1.
   int end_of_text() const { return end_of_text_; }
-  /// The token of these bytes (of an added token: its text), or -1.
+  /// The token with these bytes (for an added token: its text), or -1.
   int token_of(std::string_view bytes) const {
     for (const detail::AddedToken& added : tables_.vocabulary.added)
       if (tokens()[added.id] == bytes) return added.id;
     return tables_.vocabulary.index.find(tokens(), bytes);
   }
-  /// A number that differs between tokenizers that give different ids.
+  /// A hash that differs between tokenizers that produce different ids.
   std::uint64_t fingerprint() const { return fingerprint_; }
 
-  /// Special tokens in the text are text like any other unless the caller allows them.
+  /// Encodes a text. Special tokens in it are treated as ordinary text unless the caller allows
+  /// them.
   std::vector<std::int32_t> encode(std::string_view text,
                                    SpecialTokens special = SpecialTokens::as_text) const {
     return detail::BytePairEncoder(tables_, text, special).take();
@@ -75,8 +79,8 @@ class BytePairEncoding {
     throw Error("moe: cannot decode token " + std::to_string(token) + ": the vocabulary has " +
                 std::to_string(vocab_size()) + " tokens; use the tokenizer of the model");
   }
-  /// The bytes of the tokens, special ones as their text. Of tokens that a model chose they need
-  /// not be UTF-8; TextStream prints them one by one.
+  /// The bytes of the tokens; special tokens give their text. The bytes of tokens that a model
+  /// chose need not be UTF-8; TextStream prints them one by one.
   std::string decode(std::span<const std::int32_t> tokens) const {
     std::string text;
     for (const std::int32_t token : tokens) text += bytes_of(token);
@@ -87,8 +91,8 @@ class BytePairEncoding {
   }
 
   /// Writes tokenizer.json, tokenizer_config.json, vocab.json and merges.txt, which Hugging Face
-  /// libraries and from_folder read. The folder is made if need be.
-  /// Errors: one of these files is there and says something else; nothing is written then.
+  /// libraries and from_folder read. Creates the folder if needed.
+  /// Errors: moe::Error if one of these files exists with other content; nothing is written then.
   void save(const std::string& folder) const {
     const detail::TokenizerTexts texts = detail::write_tokenizer(tables_.vocabulary);
     const std::pair<const char*, const std::string*> files[] = {
@@ -121,7 +125,7 @@ class BytePairEncoding {
   }
   const detail::TokenStrings& tokens() const { return tables_.vocabulary.tokens; }
 
-  /// The vocabulary of the bytes, the first merges, and end of text as the last token.
+  /// The vocabulary of the bytes and the first merges, with end of text as the last token.
   static detail::BytePairVocabulary first_merges(const detail::BytePairVocabulary& all, int merges,
                                                  const std::string& path) {
     const auto fail = [&](const std::string& why) {

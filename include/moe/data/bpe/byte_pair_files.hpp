@@ -11,30 +11,30 @@ namespace moe::detail {
 
 inline constexpr std::string_view end_of_text_token = "<|endoftext|>";
 
-/// A token that is found in the text before anything else is done with it.
+/// A token that is searched for in the text before the text is divided into pieces.
 struct AddedToken {
   std::int32_t id = -1;
-  bool special = false;     // only where the caller allows special tokens
-  bool normalized = false;  // looked for after those that are not
+  bool special = false;     // searched only if the caller allows special tokens
+  bool normalized = false;  // searched after those that are not normalized
   bool in_model = true;     // part of the vocabulary that merges work on
 };
 
-/// What the files of a byte-level tokenizer say, checked.
+/// The checked content of the files of a byte-level tokenizer.
 struct BytePairVocabulary {
-  TokenStrings tokens;  // bytes of token 0, 1, ...; empty where no token has this id
-  TokenIndex index;     // of the tokens that merges work on
+  TokenStrings tokens;  // bytes of token 0, 1, ...; empty if no token has this id
+  TokenIndex index;     // the tokens that merges work on
   std::vector<Merge> merges;
-  PairTable pairs;  // their ranks
+  PairTable pairs;  // the ranks of the merges
   std::vector<AddedToken> added;
   PreTokenizer pre_tokenizer = PreTokenizer::gpt2;
-  bool ignore_merges = false;  // a piece that is a token is taken whole
+  bool ignore_merges = false;  // a piece that is a token is not divided
 };
 
-/// The tokens as they stand in a file, in its order.
+/// The tokens as they appear in a file, in its order.
 struct BytePairText {
   TokenStrings names, added_names;
-  std::vector<std::int32_t> ids;  // of names
-  std::vector<AddedToken> added;  // of added_names
+  std::vector<std::int32_t> ids;  // of `names`
+  std::vector<AddedToken> added;  // of `added_names`
   PreTokenizer pre_tokenizer = PreTokenizer::gpt2;
   bool ignore_merges = false;
 };
@@ -60,9 +60,9 @@ inline std::int32_t read_id(JsonReader& reader) {
   return static_cast<std::int32_t>(number.signed_value);
 }
 
-/// The vocabulary of names and ids that comes next.
+/// Reads the names and ids that come next.
 inline void read_vocabulary(JsonReader& reader, BytePairText& text) {
-  // Counted first: a vector that grows takes up to three times the memory.
+  // Count first: a vector that grows takes up to three times the memory.
   std::size_t tokens = 0, bytes = 0;
   JsonReader ahead = reader;
   ahead.each_member([&](const std::string& name) {
@@ -78,8 +78,8 @@ inline void read_vocabulary(JsonReader& reader, BytePairText& text) {
   });
 }
 
-/// One more than the largest id that `count` tokens may have. Vocabularies have holes (ids that
-/// were reserved or taken out again), but not so many that a small file asks for much memory.
+/// The upper bound of the ids that `count` tokens may have. Vocabularies have gaps (reserved or
+/// removed ids), but not so many that a small file should make us allocate much memory.
 inline std::size_t id_limit(std::size_t count) {
   constexpr std::size_t holes = 1 << 16;
   return count + holes;
@@ -92,7 +92,7 @@ inline std::size_t id_limit(std::size_t count) {
                               std::to_string(id_limit(count)));
 }
 
-/// Refuses names and ids that are wrong by themselves, before tables are made of them.
+/// Rejects names and ids that are invalid by themselves, before tables are built from them.
 inline void check_each(const BytePairText& text, const std::string& path) {
   TokenIndex added(static_cast<std::size_t>(text.added_names.size()));
   for (int i = 0; i < text.added_names.size(); ++i) added.insert(text.added_names, i);
@@ -118,7 +118,7 @@ inline void check_each(const BytePairText& text, const std::string& path) {
   }
 }
 
-/// Checks the text of `path` and puts it in the order of the ids.
+/// Checks the content of `path` and sorts it by id.
 inline BytePairVocabulary assemble(const BytePairText& text, const std::string& path) {
   const auto fail = [&](const std::string& why) { vocabulary_failed(path, why); };
   check_each(text, path);
@@ -131,7 +131,7 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
   out.pre_tokenizer = text.pre_tokenizer;
   out.ignore_merges = text.ignore_merges;
 
-  // What stands at each id: a name (its number), or an added token (-2 - its number).
+  // The content of each id: the number i of a name, or -2 - i for added token i.
   constexpr std::int32_t nothing = -1;
   std::size_t tokens = text.ids.size();
   std::int32_t last = -1;
@@ -194,7 +194,8 @@ inline BytePairVocabulary assemble(const BytePairText& text, const std::string& 
   return out;
 }
 
-/// Adds merges to a vocabulary one by one, as they are read: what is refused costs no memory.
+/// Adds merges to a vocabulary one by one as they are read, so that a rejected file costs no
+/// memory.
 class MergeReader {
  public:
   MergeReader(BytePairVocabulary& vocabulary, const std::string& path)
@@ -214,7 +215,7 @@ class MergeReader {
       fail(pair, std::string("has ") + (merge.left < 0 || merge.right < 0 ? "a part" : "a result") +
                      " that is not in the vocabulary");
     }
-    // As in tokenizers, of a pair that is there twice the later place counts.
+    // As in Hugging Face's tokenizers, the later rank of a repeated pair counts.
     constexpr int most_repeats = 1000;
     if (!vocabulary_.pairs.insert(merge.left, merge.right, static_cast<std::int32_t>(rank)) &&
         ++repeats_ > most_repeats)
@@ -230,8 +231,8 @@ class MergeReader {
     add(line.substr(0, space), line.substr(space + 1));
   }
 
-  /// merges.txt: a pair a line. Only a first line that begins with #version is none: merges may
-  /// begin with '#'.
+  /// The lines of merges.txt, one pair each. Only the first line may be a comment, and only if it
+  /// begins with #version, because merges may begin with '#'.
   void add_lines(std::string_view text) {
     if (const std::size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)
       vocabulary_failed(path_, "byte " + std::to_string(bad) + " is not UTF-8");
@@ -261,7 +262,7 @@ class MergeReader {
   int repeats_ = 0;
 };
 
-/// vocab.json and merges.txt, GPT-2's.
+/// Reads GPT-2's files vocab.json and merges.txt.
 inline BytePairVocabulary read_vocabulary_files(const std::string& vocabulary,
                                                 const std::string& merges) {
   BytePairText text;

@@ -9,19 +9,19 @@
 
 namespace moe::detail {
 
-/// Two neighbours that become one token. The lower the rank, the earlier.
+/// Two adjacent tokens that are merged into one. Merges of lower rank come first.
 struct Merge {
   std::int32_t left, right, result;
 };
 
-/// (left, right) -> rank.
+/// A hash table from (left, right) to the rank of the merge.
 class PairTable {
  public:
   static constexpr std::int32_t none = INT_MAX;
 
   PairTable() : slots_(slots_for(0)) {}
 
-  /// The later rank of a pair replaces the earlier one. False when the pair was there already.
+  /// Replaces the rank if the pair exists. Returns false in that case.
   bool insert(std::int32_t left, std::int32_t right, std::int32_t rank) {
     if (2 * (count_ + 1) > slots_.size()) grow();
     Slot& slot = slots_[find(key(left, right))];
@@ -58,9 +58,9 @@ class PairTable {
   std::size_t count_ = 0;
 };
 
-/// Merges neighbours, the pair of the lowest rank first and among equals the leftmost, until no
-/// pair is in the table. Short pieces search again after every merge; for long ones, where that
-/// would take quadratic time, a heap holds the pairs.
+/// Merges adjacent pairs, the pair of lowest rank first and the leftmost of equals, until no pair
+/// is in the table. Short pieces are searched again after every merge. For long ones, where that
+/// would take quadratic time, the pairs are kept in a heap.
 /// Source: Sennrich et al. 2016, arXiv:1508.07909.  Test: tests/data/byte_pair_encoding.cpp.
 class PieceMerger {
  public:
@@ -69,7 +69,7 @@ class PieceMerger {
   PieceMerger(const PairTable& pairs, std::span<const Merge> merges)
       : pairs_(pairs), merges_(merges) {}
 
-  /// Merges ids in place; gives how many are left.
+  /// Merges ids in place. Returns how many are left.
   std::size_t merge(std::int32_t* ids, std::size_t count) {
     return count <= scan_most ? merge_by_scan(ids, count) : merge_by_heap(ids, count);
   }
@@ -109,7 +109,7 @@ class PieceMerger {
     const auto entry = [&](std::int32_t i) {
       return static_cast<std::uint64_t>(at(rank_, i)) << 32 | static_cast<std::uint32_t>(i);
     };
-    // The rank of the pair that begins at i; entries of the heap that say another are stale.
+    // Updates the rank of the pair that begins at i. Heap entries with another rank are stale.
     const auto rate = [&](std::int32_t i) {
       const std::int32_t right = at(next_, i);
       at(rank_, i) = right == end ? PairTable::none : pairs_.rank(ids[i], ids[right]);

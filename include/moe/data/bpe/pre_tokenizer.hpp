@@ -7,16 +7,16 @@
 
 namespace moe {
 
-/// How a text is cut into pieces before byte pairs are merged.
+/// How a text is divided into pieces before byte pairs are merged.
 enum class PreTokenizer {
-  gpt2,             // the expression of next_piece
-  gpt2_each_digit,  // every number character alone first (SmolLM), then the expression between them
+  gpt2,             // GPT-2's expression: see next_piece
+  gpt2_each_digit,  // every number character is a piece (SmolLM); the expression in between
 };
 
 namespace detail {
 
-/// The character at text[at]: its class, and the number of its bytes. A byte that begins no
-/// well-formed UTF-8 is a character of its own, of class `other`.
+/// The class and number of bytes of a character. A byte that starts no well-formed UTF-8 is a
+/// character by itself, of class `other`.
 struct Character {
   CharClass kind;
   std::uint32_t bytes;
@@ -38,7 +38,8 @@ inline Character character_at(std::string_view text, std::size_t at) {
   return {char_class(point), static_cast<std::uint32_t>(end - at)};
 }
 
-/// How many of the first bytes of `word` (the first in its lowest byte) are ASCII letters.
+/// The number of ASCII letters before the first other byte of `word`, whose lowest byte comes
+/// first.
 inline std::size_t leading_letters(std::uint64_t word) {
   constexpr std::uint64_t ones = 0x0101010101010101, high = 0x80 * ones;
   const std::uint64_t lower = (word | 0x20 * ones) & ~high;
@@ -66,7 +67,7 @@ inline std::size_t end_of_run(std::string_view text, std::size_t at, CharClass k
   return at;
 }
 
-/// The length of 's 't 'm 'd 're 've 'll at text[at], which is an apostrophe; 0 if none is there.
+/// The length of 's 't 'm 'd 're 've 'll at the apostrophe text[at], or 0 if there is none.
 inline std::size_t contraction(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return at + i < text.size() ? text[at + i] : '\0'; };
   const char a = byte(1), b = byte(2);
@@ -76,11 +77,12 @@ inline std::size_t contraction(std::string_view text, std::size_t at) {
 
 }  // namespace detail
 
-/// The end of the piece that begins at `at`, where an earlier piece ended. The pieces are the
-/// matches of GPT-2's expression, which cover every text:
-///   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-/// White space before something else gives up its last character, which goes with what follows if
-/// it is a space. Bytes that are not UTF-8 count as neither space, letter nor number.
+/// The end of the piece that begins at `at`, where the previous piece ended. Pieces are the matches
+/// of GPT-2's expression, which cover every text:
+///     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+/// A run of white space that is followed by something else leaves its last character out. If that
+/// is a space, it belongs to the following piece. Bytes that are not UTF-8 count as neither space,
+/// letter nor number.
 /// Source: openai/gpt-2 encoder.py; Unicode 15.0.  Test: tests/data/pre_tokenizer.cpp.
 inline std::size_t next_piece(std::string_view text, std::size_t at,
                               PreTokenizer kind = PreTokenizer::gpt2) {
@@ -92,7 +94,7 @@ inline std::size_t next_piece(std::string_view text, std::size_t at,
   detail::Character c = detail::character_at(text, at);
   if (text[at] == ' ' && at + 1 < text.size()) {
     const detail::Character after = detail::character_at(text, at + 1);
-    // A number that stands alone takes no space: the text before it ends there.
+    // A single number character takes no space, so the space is a piece by itself.
     if (after.kind == CharClass::number && each_digit) return at + 1;
     if (after.kind != CharClass::space) c = after, begin = at + 1;
   }

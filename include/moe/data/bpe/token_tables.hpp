@@ -7,7 +7,7 @@
 
 namespace moe::detail {
 
-/// The byte strings of tokens 0, 1, 2, ... one after the other.
+/// The byte strings of tokens 0, 1, 2, ..., stored contiguously.
 class TokenStrings {
  public:
   int size() const { return static_cast<int>(end_.size()); }
@@ -26,21 +26,23 @@ class TokenStrings {
 
  private:
   std::string bytes_;
-  std::vector<std::uint32_t> end_;  // vocabulary files are below 4 GiB
+  std::vector<std::uint32_t> end_;  // 32 bits suffice: vocabulary files are below 4 GiB
 };
 
-/// Slots for a table with open addressing of `count` entries: a power of two, at most half full.
+/// The number of slots of an open-addressing table with `count` entries: a power of two, at most
+/// half full.
 inline std::size_t slots_for(std::size_t count) {
   return std::bit_ceil(std::max<std::size_t>(2 * count, 16));
 }
 
-/// Byte string -> token, in little memory: the strings stay where they are.
+/// A hash table from byte string to token. It uses little memory, because it does not copy the
+/// strings.
 class TokenIndex {
  public:
   TokenIndex() : TokenIndex(0) {}
   explicit TokenIndex(std::size_t count) : slots_(slots_for(count), -1) {}
 
-  /// The token that has these bytes already, or -1 after adding this one.
+  /// Adds `token`. Returns -1, or the token that already has these bytes, which is kept.
   std::int32_t insert(const TokenStrings& tokens, std::int32_t token) {
     std::int32_t& slot = slots_[find_slot(tokens, tokens[token])];
     if (slot >= 0) return slot;
@@ -60,7 +62,7 @@ class TokenIndex {
   std::vector<std::int32_t> slots_;
 };
 
-/// At most 15 bytes and their number as two words, to be compared without a loop.
+/// A string of at most 15 bytes and its length in two words, so that comparing needs no loop.
 struct ShortPiece {
   static constexpr std::size_t most = 15;
   std::uint64_t low = 0, high = 0;
@@ -71,7 +73,7 @@ struct ShortPiece {
     if (piece.size() > 8) std::memcpy(&high, piece.data() + 8, piece.size() - 8);
     high |= static_cast<std::uint64_t>(piece.size()) << 56;
   }
-  /// As above, for a piece that 16 readable bytes begin with.
+  /// The same for a piece of `size` bytes at the start of 16 readable bytes.
   ShortPiece(const char* piece, std::size_t size) {
     std::memcpy(&low, piece, 8);
     std::memcpy(&high, piece + 8, 8);
@@ -88,7 +90,7 @@ struct ShortPiece {
   }
 };
 
-/// Pieces that are one token, for the common case of encoding.
+/// The pieces that are one token: the common case of encoding.
 class PieceTable {
  public:
   PieceTable() : PieceTable(0) {}
@@ -115,7 +117,7 @@ class PieceTable {
     }
     return slots_[at].token;
   }
-  /// A longer piece's key is its hash, marked so that it equals no short one's.
+  /// The key of a longer piece is its hash, marked so that it equals no short key.
   static ShortPiece key_of(std::string_view bytes) {
     if (bytes.size() <= ShortPiece::most) return ShortPiece(bytes);
     ShortPiece key;

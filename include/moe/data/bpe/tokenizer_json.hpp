@@ -4,8 +4,8 @@
 
 namespace moe::detail {
 
-/// Reads the parts of a tokenizer.json (Hugging Face tokenizers, version 1.0) that decide ids, and
-/// refuses every setting under which the ids would be others.
+/// Reads the parts of a tokenizer.json (Hugging Face tokenizers, version 1.0) that determine ids,
+/// and rejects every setting that would lead to other ids than ours.
 /// Source: huggingface/tokenizers 3ba8ad0.  Test: tests/data/tokenizer_json.cpp.
 class TokenizerJsonReader {
  public:
@@ -28,7 +28,7 @@ class TokenizerJsonReader {
   }
 
  private:
-  /// One step of the pre-tokenizer, with the values that fields have when they are missing.
+  /// One step of the pre-tokenizer, with the default values of missing fields.
   struct Step {
     std::string type;
     bool add_prefix_space = true, use_regex = true, individual_digits = false;
@@ -52,8 +52,8 @@ class TokenizerJsonReader {
       } else if (name == "post_processor") {
         if (!reader_.accept("null")) read_post_processor();
       } else {
-        // Also truncation and padding, which belong to a call: encode() does neither, as
-        // transformers unless it is asked to.
+        // Truncation and padding are skipped too: they are options of a call, and encode() does
+        // neither, like transformers by default.
         reader_.skip();
       }
     });
@@ -93,7 +93,7 @@ class TokenizerJsonReader {
         read_vocabulary(reader_, text_);
       } else if (name == "merges") {
         once(seen_merges_, name);
-        reader_.skip();  // until the vocabulary is known
+        reader_.skip();  // read later, when the vocabulary is known
       } else if (name == "dropout") {
         if (reader_.accept("null")) return;
         const JsonNumber rate = reader_.number();
@@ -147,7 +147,7 @@ class TokenizerJsonReader {
     text_.added.push_back(added);
   }
 
-  /// Appends the steps of one pre-tokenizer; those of a Sequence one by one.
+  /// Appends the steps of one pre-tokenizer. A Sequence contributes each of its steps.
   void read_steps(std::vector<Step>& steps) {
     Step step;
     const std::size_t before = steps.size();
@@ -201,7 +201,7 @@ class TokenizerJsonReader {
     if (!steps[at].use_regex && !split) refuse("its setting 'use_regex' is false");
   }
 
-  /// The pattern of ByteLevel, written out as a step before it.
+  /// Accepts a Split step only if it spells out the pattern of ByteLevel.
   void require_gpt2_split(const Step& step) const {
     constexpr std::string_view rest = R"(| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
     const bool known = step.pattern == "'s|'t|'re|'ve|'m|'ll|'d" + std::string(rest) ||
@@ -210,7 +210,7 @@ class TokenizerJsonReader {
       refuse("its pre-tokenizer 'Split' does not cut as GPT-2's pattern does");
   }
 
-  /// A Sequence of nothing changes nothing.
+  /// Accepts only an empty Sequence, which changes nothing.
   void read_normalizer() {
     std::string type;
     reader_.each_member([&](const std::string& name) {
@@ -226,8 +226,8 @@ class TokenizerJsonReader {
       refuse("its field 'normalizer' is not null: '" + type + "' changes the text");
   }
 
-  /// ByteLevel changes offsets only, and the template of one text may hold nothing but the text;
-  /// all others add tokens, which encode() does not.
+  /// Accepts ByteLevel, which changes only offsets, and a template that holds nothing but the text.
+  /// All others add tokens, which encode() does not.
   void read_post_processor() {
     std::string type, adds;
     bool has_template = false;
@@ -248,7 +248,7 @@ class TokenizerJsonReader {
     refuse("its post-processor is '" + type + "', which adds " +
            (adds.empty() ? "tokens" : "token " + adds));
   }
-  /// {"Sequence": ...}, or {"SpecialToken": {"id": "<s>"}}: then its name goes to `adds`.
+  /// {"Sequence": ...}, or {"SpecialToken": {"id": "<s>"}}, whose name is stored in `adds`.
   void read_template_part(std::string& adds) {
     reader_.each_member([&](const std::string& kind) {
       if (kind == "Sequence") return reader_.skip();

@@ -3,7 +3,7 @@
 
 namespace moe::detail {
 
-/// The files of a tokenizer as Hugging Face libraries read them.
+/// The texts of a tokenizer's files, in the form that Hugging Face libraries read.
 struct TokenizerTexts {
   std::string vocabulary, merges, tokenizer, config;
 };

@@ -9,13 +9,14 @@
 
 namespace moe::detail {
 
-/// Causal attention in blocks of queries, all keys of a block at once. Scores are kept transposed,
-/// (keys, queries of the block): a SIMD lane is a query, so that a softmax is lane-wise, and the
-/// block is an operand of every product as it lies. A query sees its keys in order whatever else is
-/// in its block, and a masked probability is exactly 0: its bits do not depend on its neighbours.
-/// Backward recomputes the probabilities from lse; one thread owns a (sequence, key head). Numbers
-/// in memory are of type S; a result is rounded to it once, when its sum is complete. Source: Dao
-/// 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
+/// Causal attention, one block of queries at a time with all its keys. Scores are stored
+/// transposed, (keys, queries of the block): each SIMD lane is one query, so the softmax is
+/// lane-wise and the block is an operand of every product without being repacked. A query sums over
+/// its keys in order and masked probabilities are exactly 0, so its bits do not depend on the other
+/// queries of its block. Backward recomputes the probabilities from lse; one thread owns a
+/// (sequence, key head). S is the type in memory; each result is rounded to S once, when its sum is
+/// complete.
+/// Source: Dao 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
 template <class T, class S = T>
 class BlockAttention {
  public:
@@ -93,14 +94,15 @@ class BlockAttention {
   using Pack = Register<T>;
   static constexpr int rows = Tile<T>::rows, packs = 2, width = Tile<T>::width,
                        lanes = packs * width;
-  static constexpr int height = rows > 8 ? 8 : rows;     // queries of a tile: a divisor of lanes
-  static constexpr int sum_block = 64, key_block = 128;  // keys of a partial sum
+  static constexpr int height = rows > 8 ? 8 : rows;  // queries of a tile; divides `lanes`
+  // Numbers of keys: in a partial sum of the softmax, and in a block of by_queries.
+  static constexpr int sum_block = 64, key_block = 128;
 
   static double work(const AttentionShape& s) {
     return 4.0 * s.sequences * s.heads * s.queries * s.keys * s.head_dim;
   }
 
-  /// Where a block of queries of one head lies, and the workspace of its thread.
+  /// One block of queries of one head: its position in q, k and v, and the workspace of its thread.
   struct Block {
     const AttentionShape& s;
     T *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
@@ -109,14 +111,14 @@ class BlockAttention {
     T *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
     std::size_t numbers;
     std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
-    int first = 0, count = 0, registers = 0, keys = 0;  // keys: those the last query sees
+    int first = 0, count = 0, registers = 0, keys = 0;  // keys: as many as the last query sees
     const S *key = nullptr, *value = nullptr;
 
     Block(const AttentionShape& shape, T* at) : s(shape) {
       std::size_t used = 0;
       const auto take = [&](int n, int m) {
         T* const here = at ? at + used : nullptr;
-        const int panels = 1 + n / rows + m / lanes;  // each may end in some slack
+        const int panels = 1 + n / rows + m / lanes;  // each panel may end in padding
         used += (std::size_t(n) * std::size_t(m) +
                  std::size_t(panels) * std::size_t(16 + panel_room) + 63) /
                 64 * 64;
@@ -149,7 +151,7 @@ class BlockAttention {
     std::ptrdiff_t query_at() const {
       return (sequence * s.queries + first) * query_stride() + head * s.head_dim;
     }
-    /// The last key query `first + lane` sees.
+    /// The last key that query `first + lane` sees.
     int last_key(int lane) const { return s.keys - s.queries + first + lane; }
     std::ptrdiff_t lse_at(int lane) const {
       return (sequence * s.queries + first + lane) * s.heads + head;
@@ -177,7 +179,7 @@ class BlockAttention {
     pack_panels<lanes, T>(Operand<S>{from, 1, stride}, dim, n, to);
   }
 
-  /// to (keys, lanes) = alpha * left right^T for the keys that the block sees.
+  /// to (keys, lanes) = alpha * left right^T, for the keys that the block sees.
   static void score(const Block& b, const T* left, const T* right, T* to, T alpha) {
     const Finish<T> finish{alpha, T(0), nullptr, {}};
     const T* a = left;
@@ -189,8 +191,8 @@ class BlockAttention {
     }
   }
 
-  /// result (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim). A block of keys
-  /// fits the first-level cache.
+  /// result (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim), in blocks of
+  /// keys that fit the first-level cache.
   static void by_queries(const Block& b, const T* left, const T* right) {
     const int dim = b.s.head_dim;
     for (int j = 0; j < b.keys; j += key_block) {
@@ -225,7 +227,7 @@ class BlockAttention {
     }
   }
 
-  /// to[i] = f(to[i], from[i]) for n rows of a head; rows of `to` are `stride` apart.
+  /// to[i] = f(to[i], from[i]) for n rows of one head. Rows of `to` are `stride` apart.
   template <class F>
   static void for_each_result(const T* from, int n, std::ptrdiff_t stride, int dim, S* to,
                               const F& f) {
@@ -248,11 +250,11 @@ class BlockAttention {
     return Pack::load_unaligned(number);
   }
 
-  /// Calls f(key, seen) for every key of the block; `seen(yes)` is `yes` where the lane's query
-  /// sees the key and 0 elsewhere.
+  /// Calls f(key, seen) for the keys from ... to - 1. seen(x) is x in the lanes whose query sees
+  /// the key, and 0 in the others.
   template <class F>
   static void for_each_key(const Block& b, int pack, int from, int to, const F& f) {
-    const int all = std::min(to, b.last_key(pack * width) + 1);  // seen by every lane
+    const int all = std::min(to, b.last_key(pack * width) + 1);  // end of the keys all lanes see
     const Pack lane = lane_numbers();
     int j = from;
     for (; j < all; ++j) f(j, [](const Pack& yes) { return yes; });
@@ -300,7 +302,8 @@ class BlockAttention {
     }
   }
 
-  /// From scores p and dp = v dout^T: p = probabilities times dropout, dp = d(scores).
+  /// Expects the scores in p and v dout^T in dp. Replaces p by the probabilities times dropout, and
+  /// dp by the gradient of the scores.
   static void differentiate(const Block& b, const S* out, const S* dout, const T* lse, T scale) {
     const bool dropped = b.s.dropout.active();
     if (dropped) draw(b);
@@ -329,8 +332,9 @@ class BlockAttention {
     }
   }
 
-  /// The dropout factors of the block, as it is laid out. Eight neighbours share a random number;
-  /// where they begin at the same key in every row, lanes draw together.
+  /// Writes the dropout factors of the block, in its layout. Eight consecutive keys share one call
+  /// of the random number generator. If these groups of eight start at the same key in every row,
+  /// the lanes draw together.
   static void draw(const Block& b) {
     const Dropout& drop = b.s.dropout;
     const DropoutThreshold<T> factor(drop);

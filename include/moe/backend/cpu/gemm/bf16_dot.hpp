@@ -4,28 +4,28 @@
 #include <moe/backend/cpu/roofline.hpp>
 #include <moe/backend/cpu/simd/rounded.hpp>
 
-// Products of bfloat16 numbers with the processor's dot product of pairs (AVX512-BF16), which adds
-// the product of the upper halves of 32 bits to a float sum, rounds, and then adds that of the
-// lower halves. Packing puts the earlier number of a pair into the upper half, so a sum is made in
-// the order of the widened path: the same bits, where nothing is below the smallest normal number
-// (here that counts as 0).
+// Products of bfloat16 matrices with the dot product of pairs of AVX512-BF16 (vdpbf16ps). The
+// instruction adds the product of the upper 16-bit halves to a float sum, rounds, then adds the
+// product of the lower halves. Packing puts the earlier term of a pair into the upper half, so sums
+// have the order, and thus the bits, of the path that widens to float. The only difference: the
+// instruction treats subnormal numbers as 0.
 
 namespace moe {
 
-/// How products of two bfloat16 operands are made: widened to float, with the processor's dot
-/// product where it has one, or by whichever of the two was measured to be faster.
+/// How two bfloat16 operands are multiplied: widened to float, with the processor's dot product if
+/// it has one, or with whichever of the two was measured to be faster.
 enum class Bf16Products { measured, widened, dot };
 
 namespace detail {
 
-/// What the measurement runs on.
+/// The backend of the measurement.
 struct OneThread {
   using Wide = float;
   int threads() const { return 1; }
 };
 
-/// Whether dot products of pairs outrun multiply-adds of floats here: at one's half on Intel's
-/// first processors that have them, twice as fast on Zen 4. Measured once, in a millisecond.
+/// Whether vdpbf16ps beats FMA on this processor. It runs at half the FMA rate on the first Intel
+/// cores that have it, and at twice the FMA rate on Zen 4. Measured once (about 1 ms).
 inline bool dot_is_faster() {
   static const bool faster = [] {
     OneThread one;
@@ -36,7 +36,8 @@ inline bool dot_is_faster() {
 }
 
 #ifdef __AVX512BF16__
-/// Two numbers of a sum in the bits of one float. They are rounded already: their lower bits are 0.
+/// Packs two terms of a sum into the bits of one float. Both are already rounded to bfloat16, so
+/// their lower bits are 0.
 inline Register<float> paired(const Register<float>& earlier, const Register<float>& later) {
   const __m512i lower = _mm512_srli_epi32(_mm512_castps_si512(later), 16);
   return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(earlier), lower));
@@ -46,7 +47,7 @@ inline float paired(float earlier, float later) {
                                        __builtin_bit_cast(std::uint32_t, later) >> 16);
 }
 
-/// Two neighbours in memory, as a packed number.
+/// Two adjacent elements in memory, read as one packed pair.
 template <class S>
 struct Neighbours {
   S earlier, later;
@@ -55,7 +56,8 @@ struct Neighbours {
 inline Register<float> load(const Neighbours<bfloat16>* at, Lane<Register<float>> i) {
   return _mm512_castsi512_ps(_mm512_rol_epi32(_mm512_loadu_si512(at + i.index), 16));
 }
-inline Register<float> load(const Neighbours<Rounded<float, bfloat16>>* at, Lane<Register<float>> i) {
+inline Register<float> load(const Neighbours<Rounded<float, bfloat16>>* at,
+                            Lane<Register<float>> i) {
   const float* const from = &at[i.index].earlier.value;
   const __m512bh all = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
   return _mm512_castsi512_ps(_mm512_rol_epi32(reinterpret_cast<const __m512i&>(all), 16));
@@ -64,7 +66,7 @@ inline Register<float> load(const Neighbours<Rounded<float, bfloat16>>* at, Lane
 inline __mmask16 lanes_below(int n) {
   return n >= 16 ? __mmask16(0xFFFF) : n <= 0 ? __mmask16(0) : __mmask16((1u << n) - 1);
 }
-/// Some of 16 numbers, 0 for the others.
+/// Loads 16 elements, 0 where the mask is 0.
 inline Register<float> load_some(const bfloat16* from, __mmask16 mask) {
   const __m256i bits = _mm256_maskz_loadu_epi16(mask, from);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
@@ -75,7 +77,7 @@ inline Register<float> load_some(const Rounded<float, bfloat16>* from, __mmask16
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
-/// The kernel of a product on pairs; see Widened.
+/// The kernel for bfloat16 pairs; see Widened.
 struct Dot {
   static constexpr int terms = 2;
 
@@ -115,7 +117,7 @@ struct Dot {
     }
   }
 
-  /// A tile of C that may end anywhere, from k pairs; as multiply_tile.
+  /// Like multiply_tile, for k pairs and a tile that may cross the edge of C.
   template <class T, int R, int V>
   static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
                    const Finish<T>& o) {

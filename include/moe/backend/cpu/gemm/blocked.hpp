@@ -5,13 +5,13 @@
 #include <moe/backend/cpu/gemm/pack.hpp>
 #include <moe/backend/cpu/memory.hpp>
 
-// The matrix product of one thread, and how a product is split over threads.
+// The matrix product of one thread, and its division over threads.
 //
-// Both operands are packed: a block of B (steps x block of columns) for the second-level cache, a
-// few panels of A (tile rows x steps). A number of C is a sum over blocks of k, each block a chain
-// of fused multiply-adds in the order of k; the blocks depend on k alone. So its bits depend
-// neither on the other rows and columns nor on threads. Source: Goto & van de Geijn 2008,
-// doi:10.1145/1356052.1356053; BLIS, doi:10.1145/2764454.
+// Both operands are packed: a block of B (steps x columns) that fits the second-level cache, and a
+// few panels of A (tile rows x steps). An element of C is a sum over blocks of k; in each block it
+// is a chain of FMAs in the order of k. The blocks depend on k only. So the bits of an element
+// depend neither on the other rows and columns nor on the threads.
+// Source: Goto & van de Geijn 2008, doi:10.1145/1356052.1356053; BLIS, doi:10.1145/2764454.
 
 namespace moe::detail {
 
@@ -25,10 +25,10 @@ inline int round_up(int a, int b) {
 template <class T>
 struct Blocking {
   static constexpr int max_steps = sizeof(T) == 4 ? 384 : 256;
-  static constexpr int max_block = 294912 / int(sizeof(T) / 4);  // numbers of B: 1.2 MB
+  static constexpr int max_block = 294912 / int(sizeof(T) / 4);  // elements of a block of B: 1.2 MB
   static constexpr int max_cols = 1536;
   static constexpr int group = 84;         // rows of A packed at a time
-  static constexpr int chunk = 8 * group;  // rows of a product whose sums are rounded at the end
+  static constexpr int chunk = 8 * group;  // rows of a narrow C that are summed in T at a time
   static constexpr std::size_t a_numbers =
       std::size_t(group / Tile<T>::rows) * std::size_t(panel_step<Tile<T>::rows>(max_steps));
   static constexpr std::size_t b_numbers =
@@ -37,14 +37,14 @@ struct Blocking {
   static constexpr int rounded_cols = 24 * Tile<T>::cols;
   static constexpr std::size_t rounded_numbers = std::size_t(chunk) * rounded_cols;
 
-  /// Even blocks of k, at most max_steps long. A function of k alone. Short sums are cut too: their
-  /// speed does not matter, and shorter chains round less.
+  /// Steps in a block of k: equal blocks of at most max_steps. A function of k only. Short sums are
+  /// divided too: their speed does not matter, and shorter chains have less rounding error.
   static int steps(int k) {
     if (k <= 64) return std::min(k, 16);
     return k <= max_steps ? k : round_up(ceil_div(k, ceil_div(k, max_steps)), 16);
   }
-  /// Even blocks of n that keep a block of B in the second-level cache; with few rows, where
-  /// packing is most of the work, in the first.
+  /// Columns in a block of n: equal blocks, so that a block of B fits the second-level cache. With
+  /// few rows packing is most of the work, and the block fits the first-level cache.
   static int cols(int m, int n, int steps) {
     const int fit = m <= 2 * Tile<T>::rows ? 1 : max_block / std::max(1, steps);
     const int most = std::max(Tile<T>::cols, std::min(max_cols, fit));
@@ -53,8 +53,8 @@ struct Blocking {
   }
 };
 
-/// The kernel of a product: how operands are packed (`terms` numbers of the sum in one of T), and
-/// the tile that reads them.
+/// The default kernel of a product. A kernel says how operands are packed (one packed T holds
+/// `terms` terms of the sum) and which tile reads them.
 struct Widened {
   static constexpr int terms = 1;
   template <int Width, class T, class S>
@@ -68,7 +68,7 @@ struct Widened {
   }
 };
 
-/// A panel of A times a panel of B, with the smallest tile that holds the part of C.
+/// Multiplies a panel of A by a panel of B, with the smallest tile that covers the part of C.
 template <class Kernel, class T, int R, int V>
 inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T* c,
                            std::ptrdiff_t ldc, const Finish<T>& o) {
@@ -83,8 +83,8 @@ inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T*
   Kernel::template tile<T, R, V>(rows, cols, k, a, b, c, ldc, o);
 }
 
-/// Rows of A (m of them), packed by groups, times a packed block of B. `next`: the rows of A that
-/// come after these, next_steps long.
+/// Multiplies m rows of A, packed in groups, by a packed block of B. `next`: the rows of A that are
+/// needed after these, next_steps long; they are prefetched.
 template <class Kernel, class T, class A>
 void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
                     std::ptrdiff_t ldc, Finish<T> finish, const Operand<A>& next, int next_steps) {
@@ -111,7 +111,7 @@ void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, con
   }
 }
 
-/// The product of many rows on one thread.
+/// The product on one thread, with both operands packed.
 template <class Kernel, class T, class A, class B>
 void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, T* c,
                      std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
@@ -121,7 +121,7 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
   for (int j = 0; j < n; j += most_cols) {
     const int cols = std::min(most_cols, n - j);
     int l = 0;
-    do {  // once even when k = 0: C gets bias + beta * C
+    do {  // runs once even if k = 0: C gets bias + beta * C
       const int steps = std::min(most_steps, k - l);
       Kernel::template pack<panel>(b.from(j, l), cols, steps, b_block);
       const int next_steps = std::min(most_steps, k - l - steps);
@@ -139,9 +139,9 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
   }
 }
 
-/// The product of R rows, the rows of B (columns of C) contiguous along the sum: generating token
-/// by token. B is transposed in registers and used once, never written. The same bits as
-/// multiply_packed.
+/// The product of few (R) rows, as in token-by-token generation. Needs B contiguous along the sum.
+/// B is read once: it is transposed in registers and not written to a packed copy. Gives the same
+/// bits as multiply_packed.
 template <class T, int R, class A, class B>
 void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, std::ptrdiff_t ldc,
                   const GemmOptions<T>& o) {
@@ -197,8 +197,8 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, 
   }
 }
 
-/// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers, and rounded_numbers
-/// more where C is of a narrower type: its numbers are rounded once, at the end.
+/// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers elements. If C is
+/// narrower than T, it holds rounded_numbers more: sums are kept in T and rounded once, at the end.
 template <class Kernel, class T, class A, class B, class C>
 void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
               std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
@@ -243,17 +243,18 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
   }
 }
 
-/// How a product is cut: `rows` x `cols` parts. B is packed once per row part and A once per
-/// column part, so the cut with the shortest sides is best.
+/// The division of a product into rows x cols parts. B is packed once per row part and A once per
+/// column part, so the division with the shortest sides is best.
 struct Cut {
   int rows = 1, cols = 1;
 };
-/// The work of a product in multiply-adds and additions: reading and packing a number of B takes
-/// the time of some sixteen.
+/// The work of a product in floating-point operations. Reading and packing one element of B costs
+/// as much as about 16 of them.
 inline double work_of(double m, double n, double k) {
   return (2 * m + 16) * n * k;
 }
-inline constexpr double worth_a_thread = 1e6;  // some ten microseconds, against a fork of a few
+/// Least work for which threads are started: about 10 us. Starting them costs a few us.
+inline constexpr double worth_a_thread = 1e6;
 
 template <class T>
 Cut best_cut(int threads, double m, int n, double work) {
@@ -274,7 +275,8 @@ Cut best_cut(int threads, double m, int n, double work) {
   return best;
 }
 
-/// Part `i` of `parts` of 0 ... n-1, whole units each but the last: {first, end}.
+/// Part `i` of `parts` of the range 0 ... n-1, as {first, end}. Every part but the last is a whole
+/// number of units.
 inline std::pair<int, int> share(int n, int parts, int i, int unit) {
   const long long units = ceil_div(n, unit);
   const auto at = [&](int part) {

@@ -7,10 +7,10 @@
 
 namespace moe::detail {
 
-/// The products of the Multiplies concept in numbers of type T, cut over threads by rows and
-/// columns of C, never along the sum. Every thread packs for itself; the workspaces are made once.
-/// Operands and C may be of the narrower type S; operands of type T are then rounded to it unless
-/// the product is exact. `narrow_products`: how products of two operands of S are made.
+/// The products of the Multiplies concept, with sums in T. Threads divide the rows and columns of
+/// C, never the sum. Each thread packs its own operands, in a workspace allocated once.
+/// Operands and C may be of the narrower type S. Operands of type T are then rounded to S, unless
+/// the product is exact. `narrow_products` selects the kernel for two operands of type S.
 template <class T, class S = T>
 class Products {
  public:
@@ -95,7 +95,7 @@ class Products {
                       const Matrix<const B>& b, C* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
                       const Options& o) {
     const Matrix<const A> by_column{a.data, a.col_stride, a.row_stride};
-    // A row of group g costs its number of slots, and a little for writing C.
+    // A row of group g costs its number of slots, and a constant for writing C.
     const auto cost = [&](int g) { return double(offset[g + 1] - offset[g]) + 8; };
     double total = 0;
     for (int g = 0; g < groups; ++g) total += cost(g) * m;
@@ -124,7 +124,7 @@ class Products {
  private:
   static constexpr bool narrow = !std::is_same_v<T, S>;
 
-  /// Calls f(left, right) with the operands as the micro-kernel reads them.
+  /// Calls f(left, right) with the operands in the types that packing reads.
   template <class A, class B, class F>
   static void with_operands(const Matrix<const A>& a, const Matrix<const B>& b, const Options& o,
                             const F& f) {
@@ -143,7 +143,7 @@ class Products {
     }
     f(at);
   }
-  /// The product of one thread.
+  /// The product on one thread, with the kernel that suits the operands.
   template <class A, class B, class C>
   void one(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, std::ptrdiff_t ldc,
            const Options& o, int worker) {
@@ -156,7 +156,8 @@ class Products {
     multiply<Widened>(m, n, k, a, b, c, ldc, o, space);
   }
 
-  /// work(row part, first column, columns, options of these columns, worker).
+  /// Calls work(row part, first column, number of columns, options of these columns, worker) for
+  /// every part.
   template <class F>
   void for_each_part(const Cut& cut, int n, const Options& o, const F& work) {
     const int parts = cut.rows * cut.cols;

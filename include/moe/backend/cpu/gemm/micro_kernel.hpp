@@ -7,8 +7,8 @@
 
 namespace moe::detail {
 
-/// The register tile of the matrix product: rows x (packs registers), one accumulator register
-/// each. 14 x 2 fills the 32 registers of AVX-512 and NEON, 4 x 3 the 16 of AVX2 and SSE.
+/// The register tile of the matrix product: `rows` x `packs` accumulator registers. 14 x 2 fills
+/// the 32 registers of AVX-512 and NEON, 4 x 3 the 16 of AVX2 and SSE.
 template <class T>
 struct Tile {
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -27,14 +27,14 @@ template <int N, class F>
   (std::make_integer_sequence<int, N>{});
 }
 
-/// What happens to a sum before it is stored: c = alpha * sum + bias + beta * c.
+/// The epilogue of a product: c = alpha * sum + bias + beta * c.
 template <class T>
 struct Finish {
   T alpha = T(1), beta = T(0);
   const T* bias = nullptr;
-  Ahead* ahead[2] = {};  // asked for memory while the sum is made
+  Ahead* ahead[2] = {};  // prefetched while the tile computes
 
-  /// The finished number(s) for a register of sums.
+  /// alpha * sum + bias for one register of sums.
   Register<T> scaled(const Register<T>& sum, const Register<T>& bias_of_column) const {
     return multiply_add<T>(Register<T>(alpha), sum, bias_of_column);
   }
@@ -43,8 +43,9 @@ struct Finish {
   }
 };
 
-/// A tile of C from l = 0 ... k-1 in this order, one fused multiply-add each, whatever R and V:
-/// sum(i, j) = fma(a[i * RowStep + l * a_step], b[l * b_step + j], sum(i, j)).
+/// Computes a tile of C. Whatever R and V are, each element is one chain of FMAs for l = 0 ... k-1,
+/// in this order:
+///     sum(i, j) = fma(a[i * RowStep + l * a_step], b[l * b_step + j], sum(i, j))
 template <class T, int R, int V, int RowStep>
 inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
                           std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
@@ -66,7 +67,7 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
     a += a_step;
     b += b_step;
   };
-  // Memory is asked for slice by slice: all at once would hold back the loads of b.
+  // Prefetches are issued slice by slice: all at once they would delay the loads of b.
   int l = 0;
   if (k >= 4 * Ahead::slices) {
     for (int slice = 0; slice < Ahead::slices; ++slice) {
@@ -98,9 +99,9 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
   }
 }
 
-/// multiply_tile for `rows` <= R rows and `cols` <= V registers of C that may end anywhere: a
-/// partial tile goes through a buffer, so that its numbers take the same instructions. `a` and `b`
-/// must be readable for the whole tile.
+/// multiply_tile for a tile at the edge of C, of `rows` <= R rows and `cols` <= V registers of
+/// columns. A partial tile is computed in a buffer, so that its elements go through the same
+/// instructions. `a` and `b` must be readable for the whole tile.
 template <class T, int R, int V, int RowStep>
 inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::ptrdiff_t a_step,
                                   const T* b, std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc,

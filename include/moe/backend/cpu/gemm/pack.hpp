@@ -6,9 +6,9 @@
 
 namespace moe::detail {
 
-/// A matrix operand as the micro-kernel reads it: number (i, l), i along the tile and l along the
-/// sum, lies at data[i * i_stride + l * l_stride]; either index may go through a table. S is the
-/// type in memory; packing converts it.
+/// A matrix operand as packing reads it. Element (i, l), with i along the tile and l along the sum,
+/// lies at data[i * i_stride + l * l_stride]. A table may replace either index. S is the type in
+/// memory; packing converts it.
 template <class S>
 struct Operand {
   const S* data;
@@ -29,12 +29,12 @@ struct Operand {
   }
 };
 
-/// The cache lines of an operand that is packed next, asked for a few at a time while the
-/// micro-kernel computes: packing would wait for memory, some tenth of a product's time.
+/// Prefetches the operand that is packed next, a few lines per call of the micro-kernel. Without it
+/// packing stalls on memory, about 10 % of the time of a product.
 class Ahead {
  public:
   Ahead() = default;
-  /// `rows` x `steps` numbers of x, spread over `tiles` runs of the micro-kernel.
+  /// Prefetches `rows` x `steps` elements of x, spread over `tiles` calls of the micro-kernel.
   template <class S>
   Ahead(const Operand<S>& x, int rows, int steps, int tiles) {
     const bool along_l = x.along_l();
@@ -49,7 +49,7 @@ class Ahead {
     open();
   }
 
-  static constexpr int slices = 8;  // a tile asks so many times
+  static constexpr int slices = 8;  // prefetch calls per tile
   void ask() {
     for (int i = 0; i < per_slice_ && at_; ++i) {
       __builtin_prefetch(at_, 0, 2);
@@ -79,7 +79,7 @@ class Ahead {
 #endif
 #endif
 
-/// One register of numbers, converted to T.
+/// Loads one register of elements, converted to T.
 template <class T, class S>
 [[gnu::always_inline]] inline Register<T> load_pack(const S* at) {
   return load(at, Lane<Register<T>>{0});
@@ -87,7 +87,8 @@ template <class T, class S>
 
 #ifdef MOE_HAS_SHUFFLE
 #undef MOE_HAS_SHUFFLE
-/// Exchanges the off-diagonal blocks of size S of the registers a (row i) and b (row i + S).
+/// A step of the transposition: exchanges the off-diagonal S x S blocks of the registers a (row i)
+/// and b (row i + S).
 template <int S, class Register, int... L>
 [[gnu::always_inline]] inline void exchange(Register& a, Register& b,
                                             std::integer_sequence<int, L...>) {
@@ -106,7 +107,7 @@ template <int S, class T, class Register, int Count>
     transpose_from<2 * S, T>(r);
   }
 }
-/// r[l] = column l of as many rows as a register is wide.
+/// r[l] = column l of W rows, where W is the width of a register.
 template <class T, class S, int W>
 [[gnu::always_inline]] inline void load_columns(const S* const* from,
                                                 typename Register<T>::register_type (&r)[W]) {
@@ -125,7 +126,7 @@ inline void load_columns(const S* const* from, typename Register<T>::register_ty
 }
 #endif
 
-/// to[l * step + i] = from[i][l] for a square of one register's width.
+/// to[l * step + i] = from[i][l], for a square with the width of a register.
 template <class T, class S>
 inline void transpose_square(const S* const* from, T* to, std::ptrdiff_t step) {
   constexpr int width = batch_width<T>;
@@ -135,9 +136,9 @@ inline void transpose_square(const S* const* from, T* to, std::ptrdiff_t step) {
   for (int l = 0; l < width; ++l) Register<T>(r[l]).store_unaligned(to + l * step);
 }
 
-/// to[l * Width + i] = x(i, l) for i < rows, 0 for rows <= i < Width, and l < steps, where rows are
-/// contiguous along l: transposed in registers. A last partial register spills over into the next
-/// step, which is written later, or into the room between panels.
+/// to[l * Width + i] = x(i, l) for i < rows and l < steps, and 0 for rows <= i < Width. Rows are
+/// contiguous along l and are transposed in registers. The last, partial register of a step writes
+/// beyond the step: into the next step, which is written later, or into the gap between panels.
 template <int Width, class T, class X>
 inline void pack_transposed(const X& x, int rows, int steps, T* to) {
   using S = std::remove_cvref_t<decltype(*x.row(0))>;
@@ -164,7 +165,7 @@ inline void pack_transposed(const X& x, int rows, int steps, T* to) {
   }
 }
 
-/// The first Count numbers at `from`, the others 0.
+/// Loads the first Count elements at `from` and fills the register with 0.
 template <int Count, class T, class S>
 [[gnu::always_inline]] inline Register<T> load_first(const S* from) {
   constexpr int width = batch_width<T>;
@@ -181,8 +182,8 @@ template <int Count, class T, class S>
   }
 }
 
-/// to[l * Width + i] = x(i, l) for i < Width and l < steps, where a step's rows are contiguous.
-/// What spills over is written later, as by pack_transposed.
+/// to[l * Width + i] = x(i, l) for i < Width and l < steps, for rows that are contiguous along i.
+/// Writes beyond a step as pack_transposed does.
 template <int Width, class T, class S>
 inline void pack_contiguous(const Operand<S>& x, int steps, T* to) {
   constexpr int width = batch_width<T>, chunks = (Width + width - 1) / width;
@@ -197,16 +198,16 @@ inline void pack_contiguous(const Operand<S>& x, int steps, T* to) {
   }
 }
 
-/// Distance of packed panels: whole cache lines, and one more, or the panels that are written side
-/// by side would fall on the same places of the first-level cache.
+/// Distance between packed panels: a whole number of cache lines, plus one line. Without the extra
+/// line, panels that are written side by side would map to the same sets of the first-level cache.
 inline constexpr int panel_room = 16;
 template <int Width>
 constexpr std::ptrdiff_t panel_step(int steps) {
   return (std::ptrdiff_t(steps) * Width + 15) / 16 * 16 + panel_room;
 }
 
-/// Packs `rows` rows as panels of Width rows, the micro-kernel's order: number (i, l) of a panel at
-/// [l * Width + i], missing rows 0. Panels are panel_step apart.
+/// Packs `rows` rows into panels of Width rows, in the order of the micro-kernel: element (i, l) of
+/// a panel at [l * Width + i], missing rows as 0. Panels are panel_step apart.
 template <int Width, class T, class S>
 inline void pack_panels(const Operand<S>& x, int rows, int steps, T* to) {
   const std::ptrdiff_t panel = panel_step<Width>(steps);

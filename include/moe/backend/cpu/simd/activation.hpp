@@ -6,8 +6,8 @@
 
 namespace moe::detail {
 
-/// Value x s(z) and derivative s(z) (1 + y s(-z)) of an activation with the logistic function
-/// s(z) = e^z / (1 + e^z), y = x z'; z <= 40.
+/// For an activation of the form x s(z), with s(z) = e^z / (1 + e^z) the logistic function and z <=
+/// 40: its value x s(z) and its derivative s(z) (1 + y s(-z)), where y = x dz/dx. `e` is e^z.
 template <class A>
 inline kernel::Slope<Floats<A>> logistic(const Floats<A>& x, const Exponential<A>& e,
                                          const Pair<A>& y) {
@@ -45,8 +45,9 @@ inline kernel::Slope<Floats<A>> packed_gelu_tanh(const Floats<A>& x) {
   return {xsimd::select(x > F(7.0f), x, s.value), s.derivative};
 }
 
-/// Q(t) = 1 - Phi(t) = e^(-t^2 / 2) z w(1 - 2 z), z = 3.5 / (t + 3.5), w a polynomial, gives
-/// x Phi(x) = max(x, 0) - t Q(t) with t = |x|, and Phi(x) + x phi(x) for x < 0 as Q(t) - t phi(t).
+/// GELU from Q(t) = 1 - Phi(t), t = |x|:  x Phi(x) = max(x, 0) - t Q(t), and for x < 0 the
+/// derivative Phi(x) + x phi(x) = Q(t) - t phi(t).
+/// Q(t) is computed as e^(-t^2 / 2) z w(1 - 2 z) with z = 3.5 / (t + 3.5) and a polynomial w.
 template <class A>
 inline kernel::Slope<Floats<A>> packed_gelu(const Floats<A>& x) {
   using F = Floats<A>;
@@ -57,7 +58,8 @@ inline kernel::Slope<Floats<A>> packed_gelu(const Floats<A>& x) {
   const Exponential<A> e(F(square.high * F(-0.5f)), F(square.low * F(-0.5f)));
   const F divisor = t + k;
   const Pair<A> z = quotient(3.5f, Pair<A>{divisor, t - (divisor - k)});
-  // The two leading terms of w are pairs: near t = 0 they are larger than w.
+  // The two leading coefficients of w are double-floats: near t = 0 they are larger than w and
+  // cancel.
   const F v = fused(F(-2.0f), z.high, F(1.0f)), inner = polynomial(v, c);
   const F c1(-0.161589071f), c0(0.212690309f);
   const F p = fused(v, inner, c1), p_low = fused(v, inner, F(c1 - p)) + F(1.12583021e-9f);
@@ -76,9 +78,10 @@ inline kernel::Slope<Floats<A>> packed_gelu(const Floats<A>& x) {
 
 namespace moe::kernel {
 
-/// Activations of a register of floats, within 2 units of the last place. A slope crosses zero: its
-/// error is in places of numbers of size max(|slope|, 1/4). Without a fused multiply-add values and
-/// slopes keep 4 places, but far to the left values of GELU 70 and of its tanh form 130.
+/// Activations of a register of floats. The error is at most 2 units in the last place (ulp).
+/// Derivatives cross zero, so their error is measured in ulp of max(|derivative|, 1/4).
+/// Without FMA the error is at most 4 ulp, except for the values of GELU (70 ulp) and its tanh form
+/// (130 ulp) at large negative x.
 /// Test: tests/backend/cpu_math.cpp.
 template <class A>
 struct ActivationMath<xsimd::batch<float, A>> {

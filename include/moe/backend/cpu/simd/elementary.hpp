@@ -32,7 +32,8 @@ inline Floats<A> scaled(const Floats<A>& x, const Floats<A>& n) {
   return x * power(half) * power(all - half);
 }
 
-/// e^(x + rest) = (1 + fraction) 2^power, |fraction| < 0.42, for |x| < 200 and a small rest.
+/// e^(x + rest) in the form (1 + fraction) * 2^power with |fraction| < 0.42, for |x| < 200 and a
+/// small rest.
 template <class A>
 struct Exponential {
   Floats<A> fraction, power;
@@ -40,7 +41,7 @@ struct Exponential {
   explicit Exponential(const Floats<A>& x) : Exponential(reduced(x)) {}
   Exponential(const Floats<A>& x, const Floats<A>& rest) : Exponential(reduced(x), rest) {}
 
-  /// (1 + fraction) 2^power * a; the low part is not small.
+  /// e^(x + rest) * a. The result is not normalized: its low part may be large.
   Pair<A> parts(const Pair<A>& a) const {
     const Floats<A> low = fused(a.high, fraction, fused(a.low, fraction, a.low));
     return {scaled(a.high, power), scaled(low, power)};
@@ -60,7 +61,7 @@ struct Exponential {
     const Floats<A> r = fused(n, Floats<A>(-0.693359375f), x);
     return {fused(n, Floats<A>(2.12194440e-4f), r), n};
   }
-  /// (e^r - 1 - r) / r^2.
+  /// (e^r - 1 - r) / r^2, by a polynomial.
   static Floats<A> curve(const Floats<A>& r) {
     constexpr float c[] = {0.49999994f, 0.166665196f, 0.0416684002f, 0.00836885162f,
                            0.00138143252f};
@@ -74,7 +75,7 @@ struct Exponential {
       : Exponential(Reduced{x.r + rest, x.power}) {}
 };
 
-/// x limited to [low, high]; NaN stays NaN.
+/// x clamped to [low, high]. NaN stays NaN.
 template <class A>
 inline Floats<A> limited(float low, const Floats<A>& x, float high) {
   return xsimd::min(Floats<A>(high), xsimd::max(Floats<A>(low), x));
@@ -108,7 +109,7 @@ inline Floats<A> packed_log(const Floats<A>& x) {
   return xsimd::select((x > F(0.0f)) & (x < infinity), value, special);
 }
 
-/// (e^2|x| - 1) / (e^2|x| + 1) with the sign of x.
+/// (e^(2|x|) - 1) / (e^(2|x|) + 1), with the sign of x.
 template <class A>
 inline Floats<A> packed_tanh(const Floats<A>& x) {
   using F = Floats<A>;
@@ -140,10 +141,10 @@ inline Floats<A> packed_erf(const Floats<A>& x) {
 
 namespace moe::kernel {
 
-/// Functions of a register of floats. NaN stays NaN, zeros and infinities give what the standard
-/// library gives. Bounds in units of the last place: exp 0.91, log 0.91, tanh 1.74, erf 1.11;
-/// without a fused multiply-add 2.1.  Test: tests/backend/cpu_math.cpp, over all floats by ./dev
-/// nightly.
+/// Functions of a register of floats. NaN stays NaN; zeros and infinities give the results of the
+/// standard library. Errors are at most, in units in the last place: exp 0.91, log 0.91, tanh 1.74,
+/// erf 1.11, and 2.1 without FMA.
+/// Test: tests/backend/cpu_math.cpp; over all floats by ./dev nightly.
 template <class A>
 struct Math<xsimd::batch<float, A>> {
   using V = xsimd::batch<float, A>;

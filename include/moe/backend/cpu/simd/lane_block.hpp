@@ -3,8 +3,8 @@
 
 namespace moe::detail {
 
-/// N neighbouring registers as one lane: a kernel that walks down the rows of its columns then
-/// reads whole cache lines that follow each other, not one of every row.
+/// N adjacent registers as one lane. A kernel that walks down the rows of its columns then reads N
+/// consecutive registers of each row, which fill whole cache lines, rather than a single one.
 template <class T, int N>
 struct Several {
   Register<T> part[N];

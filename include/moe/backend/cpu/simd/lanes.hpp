@@ -3,7 +3,7 @@
 #include <moe/backend/cpu/simd/register.hpp>
 #include <moe/core/bfloat16.hpp>
 
-// What a lane is on the CPU: a SIMD register of xsimd, or one number in the tail of a row.
+// Lanes on the CPU: a SIMD register of xsimd, or one number in the tail of a row.
 
 namespace moe {
 
@@ -16,8 +16,8 @@ inline void store(T* at, Lane<xsimd::batch<T, A>> i, const xsimd::batch<T, A>& v
   value.store_unaligned(at + i.index);
 }
 
-/// A bfloat16 is read and written as float. Where the machine rounds by itself, what is below the
-/// smallest normal number becomes 0.
+/// bfloat16 is loaded as float and rounded when stored. With AVX512-BF16 the store flushes
+/// subnormals to 0.
 template <class A>
 inline xsimd::batch<float, A> load(const bfloat16* at, Lane<xsimd::batch<float, A>> i) {
   constexpr int width = int(xsimd::batch<float, A>::size);
@@ -94,13 +94,13 @@ using Register = xsimd::batch<T>;
 template <class T>
 inline constexpr int batch_width = int(Register<T>::size);
 
-/// a * b + c, rounded once where the machine can.
+/// a * b + c, rounded once if the machine has FMA.
 template <class T>
 inline Register<T> multiply_add(const Register<T>& a, const Register<T>& b, const Register<T>& c) {
   return fused(a, b, c);
 }
 
-/// The sum of a register's numbers, always in the same order.
+/// The sum of the elements of a register, always in the same order.
 template <class T>
 inline T horizontal_sum(const Register<T>& batch) {
   T value[batch_width<T>];
@@ -110,8 +110,8 @@ inline T horizontal_sum(const Register<T>& batch) {
   return value[0];
 }
 
-/// One core works on one row: whole registers first, then the tail number by number.
-/// The order of a sum depends on the length of the row only.
+/// The group of a CPU: one core processes one row, first in whole registers, then the tail number
+/// by number. The order of a sum depends only on the length of the row.
 template <class T>
 struct SimdGroup {
   static constexpr int width = batch_width<T>;
@@ -134,7 +134,8 @@ struct SimdGroup {
     T total(0);
     int i = 0;
     if (n >= width) {
-      Register<T> part[4] = {Register<T>(T(0)), Register<T>(T(0)), Register<T>(T(0)), Register<T>(T(0))};
+      Register<T> part[4] = {Register<T>(T(0)), Register<T>(T(0)), Register<T>(T(0)),
+                             Register<T>(T(0))};
       for (; i + 4 * width <= n; i += 4 * width) {
         part[0] += f(Pack{i});
         part[1] += f(Pack{i + width});

@@ -1,11 +1,13 @@
 #pragma once
 #include <moe/backend/cpu/simd/register.hpp>
 
-// Double-float arithmetic: sums and products of registers that keep what one float would round off.
+// Double-float arithmetic (high + low): sums and products of registers that keep the digits one
+// float would round off.
 
 namespace moe::detail {
 
-/// A number to twice the precision, as a sum: |low| is at most half a last place of `high`.
+/// A number in twice the precision, as the sum high + low: |low| is at most half a unit in the last
+/// place of `high`.
 template <class A>
 struct Pair {
   Floats<A> high, low;
@@ -25,7 +27,7 @@ inline Pair<A> product(const Pair<A>& a, const Pair<A>& b) {
   const Pair<A> p = product(a, b.high);
   return {p.high, fused(a.high, b.low, p.low)};
 }
-/// a + b for |a| >= |b|.
+/// a + b, for |a| >= |b| only.
 template <class A>
 inline Pair<A> ordered_sum(const Floats<A>& a, const Floats<A>& b) {
   const Floats<A> high = a + b;
@@ -36,7 +38,7 @@ inline Pair<A> sum(const Floats<A>& a, const Floats<A>& b) {
   const Floats<A> high = a + b, b_part = high - a;
   return {high, (a - (high - b_part)) + (b - b_part)};
 }
-/// top / divisor, to more than one float.
+/// top / divisor, more precise than one float.
 template <class A>
 inline Pair<A> quotient(float top, const Pair<A>& divisor) {
   const Floats<A> high = Floats<A>(top) / divisor.high;

@@ -1,6 +1,6 @@
 #pragma once
 #if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 takes the undefined operands of its own AVX-512 intrinsics for a mistake (GCC PR105593).
+// GCC 12 warns about the undefined operands of its own AVX-512 intrinsics (GCC PR105593).
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -15,8 +15,8 @@ namespace moe::detail {
 template <class A>
 using Floats = xsimd::batch<float, A>;
 
-/// a * b + c, rounded once where the machine can. xsimd 8 leaves the fusing of AVX-512 to the
-/// compiler, and Clang does not fuse.
+/// a * b + c, rounded once if the machine has FMA. With AVX-512, xsimd 8 leaves the contraction to
+/// the compiler, and Clang does not contract; hence the intrinsics.
 template <class T, class A>
 inline xsimd::batch<T, A> fused(const xsimd::batch<T, A>& a, const xsimd::batch<T, A>& b,
                                 const xsimd::batch<T, A>& c) {

@@ -4,8 +4,8 @@
 
 namespace moe::detail {
 
-/// A number of type T in memory that is rounded to S when it is read: a weight of a backend with
-/// narrow activations, whose master keeps all its digits.
+/// An element of type T in memory that is rounded to S when it is read. It lets products read the
+/// weights of a backend with narrow activations, whose master copy stays in T.
 template <class T, class S>
 struct Rounded {
   T value;
