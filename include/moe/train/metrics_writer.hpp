@@ -13,8 +13,13 @@
 
 namespace moe {
 
-/// Recognizes a file of JSON objects, one per line, whose first object has all of these members. An
-/// empty file is accepted too: nothing in it could be lost.
+/// A file of JSON objects, one per line. Each line is passed to the system before the next, so the
+/// file is readable while it grows and after a crash. A resumed run first removes the rows of the
+/// steps that it will repeat.
+/// Errors: moe::Error with the file (full disk, permissions).  Test: tests/train/metrics.cpp.
+///
+///     moe::MetricsWriter metrics("runs/demo/metrics.jsonl");
+///     metrics.write(row);
 class MetricsWriter {
  public:
   /// Starts a new file. With `keep_to` >= 0, an existing file is continued after its rows with
