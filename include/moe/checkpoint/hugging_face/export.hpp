@@ -128,23 +128,23 @@ inline void require_export_place(const std::string& folder) {
 }
 
 /// Writes a model as a Hugging Face folder, in the layout that transformers 4 and 5 read (./dev
-/// interop compares with transformers 5): dense models with RMSNorm as LlamaForCausalLM, with
-/// LayerNorm as GPT2LMHeadModel, mixtures as MixtralForCausalLM with one tensor for each matrix of
-/// an expert. The folder appears whole or not at all; an old one is replaced if this
-/// function wrote it. Needs the memory of one file. Errors: a structure that none of them has (the
-/// field is named), the disk, F16 too small. Test: tests/checkpoint/hugging_face.cpp, and with
-/// transformers
+/// interop compares with transformers 5), as the first of the families that computes the same:
+/// dense models with LayerNorm as GPT2LMHeadModel, with RMSNorm as LlamaForCausalLM, mixtures as
+/// MixtralForCausalLM with one tensor for each matrix of an expert. The folder appears whole or not
+/// at all; an old one is replaced if this function wrote it. Needs the memory of one file. Errors:
+/// a structure that none of them has (the field is named), the disk, F16 too small. Test:
+/// tests/checkpoint/hugging_face.cpp, and with transformers
 /// ./dev interop.
 ///
 ///     moe::import_hugging_face(model, "smollm2");
 ///     moe::export_hugging_face(model, "out", {.dtype = moe::Dtype::BF16, .like = "smollm2"});
 template <class Model>
-void export_hugging_face(Model& model, const std::string& folder,
-                         const HuggingFaceExport& how = {}) {
+void export_hugging_face(Model& model, const std::string& folder, const HuggingFaceExport& how = {},
+                         HuggingFaceFamilies families = hugging_face_families) {
   using Params = typename Model::Params;
   constexpr ModelConfig config = Model::config;
   detail::check_export(how, config.vocab);
-  const HuggingFaceFamily family = detail::family_of(config);
+  const HuggingFaceFamily& family = detail::family_of(config, families);
   const std::string like = detail::kept_folder(how);
   std::string about =
       detail::hugging_face_config(family, config, model.options(), how).dump(2) + "\n";
@@ -154,13 +154,12 @@ void export_hugging_face(Model& model, const std::string& folder,
   if (how.pad_token) plain_generation["pad_token_id"] = *how.pad_token;
   std::string generation = plain_generation.dump(2) + "\n";
   if (!how.like.empty() || (!like.empty() && detail::exists(like + "/config.json"))) {
-    const auto kept = detail::kept_config(like, family, config, model.options(), how);
+    const auto kept = detail::kept_config(like, family, families, config, model.options(), how);
     about = kept.dump();
     generation = detail::kept_generation(like, kept, config.vocab, how).dump();
   }
   const auto pieces =
-      detail::hugging_face_pieces(detail::names_of(family, detail::ExpertLayout::separate),
-                                  leaf_names<Params>(), leaves<Params>());
+      detail::hugging_face_pieces(family.names, leaf_names<Params>(), leaves<Params>());
   const auto tensors = detail::exported_tensors(pieces);
   const std::size_t width = std::size_t(bits_of(how.dtype)) / 8;
   const auto shard = detail::shards_of(tensors, width, how.shard_bytes);
