@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <moe/io/json.hpp>
-#include <moe/tree/field_name.hpp>
+#include <moe/tree/fields.hpp>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -35,18 +35,6 @@ template <class T>
 
 }  // namespace detail
 
-/// Calls f(name, field) for the fields of an aggregate, in the order of their declaration.
-///
-///     moe::for_each_field(config, [](std::string_view name, auto& field) { ... });
-template <class T, class F>
-void for_each_field(T& object, F&& f) {
-  using Plain = std::remove_const_t<T>;
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (f(detail::field_name<Plain, I>(), boost::pfr::get<I>(object)), ...);
-  }
-  (std::make_index_sequence<boost::pfr::tuple_size_v<Plain>>{});
-}
-
 /// Aggregates as objects, enumerators as their names, numbers and strings as they are.
 /// Test: tests/checkpoint/config_json.cpp.
 template <class T>
@@ -57,7 +45,7 @@ Json to_json(const T& value) {
     return value;
   } else {
     Json json = Json::object();
-    for_each_field(value, [&](std::string_view name, const auto& field) {
+    const auto put_field = [&](std::string_view name, const auto& field) {
       if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(field)>>) {
         detail::put(json, name, double(field));
       } else if constexpr (std::is_same_v<decltype(field), const int&>) {
@@ -70,7 +58,8 @@ Json to_json(const T& value) {
       } else {
         detail::put(json, name, to_json(field));
       }
-    });
+    };
+    for_each_named_field(put_field, value);
     return json;
   }
 }
@@ -108,9 +97,11 @@ void from_json(T& value, const Json& json, const std::string& what) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     value = json.as_string(what);
   } else {
-    for_each_field(value, [&](std::string_view name, auto& field) {
-      from_json(field, json.at(name, what), what + "." + std::string(name));
-    });
+    for_each_named_field(
+        [&](std::string_view name, auto& field) {
+          from_json(field, json.at(name, what), what + "." + std::string(name));
+        },
+        value);
   }
 }
 
