@@ -1,9 +1,10 @@
 #pragma once
-#include <array>
 #include <cmath>
 #include <limits>
+#include <moe/core/enum_names.hpp>
 #include <moe/io/json.hpp>
 #include <moe/tree/fields.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -15,17 +16,6 @@
 namespace moe {
 
 namespace detail {
-
-template <auto Value>
-constexpr auto enumerator_spelling() {
-  return std::string_view(__PRETTY_FUNCTION__);
-}
-/// Names of the enumerators 0, 1, ... of E; numbers where there is none.
-template <class E>
-inline constexpr auto enumerators = []<std::size_t... I>(std::index_sequence<I...>) {
-  return std::array{last_identifier(enumerator_spelling<static_cast<E>(I)>())...};
-}
-(std::make_index_sequence<16>());
 
 /// One copy of the code for all fields of a kind.
 template <class T>
@@ -40,7 +30,7 @@ template <class T>
 template <class T>
 Json to_json(const T& value) {
   if constexpr (std::is_enum_v<T>) {
-    return detail::enumerators<T>[std::size_t(value)];
+    return enum_name(value);
   } else if constexpr (std::is_arithmetic_v<T> || std::is_convertible_v<T, std::string>) {
     return value;
   } else {
@@ -51,10 +41,7 @@ Json to_json(const T& value) {
       } else if constexpr (std::is_same_v<decltype(field), const int&>) {
         detail::put(json, name, std::int64_t(field));
       } else if constexpr (std::is_enum_v<std::remove_cvref_t<decltype(field)>>) {
-        detail::put(
-            json, name,
-            std::string(
-                detail::enumerators<std::remove_cvref_t<decltype(field)>>[std::size_t(field)]));
+        detail::put(json, name, std::string(enum_name(field)));
       } else {
         detail::put(json, name, to_json(field));
       }
@@ -73,11 +60,9 @@ void from_json(T& value, const Json& json, const std::string& what) {
   };
   if constexpr (std::is_enum_v<T>) {
     const std::string& name = json.as_string(what);
-    const auto& names = detail::enumerators<T>;
-    std::size_t i = 0;
-    while (i < names.size() && names[i] != name) ++i;
-    if (i == names.size()) refuse("'" + name + "' is not one of its values");
-    value = static_cast<T>(i);
+    const std::optional<T> known = find_enum<T>(name);
+    if (!known) refuse("'" + name + "' is not one of its values");
+    value = *known;
   } else if constexpr (std::is_same_v<T, bool>) {
     value = json.as_bool(what);
   } else if constexpr (std::is_same_v<T, std::uint64_t>) {

@@ -156,7 +156,7 @@ Json describe_model(const Model& model) {
   Json json = to_json(Model::config);
   detail::put(json, "norm_eps", model.options().norm_eps);
   detail::put(json, "rope_base", model.options().rope_base);
-  detail::put(json, "scalar", std::string(name_of(dtype_of<typename Model::T>())));
+  detail::put(json, "scalar", std::string(enum_name(dtype_of<typename Model::T>())));
   return json;
 }
 

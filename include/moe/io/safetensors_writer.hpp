@@ -83,7 +83,7 @@ inline SafetensorsHeader safetensors_header(const std::vector<TensorView>& tenso
     names.push_back(tensor->name);
     sizes.push_back(*bits / 8);
     Json entry;
-    entry["dtype"] = name_of(tensor->dtype);
+    entry["dtype"] = enum_name(tensor->dtype);
     entry["shape"] = tensor->shape;
     entry["data_offsets"] = std::vector<std::uint64_t>{at, at + sizes.back()};
     at += sizes.back();

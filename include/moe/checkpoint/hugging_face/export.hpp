@@ -107,7 +107,7 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
         const T value = matrix[i * cols + j];
         if (store_as(dtype, value, &bytes[at * width])) continue;
         throw Error("moe: cannot export tensor '" + tensor.name + "' as " +
-                    std::string(name_of(dtype)) + ": it holds " + std::to_string(double(value)) +
+                    std::string(enum_name(dtype)) + ": it holds " + std::to_string(double(value)) +
                     ", which is out of its range; choose BF16 or F32");
       }
     }

@@ -43,7 +43,7 @@ inline std::string hugging_face_dtype(Dtype dtype) {
   if (dtype == Dtype::BF16) return "bfloat16";
   if (dtype == Dtype::F16) return "float16";
   if (dtype == Dtype::F64) return "float64";
-  throw Error("moe: cannot export to Hugging Face with elements " + std::string(name_of(dtype)) +
+  throw Error("moe: cannot export to Hugging Face with elements " + std::string(enum_name(dtype)) +
               ": weights are no such numbers; choose F32, BF16, F16 or F64");
 }
 

@@ -99,7 +99,7 @@ inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingF
                      shape_text(piece.shape) + " is expected");
     if (tensor.dtype != Dtype::F32 && tensor.dtype != Dtype::F16 && tensor.dtype != Dtype::BF16 &&
         tensor.dtype != Dtype::F64)
-      complaints.add("'" + piece.tensor + "' has elements " + std::string(name_of(tensor.dtype)) +
+      complaints.add("'" + piece.tensor + "' has elements " + std::string(enum_name(tensor.dtype)) +
                      " where F32, F16, BF16 or F64 are expected");
   }
   for (const std::string& name : files.names()) {
