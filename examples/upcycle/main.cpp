@@ -124,7 +124,7 @@ int run(int argc, char** argv) {
     set(s.noise, noise), set(s.drop, drop), set(s.seed, seed);
     const auto needs = [](const auto& given, const char* flag, bool used, const std::string& what) {
       if (given && !used)
-        throw moe::Error("moe: cannot use " + std::string(flag) + " here: it is for " + what +
+        throw moe::Error("cannot use " + std::string(flag) + " here: it is for " + what +
                          "; leave it out, or choose that");
     };
     needs(noise, "--noise", s.recipe == "noise", "--recipe noise");

@@ -744,7 +744,7 @@ TEST_CASE("Hugging Face: the folder appears whole, with the tokenizer, or stays 
     CHECK(detail::names_in(folder.path()) == std::vector<std::string>{"a", "tokenizer"});
   };
   fails({.tokenizer_folder = folder / "none"}, "neither tokenizer.json nor vocab.json");
-  fails({.write_tokenizer = [](const std::string&) { throw Error("moe: no; stop"); }}, "no; stop");
+  fails({.write_tokenizer = [](const std::string&) { throw Error("no; stop"); }}, "no; stop");
   export_hugging_face(made.model, folder / "a", {.write_tokenizer = [](const std::string& to) {
                         write_file(to + "/vocab.json", "{}");
                       }});

@@ -22,7 +22,7 @@ struct OptionCheck {
   template <class Number>
   void operator()(bool good, const char* name, Number value, std::string_view rule) const {
     if (good) return;
-    throw Error("moe: cannot " + std::string(action) + " with " + owner + "." + name + " = " +
+    throw Error("cannot " + std::string(action) + " with " + owner + "." + name + " = " +
                 text(value) + ": it must be " + std::string(rule) + "; correct the option");
   }
   template <class Integer>

@@ -43,7 +43,7 @@ inline const char* hint_for(int code) {
 }
 
 [[noreturn]] inline void file_failed(std::string_view action, std::string_view path, int code) {
-  throw Error("moe: cannot " + std::string(action) + " '" + std::string(path) +
+  throw Error("cannot " + std::string(action) + " '" + std::string(path) +
               "': " + std::strerror(code) + "; " + hint_for(code));
 }
 

@@ -59,8 +59,8 @@ class Safetensors {
   /// The tensor `name`.  Errors: absent.
   const Tensor& at(std::string_view name) const {
     if (const Tensor* tensor = find(name)) return *tensor;
-    throw Error("moe: cannot find tensor " + in_quotes(name) + " in '" + path() +
-                "': none of its " + std::to_string(tensors_.size()) +
+    throw Error("cannot find tensor " + in_quotes(name) + " in '" + path() + "': none of its " +
+                std::to_string(tensors_.size()) +
                 " tensors has this name; check that the file is of this model");
   }
 
@@ -133,12 +133,12 @@ class Safetensors {
   [[noreturn]] void fail(const std::string& why) const {
     char begin[64];
     detail::refuse_foreign({begin, file_.read_some(0, begin, sizeof begin)}, path());
-    throw Error("moe: cannot read '" + path() + "' as safetensors: " + why +
+    throw Error("cannot read '" + path() + "' as safetensors: " + why +
                 "; the file is damaged or not of this format");
   }
   [[noreturn]] void fail(const Tensor& tensor, const std::string& why) const {
-    throw Error("moe: cannot read tensor " + in_quotes(tensor.name) + " of '" + path() +
-                "': " + why + "; the file is damaged or of another model");
+    throw Error("cannot read tensor " + in_quotes(tensor.name) + " of '" + path() + "': " + why +
+                "; the file is damaged or of another model");
   }
   void require_count(const Tensor& tensor, std::size_t count) const {
     if (tensor.elements() == count) return;

@@ -135,8 +135,8 @@ class Trainer {
     json["best_val_loss"] = cursor_.best_loss;
     json["best_step"] = cursor_.best_step < 0 ? Json() : Json(cursor_.best_step);
     json["skipped_updates"] = optimizer_.skipped();
-    const std::string why = failure(cursor_);
-    json["failure"] = why.empty() ? Json() : Json(why);
+    const auto why = failure(cursor_);
+    json["failure"] = why ? Json(why->what()) : Json();
     json["threads"] = model_.backend().threads();
     json["seed"] = options_.seed;
     return json;

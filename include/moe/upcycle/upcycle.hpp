@@ -134,7 +134,7 @@ void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
   check.not_negative<T>("noise", o.noise);
   check(o.drop >= 0 && o.drop <= 1, "drop", o.drop, "from 0 to 1");
   if (o.router == RouterStart::orthogonal && rows > dim)
-    throw Error("moe: cannot start a router with " + std::to_string(rows) +
+    throw Error("cannot start a router with " + std::to_string(rows) +
                 " orthogonal rows: the model has only " + std::to_string(dim) +
                 " dimensions; use RouterStart::normal");
 }
@@ -152,12 +152,12 @@ inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int mo
     probe.tokens = random.data();
   }
   if (probe.sequences < 1 || probe.length < 1 || probe.length > most)
-    throw Error("moe: cannot compare the models on a probe of " + std::to_string(probe.sequences) +
+    throw Error("cannot compare the models on a probe of " + std::to_string(probe.sequences) +
                 " sequences of " + std::to_string(probe.length) + " tokens: they take 1 to " +
                 std::to_string(most) + " tokens; give another probe");
   for (std::ptrdiff_t i = 0; i < std::ptrdiff_t(probe.sequences) * probe.length; ++i)
     if (probe.tokens[i] < 0 || probe.tokens[i] >= vocab)
-      throw Error("moe: cannot compare the models on a probe with token " +
+      throw Error("cannot compare the models on a probe with token " +
                   std::to_string(probe.tokens[i]) + ": it is outside the vocabulary of " +
                   std::to_string(vocab) + "; give tokens of the model's own vocabulary");
   return probe;
