@@ -10,6 +10,7 @@
 #include <moe/layers/embedding.hpp>
 #include <moe/model/block.hpp>
 #include <moe/model/initial_values.hpp>
+#include <moe/model/loss.hpp>
 #include <moe/model/parameters.hpp>
 #include <moe/tree/bind.hpp>
 #include <moe/tree/per_layer.hpp>
@@ -18,15 +19,6 @@
 #include <vector>
 
 namespace moe {
-
-/// What a forward pass found. Units: nats per token; the auxiliary terms are means over the MoE
-/// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
-/// entropy. Of a batch without targets cross_entropy, total and accuracy are not known: NaN.
-struct Loss {
-  double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
-  double accuracy = 0;  // share of the targets that got the highest logit
-  int tokens = 0;       // that had a target
-};
 
 /// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
 /// It owns four arenas (the optimiser has the fifth) and allocates nothing after construction. The

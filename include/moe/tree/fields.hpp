@@ -1,6 +1,7 @@
 #pragma once
 #include <boost/pfr/core.hpp>
 #include <boost/pfr/tuple_size.hpp>
+#include <cstddef>
 #include <moe/tree/field_name.hpp>
 #include <string_view>
 #include <type_traits>
