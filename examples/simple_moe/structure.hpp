@@ -1,4 +1,5 @@
 #pragma once
+#include <moe/model/config_text.hpp>
 #include <optional>
 
 #include "../lab/cli.hpp"
@@ -71,22 +72,12 @@ inline std::string model_header(const lab::ModelConfig& c, const lab::Settings& 
            std::string(std::is_integral_v<decltype(value)> ? "int " : "double ") + name + " = " +
            moe::Json(value).dump() + ";\n";
   };
-  const auto field = [](const char* name, int value) {
-    return "." + std::string(name) + " = " + std::to_string(value) + ", ";
-  };
   return "#pragma once\n#include <moe/core/config.hpp>\n\nnamespace emitted {\n\n"
-         "inline constexpr moe::ModelConfig model{" +
-         field("vocab", c.vocab) + field("dim", c.dim) + field("layers", c.layers) +
-         field("heads", c.heads) + field("hidden", c.hidden) + field("context", c.context) +
-         ".scale_embedding = true, .norm = moe::Norm::rms,\n    .position = "
-         "moe::Position::rope_interleaved, .activation = moe::Activation::silu,\n    .moe = {" +
-         field("experts", c.moe.experts) + ".top_k = " + std::to_string(c.moe.top_k) +
-         (c.moe.last_half ? ", .last_half = true"
-                          : ", .every = " + std::to_string(c.moe.every) +
-                                ", .offset = " + std::to_string(c.moe.offset)) +
-         "}};\n\n" + number("steps", s.steps) + number("sequences", s.batch) +
-         number("accumulation", s.accumulation) + number("muon_lr", s.muon_lr) +
-         number("adamw_lr", s.adamw_lr) + "\n}  // namespace emitted\n";
+         "inline constexpr moe::ModelConfig model" +
+         moe::to_cpp(c, "\n    ") + ";\n\n" + number("steps", s.steps) +
+         number("sequences", s.batch) + number("accumulation", s.accumulation) +
+         number("muon_lr", s.muon_lr) + number("adamw_lr", s.adamw_lr) +
+         "\n}  // namespace emitted\n";
 }
 
 }  // namespace simple_moe

@@ -26,6 +26,7 @@ TEST_CASE("enum names: those of the source, in every kind of scope", "[enum]") {
   static_assert(moe::enum_name(static_cast<Inside::Kind>(2)).empty());
   static_assert(moe::enum_name(static_cast<Alone>(-1)).empty());
   static_assert(moe::enum_names<Mode>.empty());
+  static_assert(moe::qualified_enum_names<moe::Norm>[1] == "moe::Norm::rms");
   static_assert(moe::find_enum<moe::Norm>("rms") == moe::Norm::rms);
   static_assert(!moe::find_enum<moe::Norm>("RMS"));
   static_assert(!moe::find_enum<moe::Norm>(""));

@@ -13,11 +13,12 @@
 namespace moe {
 namespace detail {
 
-/// The last word of a text. At the end of the compiler's spelling of an enumerator or of the
-/// address of a field it is their name.
-constexpr std::string_view last_identifier(std::string_view text) {
-  const auto word = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+/// The last word of a text: in the compiler's spelling of an enumerator or of the address of a
+/// field its name; `qualified`: with the namespaces before it.
+constexpr std::string_view last_identifier(std::string_view text, bool qualified = false) {
+  const auto word = [&](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           (qualified && c == ':');
   };
   std::size_t end = text.size();
   while (end > 0 && !word(text[end - 1])) --end;
@@ -32,7 +33,7 @@ constexpr auto enumerator_spelling() {
 }
 template <class E, std::size_t I>
 inline constexpr std::string_view enumerator =
-    last_identifier(enumerator_spelling<static_cast<E>(I)>());
+    last_identifier(enumerator_spelling<static_cast<E>(I)>(), true);
 
 /// The number of enumerators from number I on. The compiler spells a value without a name as a
 /// number.
@@ -53,6 +54,14 @@ consteval std::size_t count_enumerators() {
 ///     for (const std::string_view name : moe::enum_names<moe::Norm>) ...  // "layer", "rms"
 template <class E>
 inline constexpr auto enum_names = []<std::size_t... I>(std::index_sequence<I...>) {
+  return std::array<std::string_view, sizeof...(I)>{
+      detail::last_identifier(detail::enumerator<E, I>)...};
+}
+(std::make_index_sequence<detail::count_enumerators<E>()>{});
+
+/// The same as a program outside of all namespaces writes them:  "moe::Norm::layer".
+template <class E>
+inline constexpr auto qualified_enum_names = []<std::size_t... I>(std::index_sequence<I...>) {
   return std::array<std::string_view, sizeof...(I)>{detail::enumerator<E, I>...};
 }
 (std::make_index_sequence<detail::count_enumerators<E>()>{});

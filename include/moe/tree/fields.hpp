@@ -26,13 +26,17 @@ void for_each_field(F&& f, T& object, Same&... same) {
   (std::make_index_sequence<field_count<T>>{});
 }
 
-/// Calls f(name, field) for the fields of an aggregate, in the order of their declaration.
+/// The same with the name in front: f("first", a.first, b.first) and so on.
 ///
 ///     moe::for_each_named_field([](std::string_view name, auto& field) { ... }, config);
-template <class F, class T>
-void for_each_named_field(F&& f, T& object) {
+template <class F, class T, class... Same>
+void for_each_named_field(F&& f, T& object, Same&... same) {
   [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (f(detail::field_name<std::remove_const_t<T>, I>(), boost::pfr::get<I>(object)), ...);
+    const auto call = [&]<std::size_t N>(std::integral_constant<std::size_t, N>) {
+      f(detail::field_name<std::remove_const_t<T>, N>(), boost::pfr::get<N>(object),
+        boost::pfr::get<N>(same)...);
+    };
+    (call(std::integral_constant<std::size_t, I>{}), ...);
   }
   (std::make_index_sequence<field_count<T>>{});
 }

@@ -34,10 +34,17 @@ inline void require_same_config(const std::string& folder, const HuggingFaceConf
               "hugging_face_options, or load another checkpoint");
 }
 
-inline HuggingFaceConfig config_in(const std::string& folder, HuggingFaceFamilies families) {
+}  // namespace detail
+
+/// Reads a config.json of a model of one of the families, in the spelling of transformers 4 or 5.
+/// What this library does not compute is refused, never passed over.
+/// Errors: moe::Error naming the field and its value.  Test: tests/checkpoint/hugging_face.cpp.
+///
+///     const moe::HuggingFaceConfig config = moe::read_hugging_face_json("smollm/config.json");
+inline HuggingFaceConfig read_hugging_face_json(
+    const std::string& path, HuggingFaceFamilies families = hugging_face_families) {
   const HuggingFaceFields fields(
-      folder + "/config.json",
-      "use a checkpoint of " + any_of(families, &HuggingFaceFamily::title));
+      path, "use a checkpoint of " + detail::any_of(families, &HuggingFaceFamily::title));
   const std::string type = fields.text("model_type", "");
   if (fields.find("quantization_config"))
     fields.refuse("quantization_config", "and quantised weights are not supported");
@@ -47,21 +54,16 @@ inline HuggingFaceConfig config_in(const std::string& folder, HuggingFaceFamilie
     config.family = family;
     return config;
   }
-  fields.refuse("model_type",
-                "where " + any_of(families, &HuggingFaceFamily::model_type) + " is expected");
+  fields.refuse("model_type", "where " + detail::any_of(families, &HuggingFaceFamily::model_type) +
+                                  " is expected");
 }
 
-}  // namespace detail
-
-/// Reads FOLDER/config.json of a model of one of the families, in the spelling of transformers 4
-/// or 5. What this library does not compute is refused, never passed over.
-/// Errors: moe::Error naming the field and its value.  Test: tests/checkpoint/hugging_face.cpp.
-///
-///     const moe::HuggingFaceConfig config = moe::read_hugging_face_config("smollm");
+/// The same of FOLDER/config.json, also while another model is put into the folder's place.
 inline HuggingFaceConfig read_hugging_face_config(
     const std::string& folder, HuggingFaceFamilies families = hugging_face_families) {
-  return read_settled(folder,
-                      [&](const std::string& at) { return detail::config_in(at, families); });
+  return read_settled(folder, [&](const std::string& place) {
+    return read_hugging_face_json(place + "/config.json", families);
+  });
 }
 
 /// `options` with the numbers that config.json decides: norm_eps and rope_base.
