@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <moe/checkpoint/config_json.hpp>
+#include <moe/core/version.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe/io/dtype.hpp>
 #include <moe/io/folder_reader.hpp>
@@ -12,8 +13,6 @@
 // that a checkpoint is of the model that a program was compiled for.
 
 namespace moe {
-
-inline constexpr const char* library_version = "0.1.0";
 
 namespace detail {
 
