@@ -1,8 +1,8 @@
 #pragma once
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <moe/checkpoint/config_json.hpp>
+#include <moe/core/format.hpp>
 #include <optional>
 #include <string>
 
@@ -56,9 +56,7 @@ inline std::optional<Error> failure(const Cursor& cursor) {
 inline std::string nats(double loss) {
   if (std::isnan(loss)) return "not evaluated";
   if (std::isinf(loss)) return "not finite";
-  char text[48];
-  std::snprintf(text, sizeof text, "%.4f nats", loss);
-  return text;
+  return detail::format("%.4f nats", loss);
 }
 
 /// A warning about a model that is no better than one that gives each of the `vocab` tokens the

@@ -95,17 +95,12 @@ class FileWriter {
 
   const std::string& path() const { return path_; }
 
-  void write(const void* data, std::size_t bytes) {
-    const char* from = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t put = ::write(file_.get(), from, bytes);
-      if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) detail::file_failed("write", path_, put == 0 ? ENOSPC : errno);
-      from += put;
-      bytes -= static_cast<std::size_t>(put);
-    }
+  void write(std::string_view bytes) {
+    if (detail::write_all(file_, bytes) < bytes.size()) detail::file_failed("write", path_, errno);
   }
-  void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+  void write(const void* data, std::size_t bytes) {
+    write(std::string_view(static_cast<const char*>(data), bytes));
+  }
 
   /// Waits until the disk has everything, then closes.
   void finish() {

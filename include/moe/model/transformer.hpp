@@ -286,7 +286,7 @@ class Transformer {
   static void check_tokens(const char* what, const std::int32_t* from, int n) {
     for (int i = 0; i < n; ++i)
       if (from[i] < 0 || from[i] >= C.vocab)
-        throw Error("" + std::string(what) + " " + std::to_string(from[i]) + " at place " +
+        throw Error(std::string(what) + " " + std::to_string(from[i]) + " at place " +
                     std::to_string(i) + " of the batch is outside the vocabulary of " +
                     std::to_string(C.vocab) + "; encode the text with the model's own vocabulary");
   }

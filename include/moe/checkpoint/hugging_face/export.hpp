@@ -70,9 +70,7 @@ inline std::vector<std::size_t> shards_of(const std::vector<ExportedTensor>& ten
 
 inline std::string shard_name(std::size_t number, std::size_t count) {
   if (count == 1) return "model.safetensors";
-  char name[64];
-  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", number + 1, count);
-  return name;
+  return format("model-%05zu-of-%05zu.safetensors", number + 1, count);
 }
 
 /// Writes a number as an element of a file; false when it is finite and the element is not.
