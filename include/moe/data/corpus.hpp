@@ -136,7 +136,7 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
       file_failed("create", cached, errno);
     }
   } catch (const Error& error) {
-    why = std::string(error.what()).substr(5);
+    why = error.sentence();
   }
   ::unlink(part.c_str());
   return why;

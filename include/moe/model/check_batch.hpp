@@ -10,7 +10,7 @@ namespace moe::detail {
 inline void check_tokens(const char* what, const std::int32_t* from, int n, int vocab) {
   for (int i = 0; i < n; ++i)
     if (from[i] < 0 || from[i] >= vocab)
-      throw Error("moe: " + std::string(what) + " " + std::to_string(from[i]) + " at place " +
+      throw Error("" + std::string(what) + " " + std::to_string(from[i]) + " at place " +
                   std::to_string(i) + " of the batch is outside the vocabulary of " +
                   std::to_string(vocab) + "; encode the text with the model's own vocabulary");
 }
@@ -19,8 +19,8 @@ inline void check_tokens(const char* what, const std::int32_t* from, int n, int 
 /// cannot compute.
 inline void check_batch(const Batch& batch, const ModelConfig& c, int max_tokens) {
   const auto refuse = [&](const std::string& why) {
-    throw Error("moe: cannot read a batch of " + std::to_string(batch.sequences) +
-                " sequences of " + std::to_string(batch.length) + " tokens: " + why);
+    throw Error("cannot read a batch of " + std::to_string(batch.sequences) + " sequences of " +
+                std::to_string(batch.length) + " tokens: " + why);
   };
   if (batch.sequences < 1 || batch.length < 1) refuse("both must be 1 or more; correct the sizes");
   if (batch.length > c.context)

@@ -83,7 +83,7 @@ class Transformer {
   void backward(double loss_scale = 1) {
     const auto in_use = hold();
     if (without_targets_)
-      throw Error("moe: cannot go back through the last pass: " + std::string(no_targets));
+      throw Error("cannot go back through the last pass: " + std::string(no_targets));
     MOE_EXPECTS(state_ == State::loss,
                 "backward needs the forward pass of the same batch before it");
     state_ = State::logits;
@@ -96,7 +96,7 @@ class Transformer {
   /// bits. It computes the logits once.
   Loss forward_backward(const Batch& batch, double loss_scale = 1) {
     const auto in_use = hold();
-    if (!batch.targets) throw Error("moe: cannot train on a batch: " + std::string(no_targets));
+    if (!batch.targets) throw Error("cannot train on a batch: " + std::string(no_targets));
     begin(batch, true);
     pass_.loss_scale = loss_scale;
     Network::forward(be_, pass_, params_, cache_, scratch_);
@@ -112,7 +112,7 @@ class Transformer {
     const auto in_use = hold();
     if (state_ < State::logits)
       throw Error(
-          "moe: cannot give logits: no forward pass went before, or one of next_logits, which "
+          "cannot give logits: no forward pass went before, or one of next_logits, which "
           "gives its own; call forward first");
     const Rows<T, C.dim> x = cache_.normed;
     Arena<B> out(be_, std::size_t(x.count) * C.vocab * sizeof(W));
@@ -247,7 +247,7 @@ class Transformer {
   }
   void require_routed(int moe_layer) const {
     if (moe_layer >= 0 && moe_layer < C.moe_layers() && state_ != State::unused) return;
-    throw Error("moe: cannot tell the routing of MoE layer " + std::to_string(moe_layer) +
+    throw Error("cannot tell the routing of MoE layer " + std::to_string(moe_layer) +
                 ": the model has " + std::to_string(C.moe_layers()) + " of them" +
                 (state_ == State::unused ? " and has read no batch" : "") +
                 "; count them from 0, after a forward pass");

@@ -110,7 +110,7 @@ inline void require_memory(std::uint64_t bytes, const std::string& what, const s
                            const AvailableMemory& available = available_memory()) {
   constexpr std::uint64_t own = 32'000'000;
   if (available.bytes >= own && bytes <= available.bytes - own) return;
-  throw Error("moe: cannot " + what + ": it needs " + megabytes(bytes) + " and " + megabytes(own) +
+  throw Error("cannot " + what + ": it needs " + megabytes(bytes) + " and " + megabytes(own) +
               " for the process itself, and " + megabytes(available.bytes) + " can be had (" +
               available.limit + "); " + advice);
 }
