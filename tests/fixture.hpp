@@ -175,7 +175,8 @@ FixtureReport compare_with_fixture(const std::string& path) {
                     .weight_decay = option("weight_decay"),
                     .scale = o.at("scale").as_string("scale") == "keller" ? MuonScale::keller
                                                                           : MuonScale::moonlight,
-                    .adamw = adamw}};
+                    .rest = adamw.rule(),
+                    .clip = adamw.clip}};
     train(optimizer);
   } else {
     AdamW optimizer{model, adamw};

@@ -42,8 +42,9 @@ inline moe::MuonOptions muon_options(const Settings& s) {
       .weight_decay = s.muon_decay,
       .nesterov = s.nesterov,
       .scale = moe::choose("--muon-scale", s.muon_scale, moe::muon_scales),
-      .method = moe::choose("--orthogonalisation", s.orthogonalisation, moe::orthogonalisations),
-      .adamw = adamw_options(s)};
+      .method = moe::choose("--orthogonalisation", s.orthogonalisation, moe::orthogonalizations),
+      .rest = adamw_options(s).rule(),
+      .clip = s.clip};
 }
 
 inline moe::TrainerOptions trainer_options(const Job& job) {

@@ -7,9 +7,9 @@ namespace moe {
 
 /// What a learned leaf is for: it decides initialiser, optimiser and weight decay, by type.
 /// `residual` is a hidden matrix that writes into the residual stream: its initial value is
-/// smaller. `selection_bias` is no weight: the optimiser moves it by the sign of the load (MoE
+/// smaller. `expert_bias` is no weight: the optimiser moves it by the sign of the load (MoE
 /// balancing).
-enum class Role { hidden, residual, embedding, position, head, router, gain, bias, selection_bias };
+enum class Role { hidden, residual, embedding, position, head, router, gain, bias, expert_bias };
 
 /// The matrices that Muon is for.
 constexpr bool is_hidden(Role role) {
@@ -17,7 +17,7 @@ constexpr bool is_hidden(Role role) {
 }
 /// The leaves that weight decay applies to: matrices, embeddings and positions among them.
 constexpr bool decays(Role role) {
-  return role != Role::gain && role != Role::bias && role != Role::selection_bias;
+  return role != Role::gain && role != Role::bias && role != Role::expert_bias;
 }
 
 /// A learned leaf: `Count` matrices (Rows x Cols), row-major, [out, in]. It owns nothing.

@@ -6,7 +6,7 @@ namespace moe::kernel {
 /// p -= rate * sign(excess): the bias of an overloaded expert falls, of an idle one rises.
 /// excess = 0.
 template <class T>
-struct BalanceStep {
+struct ExpertBiasStep {
   std::ptrdiff_t size;
   T *p, *excess;
   T rate;

@@ -36,13 +36,13 @@ MOE_KERNEL T log_logistic(const T& x) {
 /// over log scores, whose largest term is exp(0).
 template <class T>
 struct RouteForward {
-  Table<T> logits;           // (n, experts); the noise is added in place
-  Table<const T> selection;  // (1, experts) or null
-  Table<T> probs;            // (n, experts)
-  Table<int> expert;         // (n, top_k)
-  Table<T> gates;            // (n, top_k)
-  Table<T> lse;              // (n, 1)
-  Table<T> stats;            // (n, 2)
+  Table<T> logits;             // (n, experts); the noise is added in place
+  Table<const T> expert_bias;  // (1, experts) or null
+  Table<T> probs;              // (n, experts)
+  Table<int> expert;           // (n, top_k)
+  Table<T> gates;              // (n, top_k)
+  Table<T> lse;                // (n, 1)
+  Table<T> stats;              // (n, 2)
   Routing routing;
 
   MOE_KERNEL void operator()(const auto& group, int r) const {
@@ -101,7 +101,7 @@ struct RouteForward {
         for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
         if (taken) continue;
         // Without a bias the order of the scores is that of the logits.
-        const T value = selection.data ? T(probs(r, e) + selection(0, e)) : T(logits(r, e));
+        const T value = expert_bias.data ? T(probs(r, e) + expert_bias(0, e)) : T(logits(r, e));
         if (best < 0 || most < value || (!(value < most) && logits(r, best) < logits(r, e))) {
           best = e;
           most = value;

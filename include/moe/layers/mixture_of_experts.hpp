@@ -13,7 +13,7 @@ struct MoeTraits {
   int shared_experts = 0;
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;
-  bool balance_bias = false;
+  bool expert_bias = false;
   bool router_bias = bias;
 };
 
@@ -37,7 +37,7 @@ struct MoE {
   /// Without `add`, backward may write dx over dy: all but the shared experts write it last.
   static constexpr bool dx_over_dy = shared_hidden == 0;
   using Route = Router<Experts, TopK, Dim, B,
-                       RouterTraits{Traits.scoring, Traits.renormalise, Traits.balance_bias,
+                       RouterTraits{Traits.scoring, Traits.renormalise, Traits.expert_bias,
                                     Traits.router_bias}>;
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),

@@ -9,7 +9,7 @@ namespace moe {
 struct RouterTraits {
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;
-  bool balance_bias = false;
+  bool expert_bias = false;
   bool bias = false;
 };
 
@@ -20,7 +20,7 @@ struct RouterTraits {
 /// mean over tokens and MoE layers).  Ties: the higher logit, then the lowest index. Shapes: x (n,
 /// Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates (n, TopK). Source:
 /// Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022, arXiv:2202.08906, eq. 5; Wang et
-/// al. 2024, arXiv:2408.15664 (balance_bias).  Test: tests/layers/router.cpp.
+/// al. 2024, arXiv:2408.15664 (expert_bias).  Test: tests/layers/router.cpp.
 ///
 ///     using R = moe::Router<8, 2, 256, moe::Cpu<float>>;
 ///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of
@@ -32,13 +32,13 @@ struct Router {
   static constexpr int in = Dim;
   using Score = Linear<Dim, Experts, B, Traits.bias, Role::router>;
 
-  struct SelectionBias {
-    Param<W, Role::selection_bias, Traits.balance_bias ? 1 : 0, Experts> bias;
+  struct ExpertBias {
+    Param<W, Role::expert_bias, Traits.expert_bias ? 1 : 0, Experts> bias;
   };
   struct Params {
     Param<W, Role::router, Experts, Dim> weight;
     Param<W, Role::bias, Traits.bias ? 1 : 0, Experts> bias;
-    SelectionBias selection;
+    ExpertBias selection;
   };
   struct Cache {
     Rows<W, Experts> logits, probs;
@@ -60,7 +60,7 @@ struct Router {
     Score::forward(be, {p.weight, p.bias}, x, c.logits);
     be.rows(x.count, kernel::RouteForward<W>{
                          c.logits,
-                         {Traits.balance_bias ? p.selection.bias.data : nullptr, Experts},
+                         {Traits.expert_bias ? p.selection.bias.data : nullptr, Experts},
                          c.probs,
                          c.expert,
                          c.gates,
@@ -82,7 +82,7 @@ struct Router {
                                               c.offset.data, s.dlogits, routing(pass),
                                               W(o.balance_weight * each), W(o.z_weight * each),
                                               W(o.entropy_weight * each)});
-    if constexpr (Traits.balance_bias)
+    if constexpr (Traits.expert_bias)
       be.columns(Experts, kernel::LoadExcess<W>{Experts, c.offset.data, grad.selection.bias});
     typename Score::Params score{grad.weight, grad.bias};
     Score::backward(be, {p.weight, p.bias}, x, s.dlogits, dx, score);

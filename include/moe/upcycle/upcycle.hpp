@@ -93,7 +93,7 @@ class Upcycler {
   /// Routers, and routed experts that start by adding nothing.
   void without_source(const std::string& name, const LeafView<W>& leaf) {
     if (what_ != What::parameters || leaf.role == Role::bias || leaf.role == Role::residual ||
-        leaf.role == Role::selection_bias) {
+        leaf.role == Role::expert_bias) {
       upload(leaf, std::vector<W>(leaf.size, W(0)));
     } else if (leaf.role == Role::router) {
       upload(leaf, router_rows<W>(options_, layer_of(name), leaf.rows, leaf.cols, groups));
