@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace moe {
@@ -74,7 +76,7 @@ class Optimizer {
       : model_(&model),
         options_(options.checked<T>()),
         rules_(checked(rules)...),
-        workspaces_(make_workspaces(std::index_sequence_for<Rules...>{})),
+        workspaces_(make_workspaces(each_rule)),
         norm_(model.backend()),
         arena_(model.backend(), state_bytes()) {
     T* states = reinterpret_cast<T*>(arena_.data());
@@ -102,22 +104,18 @@ class Optimizer {
   StepReport step(double lr_factor = 1) {
     detail::OptionCheck{"update", "step()"}.not_negative<T>("lr_factor", lr_factor);
     const auto in_use = detail::hold(*model_);
-    const double norm = norm_.measure(model_->grads());
+    const double norm = norm_.measure(model_->grads()), rate = lr() * lr_factor;
     if (!model_->loss_finite() || !std::isfinite(norm)) {
       skip();
-      return {norm, 0, lr() * lr_factor, true};
+      return {norm, 0, rate, true};
     }
     const double scale = clip_factor(norm, options_.clip);
     ++updates_;
     consecutive_skips_ = 0;
     last_finite_norm_ = norm;
-    const UpdateStep now{updates_, lr_factor, scale};
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (update<I>(now), ...);
-    }
-    (std::index_sequence_for<Rules...>{});
+    apply_rules({updates_, lr_factor, scale}, each_rule);
     model_->mark_grads_zeroed();
-    return {norm, scale, lr() * lr_factor, false};
+    return {norm, scale, rate, false};
   }
 
   /// The peak learning rate of the first rule that has one, NaN if none has.
@@ -178,6 +176,7 @@ class Optimizer {
 
  private:
   static constexpr std::size_t count = sizeof...(Rules);
+  static constexpr std::index_sequence_for<Rules...> each_rule{};
   template <class R>
   using Workspace = typename detail::WorkspaceOf<R, Backend>::type;
 
@@ -225,15 +224,17 @@ class Optimizer {
       return std::numeric_limits<double>::quiet_NaN();
   }
 
-  template <std::size_t I>
-  void update(const UpdateStep& step) {
-    const auto& rule = std::get<I>(rules_);
-    [[maybe_unused]] auto& workspace = std::get<I>(workspaces_);
-    const std::span<const LeafUpdate<T>> mine(leaves_[I]);
-    if constexpr (std::is_same_v<decltype(workspace), detail::NoWorkspace&>)
-      rule.update(backend(), mine, step);
+  template <std::size_t... I>
+  void apply_rules(const UpdateStep& step, std::index_sequence<I...>) {
+    (apply(std::get<I>(rules_), leaves_[I], step, std::get<I>(workspaces_)), ...);
+  }
+  template <class R>
+  void apply(const R& rule, std::span<const LeafUpdate<T>> leaves, const UpdateStep& step,
+             [[maybe_unused]] Workspace<R>& workspace) {
+    if constexpr (std::is_same_v<Workspace<R>, detail::NoWorkspace>)
+      rule.update(backend(), leaves, step);
     else
-      rule.update(backend(), mine, step, workspace);
+      rule.update(backend(), leaves, step, workspace);
   }
 
   void skip() {
