@@ -174,7 +174,8 @@ FixtureReport compare_with_fixture(const std::string& path) {
                     .momentum = option("momentum"),
                     .weight_decay = option("weight_decay"),
                     .scale = parse_enum<MuonScale>("scale", o.at("scale").as_string("scale")),
-                    .adamw = adamw}};
+                    .rest = adamw.rule(),
+                    .clip = adamw.clip}};
     train(optimizer);
   } else {
     AdamW optimizer{model, adamw};

@@ -50,7 +50,7 @@ void for_each_knob(F&& f) {
   f("--muon-decay", &Settings::muon_decay, 0, 1e3, "Weight decay of Muon's matrices");
   f("--nesterov", &Settings::nesterov, 0, 1, "Nesterov momentum in Muon: 1 or 0");
   f("--muon-scale", &Settings::muon_scale, names_of<moe::MuonScale>(), "keller or moonlight");
-  f("--orthogonalisation", &Settings::orthogonalisation, names_of<moe::Orthogonalisation>(),
+  f("--orthogonalisation", &Settings::orthogonalisation, names_of<moe::Orthogonalization>(),
     "newton_schulz5 or polar_express5");
   f("--adamw-lr", &Settings::adamw_lr, 0, 1e3, "Peak learning rate of AdamW");
   f("--beta1", &Settings::beta1, 0, 0.99999, "AdamW's first decay rate");

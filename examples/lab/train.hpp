@@ -42,8 +42,9 @@ inline moe::MuonOptions muon_options(const Settings& s) {
       .weight_decay = s.muon_decay,
       .nesterov = s.nesterov,
       .scale = moe::parse_enum<moe::MuonScale>("--muon-scale", s.muon_scale),
-      .method = moe::parse_enum<moe::Orthogonalisation>("--orthogonalisation", s.orthogonalisation),
-      .adamw = adamw_options(s)};
+      .method = moe::parse_enum<moe::Orthogonalization>("--orthogonalisation", s.orthogonalisation),
+      .rest = adamw_options(s).rule(),
+      .clip = s.clip};
 }
 
 inline moe::TrainerOptions trainer_options(const Job& job) {

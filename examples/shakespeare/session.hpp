@@ -48,7 +48,8 @@ class Session {
                                               moe::MuonOptions{.lr = s.muon_lr,
                                                                .momentum = s.muon_momentum,
                                                                .weight_decay = s.muon_decay,
-                                                               .adamw = adamw});
+                                                               .rest = adamw.rule(),
+                                                               .clip = s.clip});
   }
 
   static int evaluate(const EvaluateRequest& request, const Data& data) {

@@ -20,7 +20,7 @@ TEST_CASE("enum names: those of the source, in every kind of scope", "[enum]") {
   static_assert(moe::enum_name(Activation::gelu) == "gelu");
   static_assert(moe::enum_name(Activation::relu_squared) == "relu_squared");
   static_assert(moe::enum_name(Activation::geglu) == "geglu");
-  static_assert(moe::enum_names<moe::Role>.back() == "selection_bias");
+  static_assert(moe::enum_names<moe::Role>.back() == "expert_bias");
   static_assert(moe::enum_names<Alone>.size() == 1);
   static_assert(moe::enum_names<Inside::Kind>[1] == "second");
   static_assert(moe::enum_name(static_cast<Inside::Kind>(2)).empty());

@@ -110,16 +110,33 @@ TEST_CASE("AdamWOptions and MuonOptions: each is checked in the model's number t
   refuses("AdamWOptions.weight_decay", &AdamWOptions::weight_decay,
           {-1, not_a_number, infinity, above_float}, adamw);
   refuses("AdamWOptions.clip", &AdamWOptions::clip, {0, -1, not_a_number, below_float}, adamw);
-  refuses("AdamWOptions.balance_rate", &AdamWOptions::balance_rate, no_weight, adamw);
+  refuses("AdamWOptions.expert_bias_rate", &AdamWOptions::expert_bias_rate, no_weight, adamw);
   refuses("AdamWOptions.skip_limit", &AdamWOptions::skip_limit, {0, -1}, adamw);
-  const auto inner = [&](const AdamWOptions& o) { Muon optimizer(model, {.adamw = o}); };
-  refuses("AdamWOptions.eps", &AdamWOptions::eps, {below_float}, inner);
+  const auto inner = [&](const AdamWRule& rest) { Muon optimizer(model, {.rest = rest}); };
+  refuses("MuonOptions.rest.lr", &AdamWRule::lr, no_weight, inner);
+  refuses("MuonOptions.rest.eps", &AdamWRule::eps, {below_float}, inner);
   const auto muon = [&](const MuonOptions& o) { Muon optimizer(model, o); };
   refuses("MuonOptions.lr", &MuonOptions::lr, no_weight, muon);
   refuses("MuonOptions.momentum", &MuonOptions::momentum, no_share, muon);
   refuses("MuonOptions.weight_decay", &MuonOptions::weight_decay, {-1, not_a_number, infinity},
           muon);
+  refuses("MuonOptions.clip", &MuonOptions::clip, {0, -1, not_a_number, below_float}, muon);
+  refuses("MuonOptions.expert_bias_rate", &MuonOptions::expert_bias_rate, no_weight, muon);
+  refuses("MuonOptions.skip_limit", &MuonOptions::skip_limit, {0, -1}, muon);
   CHECK_NOTHROW(adamw({.clip = infinity}));
+  const auto shared = [&](const OptimizerOptions& o) {
+    Optimizer optimizer(model, o, ExpertBiasRule{}, AdamWRule{});
+  };
+  refuses("OptimizerOptions.clip", &OptimizerOptions::clip, {0, -1, not_a_number, below_float},
+          shared);
+  refuses("OptimizerOptions.skip_limit", &OptimizerOptions::skip_limit, {0, -1}, shared);
+  refuses("ExpertBiasRule.rate", &ExpertBiasRule::rate, no_weight,
+          [&](const ExpertBiasRule& o) { Optimizer optimizer(model, {}, o, AdamWRule{}); });
+  refuses("AdamWRule.lr", &AdamWRule::lr, no_weight,
+          [&](const AdamWRule& o) { Optimizer optimizer(model, {}, ExpertBiasRule{}, o); });
+  refuses("MuonRule.lr", &MuonRule::lr, no_weight, [&](const MuonRule& o) {
+    Optimizer optimizer(model, {}, ExpertBiasRule{}, o, AdamWRule{});
+  });
 
   AdamW optimizer(model);
   for (const double factor : {not_a_number, infinity, -1.0})
@@ -144,7 +161,7 @@ TEST_CASE("ScheduleOptions: the share at the end is a share", "[options]") {
 TEST_CASE("SampleOptions: each is checked", "[options]") {
   const std::vector<float> logits{0, 1, 2};
   const auto choose = [&](const SampleOptions& o) {
-    moe::choose(std::span<const float>(logits), o, 0);
+    moe::sample_token(std::span<const float>(logits), o, 0);
   };
   refuses("SampleOptions.tokens", &SampleOptions::tokens, {-1}, choose);
   refuses("SampleOptions.temperature", &SampleOptions::temperature, {-1, not_a_number, infinity},

@@ -29,7 +29,7 @@ using Tokens = std::vector<int>;
 double worst_deviation(const SampleOptions& options, const std::map<int, double>& expected) {
   constexpr int draws = 40000;
   std::map<int, int> count;
-  for (int i = 0; i < draws; ++i) ++count[choose(view(logits), options, std::uint64_t(i))];
+  for (int i = 0; i < draws; ++i) ++count[sample_token(view(logits), options, std::uint64_t(i))];
   double worst = 0;
   for (const auto& [token, n] : count)
     if (!expected.contains(token)) return std::numeric_limits<double>::infinity();
@@ -76,9 +76,9 @@ TEST_CASE("sampling: the candidates' probabilities are the softmax") {
 TEST_CASE("sampling: greedy takes the most likely token, the lowest among equals") {
   const SampleOptions greedy{.temperature = 0};
   CHECK(tokens_of(greedy) == Tokens{0});
-  for (std::uint64_t i = 0; i < 100; ++i) CHECK(choose(view(logits), greedy, i) == 0);
-  CHECK(choose(view(std::array{1.0, 5.0, 2.0, 5.0}), greedy, 0) == 1);
-  CHECK(choose(view(std::array{-3.0, -2.0}), greedy, 0) == 1);
+  for (std::uint64_t i = 0; i < 100; ++i) CHECK(sample_token(view(logits), greedy, i) == 0);
+  CHECK(sample_token(view(std::array{1.0, 5.0, 2.0, 5.0}), greedy, 0) == 1);
+  CHECK(sample_token(view(std::array{-3.0, -2.0}), greedy, 0) == 1);
 }
 
 TEST_CASE("sampling: top-k keeps the k most likely, the lowest among equals") {
@@ -124,9 +124,9 @@ TEST_CASE("sampling: filters work one after the other: temperature, top-k, top-p
 
 TEST_CASE("sampling: filters that keep everything change no draw") {
   for (std::uint64_t i = 0; i < 200; ++i) {
-    const int token = choose(view(logits), {.seed = 5}, i);
-    CHECK(choose(view(logits), {.top_k = 6, .seed = 5}, i) == token);
-    CHECK(choose(view(logits), {.min_p = 0.1, .seed = 5}, i) == token);
+    const int token = sample_token(view(logits), {.seed = 5}, i);
+    CHECK(sample_token(view(logits), {.top_k = 6, .seed = 5}, i) == token);
+    CHECK(sample_token(view(logits), {.min_p = 0.1, .seed = 5}, i) == token);
   }
 }
 
@@ -134,21 +134,21 @@ TEST_CASE("sampling: a token depends on seed, position and sequence, and on noth
   const auto draw = [](std::uint64_t seed, std::uint64_t sequence) {
     Tokens tokens;
     for (std::uint64_t i = 0; i < 64; ++i)
-      tokens.push_back(choose(view(logits), {.seed = seed}, i, sequence));
+      tokens.push_back(sample_token(view(logits), {.seed = seed}, i, sequence));
     return tokens;
   };
   CHECK(draw(1, 0) == draw(1, 0));
   CHECK(draw(1, 0) != draw(2, 0));
   CHECK(draw(1, 0) != draw(1, 1));
   const Tokens tokens = draw(1, 0);
-  CHECK(choose(view(logits), {.seed = 1}, 17) == tokens[17]);  // out of turn
+  CHECK(sample_token(view(logits), {.seed = 1}, 17) == tokens[17]);  // out of turn
 }
 
 TEST_CASE("sampling: tokens beyond the text's vocabulary never come") {
   const std::array<double, 4> high{0, 1, 2, 50};
   CHECK(tokens_of({.vocab = 3}, view(high)) == Tokens{0, 1, 2});
-  CHECK(choose(view(high), {.temperature = 0, .vocab = 3}, 0) == 2);
-  CHECK(choose(view(high), {.temperature = 0}, 0) == 3);
+  CHECK(sample_token(view(high), {.temperature = 0, .vocab = 3}, 0) == 2);
+  CHECK(sample_token(view(high), {.temperature = 0}, 0) == 3);
 }
 
 TEST_CASE("sampling: extreme logits and temperatures") {
@@ -156,18 +156,18 @@ TEST_CASE("sampling: extreme logits and temperatures") {
   for (const double temperature : {1e-300, 1.0, 1e300})
     for (const Candidate& c : candidates(view(wide), {.temperature = temperature}))
       CHECK(std::isfinite(c.probability));
-  CHECK(choose(view(wide), {.temperature = 1e-300}, 0) == 2);
+  CHECK(sample_token(view(wide), {.temperature = 1e-300}, 0) == 2);
   const std::array<float, 2> largest{-std::numeric_limits<float>::max(),
                                      std::numeric_limits<float>::max()};
-  CHECK(choose(std::span<const float>(largest), {}, 3) == 1);
-  CHECK(choose(view(std::array{7.0}), {.top_k = 1, .top_p = 0.1, .min_p = 1}, 9) == 0);
+  CHECK(sample_token(std::span<const float>(largest), {}, 3) == 1);
+  CHECK(sample_token(view(std::array{7.0}), {.top_k = 1, .top_p = 0.1, .min_p = 1}, 9) == 0);
 }
 
 TEST_CASE("sampling: options that make no sense are refused by name") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinite = std::numeric_limits<double>::infinity();
   const auto message = [](const SampleOptions& options) {
-    return error_of([&] { choose(view(logits), options, 0); });
+    return error_of([&] { sample_token(view(logits), options, 0); });
   };
   CHECK(message({.temperature = -1}) ==
         "moe: cannot sample with SampleOptions.temperature = -1.000000: it must be finite, 0 or "
@@ -201,7 +201,7 @@ TEST_CASE("sampling: logits that are not finite are refused") {
         std::array<double, 3> some{1, 2, 3};
         some[at] = bad;
         const std::string message =
-            error_of([&] { choose(view(some), {.temperature = temperature}, 0); });
+            error_of([&] { sample_token(view(some), {.temperature = temperature}, 0); });
         CHECK(message.starts_with("moe: cannot choose a token: logit " + std::to_string(at) +
                                   " of 3 is "));
       }

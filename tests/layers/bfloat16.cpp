@@ -38,7 +38,7 @@ using Shared = MoE<5, 3, 37, 19, B,
                              .shared_experts = 2,
                              .router = {.scoring = Scoring::sigmoid,
                                         .renormalise = false,
-                                        .balance_bias = true,
+                                        .expert_bias = true,
                                         .bias = true}}>;
 
 /// The error is within the bound, and more than a thousandth of it: something is narrow indeed.

@@ -11,7 +11,7 @@ template <class B>
 using Top1 = MoE<3, 1, 5, 3, B,
                  MoeTraits{.activation = Activation::gelu,
                            .bias = true,
-                           .router = {.renormalise = false, .balance_bias = true, .bias = true}}>;
+                           .router = {.renormalise = false, .expert_bias = true, .bias = true}}>;
 template <class B>
 using Top2 = MoE<4, 2, 5, 3, B>;
 

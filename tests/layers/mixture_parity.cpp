@@ -17,7 +17,7 @@ using Full = MoE<5, 3, 37, 19, B,
                            .shared_experts = 2,
                            .router = {.scoring = Scoring::sigmoid,
                                       .renormalise = false,
-                                      .balance_bias = true,
+                                      .expert_bias = true,
                                       .bias = true}}>;
 template <class B>
 using Gates = test::GatesOf<11, 4, 37, B, RouterTraits{.renormalise = false}>;

@@ -20,7 +20,7 @@ using Shared = MoE<4, 2, 5, 2, B,
                              .shared_experts = 2,
                              .router = {.scoring = Scoring::sigmoid,
                                         .renormalise = false,
-                                        .balance_bias = true,
+                                        .expert_bias = true,
                                         .bias = true}}>;
 
 test::Setup everything() {

@@ -15,16 +15,16 @@ struct Fixed4 {
   using L = test::GatesOf<4, TopK, 1, B, Traits>;
   B be;
   test::Run<L> run;
-  Fixed4(const std::vector<double>& logits, const std::vector<double>& selection = {},
+  Fixed4(const std::vector<double>& logits, const std::vector<double>& expert_bias = {},
          test::Setup setup = {.n = 8, .length = 4})
-      : run(be, setup, theta(logits, selection), std::vector<double>(std::size_t(setup.n))) {
+      : run(be, setup, theta(logits, expert_bias), std::vector<double>(std::size_t(setup.n))) {
     run.forward();
   }
   static std::vector<double> theta(const std::vector<double>& logits,
-                                   const std::vector<double>& selection) {
+                                   const std::vector<double>& expert_bias) {
     std::vector<double> v(4);  // no weight
     v.insert(v.end(), logits.begin(), logits.end());
-    v.insert(v.end(), selection.begin(), selection.end());
+    v.insert(v.end(), expert_bias.begin(), expert_bias.end());
     return v;
   }
   auto& cache() { return run.cache.tree; }
@@ -43,7 +43,7 @@ struct Fixed4 {
 };
 constexpr RouterTraits softmax_bias{.bias = true};
 constexpr RouterTraits kept_bias{.renormalise = false, .bias = true};
-constexpr RouterTraits kept_selected{.renormalise = false, .balance_bias = true, .bias = true};
+constexpr RouterTraits kept_selected{.renormalise = false, .expert_bias = true, .bias = true};
 constexpr RouterTraits sigmoid_bias{.scoring = Scoring::sigmoid, .bias = true};
 
 TEST_CASE("Router: the best experts first, the lowest index among equals", "[edge]") {
@@ -82,12 +82,12 @@ TEST_CASE("Router: huge logits neither overflow nor divide by zero", "[edge]") {
 /// its gradients are finite.
 template <RouterTraits Traits>
 std::vector<float> float_gates(const std::vector<double>& logits,
-                               const std::vector<double>& selection, bool uniform = false) {
+                               const std::vector<double>& expert_bias, bool uniform = false) {
   using L = test::GatesOf<4, 2, 1, Cpu<float>, Traits>;
   test::Setup setup = test::with_losses({.n = 8, .length = 4});
   setup.options.uniform_routing = uniform;
   Cpu<float> be(1);
-  auto theta = Fixed4<2, Traits>::theta(logits, selection);
+  auto theta = Fixed4<2, Traits>::theta(logits, expert_bias);
   test::Run<L, Cpu<float>> run(be, setup, theta, std::vector<double>(8, 1.0));
   const auto gates = run.forward();
   const auto dx = run.backward(test::some_rows(8, 2));
@@ -97,9 +97,9 @@ std::vector<float> float_gates(const std::vector<double>& logits,
   for (int i = 0; i < 2; ++i) CHECK(std::isfinite(run.cache.tree.report.means[i]));
   return {gates.begin(), gates.begin() + 2};
 }
-constexpr RouterTraits softmax_selected{.balance_bias = true, .bias = true};
+constexpr RouterTraits softmax_selected{.expert_bias = true, .bias = true};
 constexpr RouterTraits sigmoid_selected{
-    .scoring = Scoring::sigmoid, .balance_bias = true, .bias = true};
+    .scoring = Scoring::sigmoid, .expert_bias = true, .bias = true};
 
 TEST_CASE("Router: gates are shares also where every score is too small for a float", "[edge]") {
   const double ratio = 1 / (1 + std::exp(-1.0));
@@ -188,8 +188,7 @@ TEST_CASE("Router: z and entropy are those of the logits", "[identity]") {
   CHECK(alone.cache().report.means[1] == 0);
 }
 
-TEST_CASE("Router: the selection bias changes the choice, not probabilities or gates",
-          "[identity]") {
+TEST_CASE("Router: the expert bias changes the choice, not probabilities or gates", "[identity]") {
   Fixed4<1, kept_selected> plain({0, 2, 1, 0}, {0, 0, 0, 0}), moved({0, 2, 1, 0}, {0, 0, 0.9, 0});
   CHECK(plain.experts(0) == std::vector<int>{1});
   CHECK(moved.experts(0) == std::vector<int>{2});
@@ -197,7 +196,7 @@ TEST_CASE("Router: the selection bias changes the choice, not probabilities or g
   CHECK(moved.gates(0)[0] == plain.cache().probs.data[2]);
 }
 
-TEST_CASE("Router: the selection bias gets the excess of its expert's load", "[identity]") {
+TEST_CASE("Router: the expert bias gets the excess of its expert's load", "[identity]") {
   Fixed4<1, kept_selected> one({0, 2, 1, 0}, {0, 0, 0, 0});
   CHECK(one.load_excess(1) == 8 - 2);
   CHECK(one.load_excess(0) == 2 * -2);  // the second backward adds

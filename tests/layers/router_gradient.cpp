@@ -48,19 +48,19 @@ TEST_CASE("Router: backward equals the complex-step derivative with noise", "[gr
   CHECK(test::total_gradient_error<RouterAll>(setup) < 1e-12);
 }
 
-/// Random weights of the scores, but these biases of the router and of the selection.
+/// Random weights of the scores, but these biases of the router and of the experts.
 template <template <class> class LayerOf>
-double error_at(const std::vector<double>& bias, const std::vector<double>& selection,
+double error_at(const std::vector<double>& bias, const std::vector<double>& expert_bias,
                 const test::Setup& setup = test::with_losses()) {
   auto theta = test::some_theta<LayerOf<Reference<double>>>();
-  auto at = theta.end() - std::ptrdiff_t(bias.size() + selection.size());
+  auto at = theta.end() - std::ptrdiff_t(bias.size() + expert_bias.size());
   at = std::copy(bias.begin(), bias.end(), at);
-  std::copy(selection.begin(), selection.end(), at);
+  std::copy(expert_bias.begin(), expert_bias.end(), at);
   return test::total_gradient_error<LayerOf>(setup, theta);
 }
 
 constexpr RouterTraits sigmoid_biased{
-    .scoring = Scoring::sigmoid, .balance_bias = true, .bias = true};
+    .scoring = Scoring::sigmoid, .expert_bias = true, .bias = true};
 template <class B>
 using SigmoidBiased = test::GatesOf<4, 2, 5, B, sigmoid_biased>;
 
@@ -72,7 +72,7 @@ TEST_CASE("Router: backward equals the complex-step derivative where scores are 
     CHECK(error_at<SigmoidBiased>({low, low, low, low}, none) < 1e-12);
     CHECK(error_at<SigmoidBiased>({low, 2 * low, low, -low}, {0, 0, 3, 0}) < 1e-12);
     CHECK(error_at<SigmoidKept>({low, low, low, low}, none) < 1e-12);
-    // The bias of the selection picks experts far below the best.
+    // The expert bias picks experts far below the best.
     CHECK(error_at<Biased>({0, 0, low, low}, {0, 0, 5, 5}) < 1e-12);
     CHECK(error_at<Biased>({low, low, 0, 0}, {7, 0, 0, 6}) < 1e-12);
   }

@@ -63,7 +63,7 @@ Scalar<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>
               T(o.entropy_weight) * router.report.means[1]);
 }
 
-/// Largest |complex step of the total loss - backward| as in gradient_error, but for the selection
+/// Largest |complex step of the total loss - backward| as in gradient_error, but for the expert
 /// bias, which has no gradient. `theta`: parameters in the order of their declaration.
 template <template <class> class LayerOf>
 double total_gradient_error(const Setup& setup, const std::vector<double>& theta =
@@ -85,7 +85,7 @@ double total_gradient_error(const Setup& setup, const std::vector<double>& theta
   for_each_leaf(
       [&](const auto& leaf) {
         using Leaf = std::remove_cvref_t<decltype(leaf)>;
-        learned.insert(learned.end(), leaf.size, Leaf::role != Role::selection_bias);
+        learned.insert(learned.end(), leaf.size, Leaf::role != Role::expert_bias);
       },
       claimed.params.tree);
   const auto dtheta = claimed.gradients();

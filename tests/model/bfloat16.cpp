@@ -189,7 +189,7 @@ TEST_CASE("bfloat16: steps of AdamW and Muon reduce the loss as with float",
   check_training<base, AdamW>(0.01, AdamWOptions{.lr = 1e-2});        // 0.0037
   check_training<gpt_mixture, AdamW>(0.1, AdamWOptions{.lr = 1e-2});  // 0.036
   check_training<llama_mixture, Muon>(0.12,                           // 0.043
-                                      MuonOptions{.lr = 0.02, .adamw = {.lr = 1e-2}});
+                                      MuonOptions{.lr = 0.02, .rest = {.lr = 1e-2}});
 }
 
 template <class B>

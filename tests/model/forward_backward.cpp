@@ -104,7 +104,7 @@ TEST_CASE("Transformer: a block with backward alone gives the gradients of backw
   CHECK(gradients(plain) == gradients(in_place));
 }
 
-TEST_CASE("Transformer: gradients_were_zeroed forgets a loss that was not finite", "[options]") {
+TEST_CASE("Transformer: mark_grads_zeroed forgets a loss that was not finite", "[options]") {
   Reference<double> be;
   const Text text;
   Transformer<base, Reference<double>> model{be, options()};
@@ -115,7 +115,7 @@ TEST_CASE("Transformer: gradients_were_zeroed forgets a loss that was not finite
   model.params().final_norm.weight.data[0] = kept;
   model.forward(text.batch());
   CHECK_FALSE(model.loss_finite());
-  model.gradients_were_zeroed();
+  model.mark_grads_zeroed();
   CHECK(model.loss_finite());
   const auto untouched = gradients(model);
   CHECK(std::count_if(untouched.begin(), untouched.end(), [](double g) { return g != 0; }) > 0);

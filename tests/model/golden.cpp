@@ -39,7 +39,7 @@ double golden_error() {
                                 .entropy_weight = 0.003,
                                 .init_std = 0.2,
                                 .seed = 4}};
-  Muon optimizer{model, {.lr = 0.02, .adamw = {.lr = 3e-3}}};
+  Muon optimizer{model, {.lr = 0.02, .rest = {.lr = 3e-3}}};
   std::int32_t text[17];
   for (int i = 0; i < 17; ++i) text[i] = (i * i + 3 * i) % 11;
   double worst = 0;

@@ -17,7 +17,7 @@ struct Tree {
   Param<double, Role::position, 60, 50> position;
   Param<double, Role::gain, 1, 50> gain;
   Param<double, Role::bias, 1, 50> bias;
-  Param<double, Role::selection_bias, 1, 8> selection;
+  Param<double, Role::expert_bias, 1, 8> selection;
 };
 
 struct Initial {

@@ -118,7 +118,7 @@ TEST_CASE("Transformer: one, two and four threads give the same bits", "[trainin
 TEST_CASE("Transformer: it learns a text by heart", "[training]") {
   Cpu<float> backend{2};
   Model model{backend, {.max_tokens = tokens, .seed = 1}};
-  Muon optimizer{model, {.lr = 0.02, .adamw = {.lr = 1e-2}}};
+  Muon optimizer{model, {.lr = 0.02, .rest = {.lr = 1e-2}}};
   const auto text = some_text();
   const double first = model.forward(batch_of(text)).cross_entropy;
   CHECK(std::abs(first - std::log(double(config.vocab))) < 0.2);
@@ -193,7 +193,7 @@ TEST_CASE("Transformer: loss-free balancing evens the load out", "[training]") {
   Cpu<float> backend{1};
   // Without a balance loss, with a large rate, so that the bias alone does it.
   Model model{backend, {.max_tokens = tokens, .balance_weight = 0, .init_std = 0.2, .seed = 2}};
-  Muon optimizer{model, {.lr = 0, .adamw = {.lr = 0, .balance_rate = 0.01}}};
+  Muon optimizer{model, {.lr = 0, .rest = {.lr = 0}, .expert_bias_rate = 0.01}};
   const auto text = some_text();
   const auto unevenness = [&] {
     double most = 0;

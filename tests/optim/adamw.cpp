@@ -21,7 +21,7 @@ double error_of_adamw(double grad_size) {
     Values grads = values(model.grads());
     const double norm = norm_of(grads), factor = 1.0 / t;
     for (auto& [name, g] : grads) {
-      if (contains(name, "selection_bias")) {
+      if (contains(name, "expert_bias")) {
         for (std::size_t i = 0; i < g.size(); ++i)
           expected[name][i] -= g[i] > 0 ? 1e-3 : g[i] < 0 ? -1e-3 : 0;
         continue;
@@ -73,11 +73,11 @@ TEST_CASE("AdamW: the first step in numbers", "[golden]") {
   CHECK(std::abs(model.params().blocks[0].gain.data[0] - 2.1) < 1e-9);
 }
 
-TEST_CASE("AdamW: a selection bias moves against the sign of its load", "[optim]") {
+TEST_CASE("AdamW: an expert bias moves against the sign of its load", "[optim]") {
   Model model;
-  moe::AdamW optimizer{model, {.clip = 1e-9, .balance_rate = 0.01}};
-  auto& bias = model.params().blocks[0].selection_bias;
-  auto& load = model.grads().blocks[0].selection_bias;
+  moe::AdamW optimizer{model, {.clip = 1e-9, .expert_bias_rate = 0.01}};
+  auto& bias = model.params().blocks[0].expert_bias;
+  auto& load = model.grads().blocks[0].expert_bias;
   for (int e = 0; e < 3; ++e) bias.data[e] = 1;
   load.data[0] = 70;
   load.data[1] = -0.5;
@@ -202,7 +202,7 @@ TEST_CASE("AdamW: restored state continues with the same bits", "[optim]") {
   }
 }
 
-TEST_CASE("AdamW: state has two moments for every leaf but selection biases", "[optim]") {
+TEST_CASE("AdamW: state has two moments for every leaf but expert biases", "[optim]") {
   Model model;
   moe::AdamW optimizer{model};
   Values state;
@@ -212,7 +212,7 @@ TEST_CASE("AdamW: state has two moments for every leaf but selection biases", "[
   CHECK(state.size() == 2 * (3 + 2 * 6));
   CHECK(state.count("first.blocks.1.up") == 1);
   CHECK(state.count("second.blocks.1.up") == 1);
-  CHECK(state.count("first.blocks.1.selection_bias") == 0);
+  CHECK(state.count("first.blocks.1.expert_bias") == 0);
   CHECK(optimizer.state_bytes() == 2 * (moe::bytes<Model::Params>() - 2 * moe::leaf_alignment));
   CHECK(moe::AdamW<Model>::bytes_needed() > optimizer.state_bytes());
 }

@@ -29,10 +29,10 @@ TEST_CASE("GradientNorm: the root of the sum of all squares", "[optim]") {
 #endif
 }
 
-TEST_CASE("GradientNorm: selection biases do not count", "[optim]") {
+TEST_CASE("GradientNorm: expert biases do not count", "[optim]") {
   TinyModel<moe::Reference<double>> model;
   Norm<moe::Reference<double>> norm{model.backend()};
-  model.grads().blocks[1].selection_bias.data[0] = 1e6;
+  model.grads().blocks[1].expert_bias.data[0] = 1e6;
   CHECK(norm.measure(model.grads()) == 0);
   model.grads().blocks[1].gain.data[2] = -3;
   model.grads().head.data[54] = 4;
@@ -45,9 +45,9 @@ TEST_CASE("GradientNorm: knows the square of each matrix", "[optim]") {
   model.grads().blocks[0].up.matrix(1)[3] = 2;
   CHECK(norm.measure(model.grads()) == 2);
   const std::size_t up = 5;  // embedding, position, gain, q, router come before it
-  CHECK(norm.square(up) == 0);
-  CHECK(norm.square(up + 1) == 4);
-  CHECK(norm.square(up + 2) == 0);
+  CHECK(norm.squares()[up] == 0);
+  CHECK(norm.squares()[up + 1] == 4);
+  CHECK(norm.squares()[up + 2] == 0);
 }
 
 TEST_CASE("GradientNorm: names the first leaf that is not finite", "[optim]") {

@@ -25,7 +25,7 @@ struct TinyParams {
     Param<T, Role::gain, 1, 5> gain;
     Param<T, Role::hidden, 4, 5> q;
     Param<T, Role::router, 3, 5> router;
-    Param<T, Role::selection_bias, 1, 3> selection_bias;
+    Param<T, Role::expert_bias, 1, 3> expert_bias;
     Param<T, Role::hidden, 7, 5, 3> up;
     Param<T, Role::bias, 3, 7> up_bias;
     Param<T, Role::residual, 5, 7, 3> down;
@@ -56,9 +56,9 @@ class TinyModel {
   bool loss_finite() const { return loss_finite_; }
   void zero_grads() {
     be_.zero(grads_.embedding.data, bytes<Params>());
-    gradients_were_zeroed();
+    mark_grads_zeroed();
   }
-  void gradients_were_zeroed() { loss_finite_ = true; }
+  void mark_grads_zeroed() { loss_finite_ = true; }
 
   void set_loss(double loss) { loss_finite_ = loss_finite_ && std::isfinite(loss); }
   void draw_grads(std::uint64_t seed, double size = 1) { fill(grads_, seed + 100, size); }
@@ -140,7 +140,7 @@ std::string error_of(const F& f) {
 inline double norm_of(const Values& grads) {
   double sum = 0;
   for (const auto& [name, value] : grads)
-    if (!contains(name, "selection_bias"))
+    if (!contains(name, "expert_bias"))
       for (double g : value) sum += g * g;
   return std::sqrt(sum);
 }

@@ -16,7 +16,7 @@ constexpr double steps[5][3] = {{8.156554524902461, -22.48329292557795, 15.87876
                                 {2.3465413258596377, -1.7097828382687081, 0.42323551169305323}};
 
 /// X <- a X + b (X X^T) X + c (X X^T)^2 X five times, in the plainest way.
-void plain_orthogonalise(double* x, int rows, int cols, bool polar) {
+void plain_orthogonalize(double* x, int rows, int cols, bool polar) {
   const auto product = [](const std::vector<double>& a, const std::vector<double>& b, int m, int k,
                           int n) {
     std::vector<double> c(std::size_t(m * n));
@@ -60,7 +60,7 @@ Matrices hidden(const std::string& name) {
 template <class B>
 double error_of_muon(moe::MuonOptions o) {
   TinyModel<B> model;
-  o.adamw.clip = 2;
+  o.clip = 2;
   moe::Muon optimizer{model, o};
   Values expected = values(model.params()), momentum;
   std::map<std::string, ScalarAdamW> scalar;
@@ -70,7 +70,7 @@ double error_of_muon(moe::MuonOptions o) {
     const double norm = norm_of(grads), factor = 1.0 / t;
     for (auto& [name, g] : grads) {
       std::vector<double>& p = expected[name];
-      if (contains(name, "selection_bias")) {
+      if (contains(name, "expert_bias")) {
         for (std::size_t i = 0; i < g.size(); ++i) p[i] += g[i] > 0 ? -1e-3 : 1e-3;
         continue;
       }
@@ -78,7 +78,7 @@ double error_of_muon(moe::MuonOptions o) {
       const Matrices shape = hidden(name);
       if (shape.count == 0) {
         ScalarAdamW& rule = scalar[name];
-        rule.lr = o.adamw.lr * factor;
+        rule.lr = o.rest.lr * factor;
         rule.beta1 = 0.9;
         rule.beta2 = 0.95;
         rule.eps = 1e-8;
@@ -95,8 +95,8 @@ double error_of_muon(moe::MuonOptions o) {
       }
       const int size = shape.rows * shape.cols;
       for (int e = 0; e < shape.count; ++e)
-        plain_orthogonalise(&u[std::size_t(e * size)], shape.rows, shape.cols,
-                            o.method == moe::Orthogonalisation::polar_express5);
+        plain_orthogonalize(&u[std::size_t(e * size)], shape.rows, shape.cols,
+                            o.method == moe::Orthogonalization::polar_express5);
       const double ratio = double(shape.rows) / shape.cols;
       const double s = o.scale == moe::MuonScale::keller
                            ? std::sqrt(ratio > 1 ? ratio : 1)
@@ -119,9 +119,9 @@ void check_against_plain_code(double tolerance) {
   CHECK(error_of_muon<B>(MuonOptions{.nesterov = false}) < tolerance);
   CHECK(error_of_muon<B>(MuonOptions{.lr = 0.1, .weight_decay = 1.5}) < tolerance);
   CHECK(error_of_muon<B>(MuonOptions{
-            .lr = 0.004, .scale = moe::MuonScale::moonlight, .adamw = {.lr = 4e-3}}) < tolerance);
+            .lr = 0.004, .scale = moe::MuonScale::moonlight, .rest = {.lr = 4e-3}}) < tolerance);
   CHECK(error_of_muon<B>(MuonOptions{
-            .momentum = 0.8, .method = moe::Orthogonalisation::polar_express5}) < tolerance);
+            .momentum = 0.8, .method = moe::Orthogonalization::polar_express5}) < tolerance);
 }
 
 }  // namespace
@@ -143,7 +143,7 @@ TEST_CASE("Muon: the model's type is deduced and lr may be a float", "[optim]") 
 
 TEST_CASE("Muon: the first step on one number per matrix", "[golden]") {
   Model model;
-  moe::Muon optimizer{model, {.lr = 0.1, .weight_decay = 0.5, .adamw = {.clip = 100}}};
+  moe::Muon optimizer{model, {.lr = 0.1, .weight_decay = 0.5, .clip = 100}};
   auto& up = model.params().blocks[0].up;  // (7, 5): keller's scale is sqrt(7/5)
   up.matrix(1)[0] = 2;
   up.matrix(1)[1] = 2;
@@ -246,7 +246,7 @@ TEST_CASE("Muon and AdamW: same bits for any number of threads", "[determinism]"
 
 TEST_CASE("Muon: a loss or gradient that is not finite changes no bit", "[optim]") {
   Model model;
-  moe::Muon optimizer{model, {.adamw = {.skip_limit = 3}}};
+  moe::Muon optimizer{model, {.skip_limit = 3}};
   model.draw_grads(1);
   optimizer.step();
   const Values before = everything(model, optimizer);
@@ -308,5 +308,5 @@ TEST_CASE("Muon: options out of range are refused", "[error]") {
   Model model;
   CHECK(contains(error_of([&] { moe::Muon{model, {.momentum = 1}}; }), "MuonOptions.momentum"));
   CHECK(contains(error_of([&] { moe::Muon{model, {.lr = -1}}; }), "MuonOptions.lr"));
-  CHECK(contains(error_of([&] { moe::Muon{model, {.adamw = {.clip = -1}}}; }), "clip"));
+  CHECK(contains(error_of([&] { moe::Muon{model, {.clip = -1}}; }), "MuonOptions.clip"));
 }

@@ -144,7 +144,7 @@ int main(int, char** argv) try {
   using Model = moe::Transformer<emitted::model, moe::Cpu<float>>;
   moe::Cpu<float> backend;
   Model model{backend, {.max_tokens = emitted::sequences * emitted::model.context, .seed = 1}};
-  moe::Muon optimizer{model, {.lr = emitted::muon_lr, .adamw = {.lr = emitted::adamw_lr}}};
+  moe::Muon optimizer{model, {.lr = emitted::muon_lr, .rest = {.lr = emitted::adamw_lr}}};
   const moe::ByteCorpus corpus{argv[1]};
   for (int step = 0; step < 2; ++step) {
     double loss = 0;

@@ -386,7 +386,7 @@ TEST_CASE("Trainer: a run that ended for want of gain does not train when it is 
   std::int64_t step = 0;
   for (const bool resumes : {false, true}) {
     test::TinyRun run;
-    Muon optimizer(run.model, {.lr = 5, .adamw = {.lr = 5}});  // the loss soon gets worse
+    Muon optimizer(run.model, {.lr = 5, .rest = {.lr = 5}});  // the loss soon gets worse
     Trainer trainer(run.model, optimizer, run.text.train, run.text.validation, options);
     if (resumes) trainer.resume();
     CHECK(trainer.run() == StopReason::no_gain);

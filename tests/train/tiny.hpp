@@ -11,7 +11,7 @@
 
 #include "io/scratch.hpp"
 
-// The smallest run that has everything: experts, dropout, router noise, a selection bias, Muon.
+// The smallest run that has everything: experts, dropout, router noise, an expert bias, Muon.
 
 namespace moe::test {
 

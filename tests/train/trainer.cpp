@@ -351,7 +351,7 @@ TEST_CASE("Trainer: stops when evaluations bring no gain, and when it is asked t
   options.patience = 3;
   TinyRun run;
   // With a huge learning rate the loss soon gets worse.
-  Muon optimizer(run.model, {.lr = 5, .adamw = {.lr = 5}});
+  Muon optimizer(run.model, {.lr = 5, .rest = {.lr = 5}});
   Trainer trainer(run.model, optimizer, run.text.train, run.text.validation, options);
   CHECK(trainer.run() == StopReason::no_gain);
   CHECK(trainer.cursor().step == trainer.cursor().best_step + 3);

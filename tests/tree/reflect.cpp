@@ -242,12 +242,12 @@ TEST_CASE("PerLayer: scratch is there once for each kind that occurs", "[reflect
 TEST_CASE("Role: what decays and what Muon is for", "[reflect]") {
   for (const Role role : {Role::hidden, Role::residual}) CHECK(is_hidden(role));
   for (const Role role : {Role::embedding, Role::position, Role::head, Role::router, Role::gain,
-                          Role::bias, Role::selection_bias})
+                          Role::bias, Role::expert_bias})
     CHECK(!is_hidden(role));
   for (const Role role :
        {Role::hidden, Role::residual, Role::embedding, Role::position, Role::head, Role::router})
     CHECK(decays(role));
-  for (const Role role : {Role::gain, Role::bias, Role::selection_bias}) CHECK(!decays(role));
+  for (const Role role : {Role::gain, Role::bias, Role::expert_bias}) CHECK(!decays(role));
 }
 
 }  // namespace reflect_test

@@ -24,7 +24,7 @@ struct MoeConfig {
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;    // gates of the chosen experts sum to 1
   bool router_bias = false;   // even without ModelConfig.bias
-  bool balance_bias = false;  // loss-free balancing: a bias on the selection, moved by the load
+  bool balance_bias = false;  // loss-free balancing: an expert bias, moved by ExpertBiasRule
 };
 
 /// The structure of a model as a value, passed as a template argument: Transformer<config, B>. It

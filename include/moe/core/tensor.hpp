@@ -8,9 +8,9 @@ namespace moe {
 /// The purpose of a learned leaf. It decides, by type, the initial value, the optimizer and the
 /// weight decay.
 /// `residual` is a hidden matrix that writes into the residual stream; its initial value is
-/// smaller. `selection_bias` is no weight: it balances the load of the experts, and the optimizer
+/// smaller. `expert_bias` is no weight: it balances the load of the experts, and the optimizer
 /// moves it by the sign of the excess load.
-enum class Role { hidden, residual, embedding, position, head, router, gain, bias, selection_bias };
+enum class Role { hidden, residual, embedding, position, head, router, gain, bias, expert_bias };
 
 /// True for the matrices that Muon updates.
 constexpr bool is_hidden(Role role) {
@@ -19,7 +19,7 @@ constexpr bool is_hidden(Role role) {
 /// True for the leaves that weight decay applies to: all matrices, including embeddings and
 /// positions.
 constexpr bool decays(Role role) {
-  return role != Role::gain && role != Role::bias && role != Role::selection_bias;
+  return role != Role::gain && role != Role::bias && role != Role::expert_bias;
 }
 
 /// A learned leaf: `Count` matrices (Rows x Cols), row-major, [out, in]. A view; it owns nothing.

@@ -168,7 +168,7 @@ std::vector<std::int32_t> continue_tokens(const std::vector<std::int32_t>& promp
   tokens.reserve(std::min(std::size_t(options.tokens), std::size_t(Model::config.context)));
   std::span<const std::int32_t> unread = prompt;
   for (std::size_t i = 0; i < std::size_t(options.tokens); ++i) {
-    tokens.push_back(choose(feed(unread), options, i));
+    tokens.push_back(sample_token(feed(unread), options, i));
     if (on_token) on_token(tokens.back());
     unread = {&tokens.back(), 1};
   }

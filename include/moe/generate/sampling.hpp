@@ -111,12 +111,12 @@ std::vector<Candidate> candidates(std::span<const T> logits, const SampleOptions
 /// Draws the token at `position` of a generated text from candidates(). The result depends only on
 /// the arguments. Texts that are generated together have different values of `sequence`.
 ///
-///     const int token = moe::choose(generator.feed(prompt), options, 0);
+///     const int token = moe::sample_token(generator.feed(prompt), options, 0);
 ///
 /// Shapes, Errors: those of candidates().  Test: tests/generate/sampling.cpp.
 template <class T>
-int choose(std::span<const T> logits, const SampleOptions& options, std::uint64_t position,
-           std::uint64_t sequence = 0) {
+int sample_token(std::span<const T> logits, const SampleOptions& options, std::uint64_t position,
+                 std::uint64_t sequence = 0) {
   const std::vector<Candidate> all = candidates(logits, options);
   double left =
       uniform(philox(options.seed, stream(position, 0, Site::sampling), sequence).word[0]);

@@ -6,7 +6,7 @@ namespace moe::kernel {
 /// p -= rate * sign(excess), excess = 0. The bias of an overloaded expert falls, that of an
 /// underloaded expert rises.
 template <class T>
-struct BalanceStep {
+struct ExpertBiasStep {
   std::ptrdiff_t size;
   T *p, *excess;
   T rate;

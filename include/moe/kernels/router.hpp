@@ -29,7 +29,7 @@ MOE_KERNEL T log_logistic(const T& x) {
 }
 
 /// Routes one token. Scores: softmax(logits), or sigmoid(logits) for each expert by itself.
-/// expert: the top_k experts by score + selection bias. Ties go to the higher logit, then to the
+/// expert: the top_k experts by score + expert bias. Ties go to the higher logit, then to the
 /// lower index.
 /// gates: the scores of these experts, divided by their sum if `renormalise`.
 /// probs: all scores, divided by their sum. lse: logsumexp(logits). stats: lse^2 and the entropy of
@@ -38,13 +38,13 @@ MOE_KERNEL T log_logistic(const T& x) {
 /// therefore computed as a softmax over log scores, whose largest term is exp(0).
 template <class T>
 struct RouteForward {
-  Table<T> logits;           // (n, experts); the noise is added in place
-  Table<const T> selection;  // (1, experts) or null
-  Table<T> probs;            // (n, experts)
-  Table<int> expert;         // (n, top_k)
-  Table<T> gates;            // (n, top_k)
-  Table<T> lse;              // (n, 1)
-  Table<T> stats;            // (n, 2)
+  Table<T> logits;             // (n, experts); the noise is added in place
+  Table<const T> expert_bias;  // (1, experts) or null
+  Table<T> probs;              // (n, experts)
+  Table<int> expert;           // (n, top_k)
+  Table<T> gates;              // (n, top_k)
+  Table<T> lse;                // (n, 1)
+  Table<T> stats;              // (n, 2)
   Routing routing;
 
   MOE_KERNEL void operator()(const auto& group, int r) const {
@@ -63,7 +63,7 @@ struct RouteForward {
         experts, [&](int e) { return T(logits(r, e)); }, &probs(r));
     if (routing.sigmoid)
       for (int e = 0; e < experts; ++e) probs(r, e) = logistic(T(logits(r, e)));
-    choose(r);
+    choose_top_k(r);
     for (int j = 0; j < routing.top_k; ++j) gates(r, j) = probs(r, expert(r, j));
     // For softmax scores the logits serve as log scores: they differ by lse, which cancels.
     const auto log_score = [&](int e) {
@@ -93,7 +93,7 @@ struct RouteForward {
     return most + kernel::log(sum);
   }
   /// Chooses the experts of row r. Expects the scores in `probs`.
-  MOE_KERNEL void choose(int r) const {
+  MOE_KERNEL void choose_top_k(int r) const {
     const int experts = logits.cols;
     for (int j = 0; j < routing.top_k; ++j) {
       int best = -1;
@@ -102,8 +102,8 @@ struct RouteForward {
         bool taken = false;
         for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
         if (taken) continue;
-        // Without a selection bias the scores have the order of the logits.
-        const T value = selection.data ? T(probs(r, e) + selection(0, e)) : T(logits(r, e));
+        // Without an expert bias the scores have the order of the logits.
+        const T value = expert_bias.data ? T(probs(r, e) + expert_bias(0, e)) : T(logits(r, e));
         if (best < 0 || most < value || (!(value < most) && logits(r, best) < logits(r, e))) {
           best = e;
           most = value;
@@ -182,7 +182,7 @@ struct ColumnMean {
   }
 };
 
-/// dbias[e] += slots of expert e - mean slots of an expert. The optimizer moves the selection bias
+/// dbias[e] += slots of expert e - mean slots of an expert. The optimizer moves the expert bias
 /// against its sign.
 template <class T>
 struct LoadExcess {

@@ -9,7 +9,7 @@ namespace moe {
 struct RouterTraits {
   Scoring scoring = Scoring::softmax;
   bool renormalise = true;
-  bool balance_bias = false;
+  bool expert_bias = false;
   bool bias = false;
 };
 
@@ -29,7 +29,7 @@ struct RouterReport {
 /// mean over tokens and MoE layers).  Ties: the higher logit, then the lowest index. Shapes: x (n,
 /// Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates (n, TopK). Source:
 /// Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022, arXiv:2202.08906, eq. 5; Wang et
-/// al. 2024, arXiv:2408.15664 (balance_bias).  Test: tests/layers/router.cpp.
+/// al. 2024, arXiv:2408.15664 (expert_bias).  Test: tests/layers/router.cpp.
 ///
 ///     using R = moe::Router<8, 2, 256, moe::Cpu<float>>;
 ///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of
@@ -42,13 +42,13 @@ struct Router {
   using Score = Linear<Dim, Experts, B, Traits.bias, Role::router>;
   static constexpr bool gates_sum_to_one = Traits.renormalise;
 
-  struct SelectionBias {
-    Param<W, Role::selection_bias, Traits.balance_bias ? 1 : 0, Experts> bias;
+  struct ExpertBias {
+    Param<W, Role::expert_bias, Traits.expert_bias ? 1 : 0, Experts> bias;
   };
   struct Params {
     Param<W, Role::router, Experts, Dim> weight;
     Param<W, Role::bias, Traits.bias ? 1 : 0, Experts> bias;
-    SelectionBias selection;
+    ExpertBias selection;
   };
   struct Cache {
     Rows<W, Experts> logits, probs;
@@ -66,15 +66,15 @@ struct Router {
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Cache& c) {
     Score::forward(be, {p.weight, p.bias}, x, c.logits);
-    be.rows(x.count, kernel::RouteForward<W>{
-                         c.logits,
-                         {Traits.balance_bias ? p.selection.bias.data : nullptr, Experts},
-                         c.probs,
-                         c.expert,
-                         c.gates,
-                         c.lse,
-                         c.token_stats,
-                         routing(pass)});
+    be.rows(x.count,
+            kernel::RouteForward<W>{c.logits,
+                                    {Traits.expert_bias ? p.selection.bias.data : nullptr, Experts},
+                                    c.probs,
+                                    c.expert,
+                                    c.gates,
+                                    c.lse,
+                                    c.token_stats,
+                                    routing(pass)});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
                        c.report.offset.data);
     be.columns(Experts,
@@ -91,7 +91,7 @@ struct Router {
                                               c.report.offset.data, s.dlogits, routing(pass),
                                               W(o.balance_weight * each), W(o.z_weight * each),
                                               W(o.entropy_weight * each)});
-    if constexpr (Traits.balance_bias)
+    if constexpr (Traits.expert_bias)
       be.columns(Experts,
                  kernel::LoadExcess<W>{Experts, c.report.offset.data, grad.selection.bias});
     typename Score::Params score{grad.weight, grad.bias};

@@ -21,7 +21,7 @@ template <ModelConfig C, class B>
 using RouterOf = Router<C.moe.experts, C.moe.top_k, C.dim, B,
                         RouterTraits{.scoring = C.moe.scoring,
                                      .renormalise = C.moe.renormalise,
-                                     .balance_bias = C.moe.balance_bias,
+                                     .expert_bias = C.moe.balance_bias,
                                      .bias = C.bias || C.moe.router_bias}>;
 template <ModelConfig C, class B, class Route = RouterOf<C, B>>
 using MixtureOf =

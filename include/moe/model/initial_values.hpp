@@ -13,7 +13,7 @@ constexpr double initial_deviation(Role role, double init_std, double layers) {
   switch (role) {
     case Role::gain:
     case Role::bias:
-    case Role::selection_bias:
+    case Role::expert_bias:
       return 0;
     case Role::residual:
       return init_std / std::sqrt(2 * layers);

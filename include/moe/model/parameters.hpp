@@ -14,7 +14,7 @@ template <class Model>
 ParameterCount parameter_count() {
   ParameterCount count;
   for (const LeafInfo& leaf : leaves<typename Model::Params>()) {
-    if (leaf.role == Role::selection_bias || leaf.size == 0) continue;
+    if (leaf.role == Role::expert_bias || leaf.size == 0) continue;
     count.total += leaf.size;
     if (leaf.role == Role::embedding) {
       count.embedding += leaf.size;

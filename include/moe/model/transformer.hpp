@@ -177,10 +177,10 @@ class Transformer {
   const Cache& cache() const { return cache_; }
   void zero_grads() {
     be_.zero(grads_arena_.data(), grads_arena_.bytes());
-    gradients_were_zeroed();
+    mark_grads_zeroed();
   }
   /// For an optimiser that has set grads() to zero itself.
-  void gradients_were_zeroed() { loss_finite_ = true; }
+  void mark_grads_zeroed() { loss_finite_ = true; }
   /// All losses since the last zero_grads() were finite, passes without a loss left out.
   bool loss_finite() const { return loss_finite_; }
   const Loss& loss() const { return loss_; }

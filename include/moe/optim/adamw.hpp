@@ -1,35 +1,85 @@
 #pragma once
+#include <algorithm>
+#include <cmath>
+#include <moe/kernels/adamw.hpp>
+#include <moe/optim/expert_bias.hpp>
 #include <moe/optim/optimizer.hpp>
 
 namespace moe {
 
-/// AdamW on every leaf:  m = lerp(m, g, 1 - beta1),  v = lerp(v, g^2, 1 - beta2),
-/// p = p (1 - lr wd) - lr m^ / (sqrt(v^) + eps),  ^ = without the bias of the zero start,
-/// g clipped by the global norm; decay for matrices only (moe::decays). Selection biases move by
-/// -balance_rate * sign(load - mean load).
-/// Errors: moe::Error for options out of range.  Derivation: docs/derivations/adamw.md.
-/// Source: Loshchilov & Hutter 2019, arXiv:1711.05101.  Test: tests/optim/adamw.cpp.
+/// AdamW:  m = lerp(m, g, 1 - beta1),  v = lerp(v, g^2, 1 - beta2),
+/// p = p (1 - lr wd) - lr m^ / (sqrt(v^) + eps),  where g is clipped and m^, v^ are m, v without
+/// the bias of their start at zero:  m^ = m / (1 - beta1^t),  v^ = v / (1 - beta2^t)  in update t.
+/// Decay is for matrices only (moe::decays).
+/// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
+/// Derivation: docs/derivations/adamw.md.  Test: tests/optim/adamw.cpp.
+struct AdamWRule {
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+  double weight_decay = 0.1;  // p shrinks by lr * weight_decay an update
+
+  static constexpr std::array<std::string_view, 2> states{"first", "second"};
+  static constexpr bool takes(Role) { return true; }
+
+  /// However high, a rate is not refused: a search over rates finds out, and Diverged says what is
+  /// lost.
+  template <class T>
+  const AdamWRule& checked(const char* owner = "AdamWRule") const {
+    const detail::OptionCheck check{"build an optimiser", owner};
+    check.not_negative<T>("lr", lr);
+    check.not_negative<T>("weight_decay", weight_decay);
+    check.below_one("beta1", beta1);
+    check.below_one("beta2", beta2);
+    check.positive<T>("eps", eps);
+    return *this;
+  }
+
+  template <class B>
+  void update(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep& step) const {
+    using T = Wide<B>;
+    const double rate = lr * step.lr_factor, t = double(step.number);
+    for (const LeafUpdate<T>& leaf : leaves) {
+      const double decay = decays(leaf.param.role) ? weight_decay : 0;
+      // A square that is not 0 has a root far above at_rest: a smaller eps changes nothing but
+      // would be 0 in a narrow T, and 0 / 0 where there is no gradient.
+      be.rows(kernel::chunks(leaf.size()),
+              kernel::AdamW<T>{leaf.size(), leaf.param.data, leaf.grad.data, leaf.state(0).data,
+                               leaf.state(1).data, T(step.grad_scale), T(1 - beta1), T(1 - beta2),
+                               T(1 - rate * decay), T(rate / (1 - std::pow(beta1, t))),
+                               T(1 / std::sqrt(1 - std::pow(beta2, t))),
+                               T(std::max(eps, kernel::at_rest<T>))});
+    }
+  }
+};
+
+/// Options of AdamW: those of its rules, and OptimizerOptions.
+struct AdamWOptions {
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+  double weight_decay = 0.1;       // matrices only; p shrinks by lr * weight_decay an update
+  double clip = 1.0;               // largest L2 norm of the whole gradient; infinity: no clipping
+  double expert_bias_rate = 1e-3;  // ExpertBiasRule::rate; the schedule does not apply
+  int skip_limit = 8;              // so many skipped updates in a row stop the run
+
+  AdamWRule rule() const {
+    return {.lr = lr, .beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = weight_decay};
+  }
+};
+
+/// AdamWRule on every leaf but expert biases, which ExpertBiasRule moves.
+/// Errors: moe::Error for options out of range.
 ///
-///     moe::AdamW optimizer{model, {.lr = 3e-3}};
+///     moe::AdamW optimizer{model, {.lr = 3e-3, .clip = 1}};
 ///     const moe::StepReport report = optimizer.step(moe::cosine(step, steps));
 template <Trainable Model>
-class AdamW : public detail::Update<Model, AdamW<Model>> {
-  using Base = detail::Update<Model, AdamW<Model>>;
+class AdamW : public Optimizer<Model, ExpertBiasRule, AdamWRule> {
+  using Base = Optimizer<Model, ExpertBiasRule, AdamWRule>;
+  using typename Base::T;
+  static constexpr const char* owner = "AdamWOptions";
 
  public:
-  explicit AdamW(Model& model, const AdamWOptions& options = {})
-      : Base(model, options), lr_(options.lr) {}
-
-  /// The peak learning rate.
-  double lr() const { return lr_; }
-  static constexpr bool orthogonalises(Role) { return false; }
-  static std::size_t scratch_bytes() { return 0; }
-
- private:
-  friend Base;
-  void update_matrices(double, double) {}
-
-  double lr_;
+  explicit AdamW(Model& model, const AdamWOptions& o = {})
+      : Base(model, OptimizerOptions{.clip = o.clip, .skip_limit = o.skip_limit}.checked<T>(owner),
+             ExpertBiasRule{.rate = o.expert_bias_rate}.checked<T>(owner, "expert_bias_rate"),
+             o.rule().checked<T>(owner)) {}
 };
 
 }  // namespace moe

@@ -15,7 +15,7 @@ inline double clip_factor(double norm, double clip) {
   return norm > clip ? clip / norm : 1;
 }
 
-/// The L2 norm of a gradient over all leaves but selection biases, which hold loads, not gradients.
+/// The L2 norm of a gradient over all leaves but expert biases, which hold loads, not gradients.
 /// Chunks of fixed length are summed by the backend and added in double in order: same bits for any
 /// thread count. A value whose square overflows its type counts as non-finite.
 /// Never throws or allocates after construction.  Test: tests/optim/gradient_norm.cpp.
@@ -60,8 +60,9 @@ class GradientNorm {
     return std::sqrt(total);
   }
 
-  /// After measure: the squared norm of one matrix, counted over all measured leaves in order.
-  double square(std::size_t matrix) const { return squares_[matrix]; }
+  /// After measure: the squared norm of each matrix of all measured leaves in order. The memory is
+  /// the same for every call.
+  const double* squares() const { return squares_.data(); }
 
   /// After measure: the path of the first leaf with a non-finite gradient, empty if there is none.
   std::string first_non_finite() const {
@@ -69,7 +70,7 @@ class GradientNorm {
   }
 
   /// Whether a leaf counts towards the norm.
-  static bool measured(const LeafInfo& leaf) { return leaf.role != Role::selection_bias; }
+  static bool measured(const LeafInfo& leaf) { return leaf.role != Role::expert_bias; }
 
  private:
   static constexpr std::size_t none = std::size_t(-1);

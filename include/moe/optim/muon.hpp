@@ -2,11 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <moe/kernels/chunk.hpp>
 #include <moe/kernels/muon.hpp>
-#include <moe/optim/optimizer.hpp>
-#include <moe/optim/orthogonalise.hpp>
-#include <moe/tree/leaves.hpp>
+#include <moe/optim/adamw.hpp>
+#include <moe/optim/orthogonalize.hpp>
 #include <vector>
 
 namespace moe {
@@ -15,164 +13,210 @@ namespace moe {
 /// moonlight: 0.2 sqrt(max(out, in)), a root mean square of 0.2, so that AdamW's lr carries over.
 enum class MuonScale { keller, moonlight };
 
-struct MuonOptions {
-  double lr = 0.02, momentum = 0.95, weight_decay = 0.1;
-  bool nesterov = true;
-  MuonScale scale = MuonScale::keller;
-  Orthogonalisation method = Orthogonalisation::newton_schulz5;
-  AdamWOptions adamw = {};  // the other leaves; clip, balance_rate and skip_limit of all
+namespace detail {
+
+/// Matrix number `matrix` of leaf number `leaf` of those that Muon updates.
+struct MuonMatrix {
+  std::size_t leaf;
+  int matrix;
 };
 
-/// Muon on hidden matrices, each expert's on its own, and AdamW on all other leaves:
-/// m = lerp(m, g, 1 - mu),  u = orthogonal(lerp(g, m, mu)),  p = p (1 - lr wd) - lr s u.
+/// The matrices of one shape, whatever leaf they are of: small products are fast only many at a
+/// time.
+struct MuonStack {
+  int rows, cols;
+  std::size_t batch = 4;  // matrices orthogonalised together: those of a leaf, or this many
+  std::vector<MuonMatrix> matrices = {};
+
+  std::size_t max_batch() const { return std::min(batch, matrices.size()); }
+  std::size_t size() const { return std::size_t(rows) * std::size_t(cols); }
+};
+
+inline std::vector<MuonStack> muon_stacks(std::span<const LeafInfo> leaves) {
+  std::vector<MuonStack> stacks;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    const LeafInfo& leaf = leaves[i];
+    auto stack = std::find_if(stacks.begin(), stacks.end(), [&](const MuonStack& s) {
+      return s.rows == leaf.rows && s.cols == leaf.cols;
+    });
+    if (stack == stacks.end()) stack = stacks.insert(stack, {leaf.rows, leaf.cols});
+    stack->batch = std::max(stack->batch, std::size_t(leaf.count));
+    for (int m = 0; m < leaf.count; ++m) stack->matrices.push_back({i, m});
+  }
+  return stacks;
+}
+
+}  // namespace detail
+
+/// Muon on hidden matrices, each expert's on its own:
+/// m = lerp(m, g, 1 - mu),  u = orthogonal(lerp(g, m, mu)),  p = p (1 - lr wd) - lr s u,
+/// where g is clipped, mu is `momentum` and s the scale. Without nesterov u = orthogonal(m).
 /// A matrix whose gradient is all zero (an expert that no token reached) is left alone, momentum
 /// and decay included: any step would be full-sized, as orthogonalising erases magnitudes.
 /// Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al. 2025,
 /// arXiv:2502.16982.  Derivation: docs/derivations/muon.md.  Test: tests/optim/muon.cpp.
-///
-///     moe::Muon optimizer{model, {.lr = 0.02, .adamw = {.lr = 3e-3}}};
-///     const moe::StepReport report = optimizer.step(moe::cosine(step, steps));
-template <Trainable Model>
-class Muon : public detail::Update<Model, Muon<Model>> {
-  using Base = detail::Update<Model, Muon<Model>>;
-  using typename Base::Backend, typename Base::Params, typename Base::T;
+struct MuonRule {
+  double lr = 0.02, momentum = 0.95;
+  double weight_decay = 0.1;  // p shrinks by lr * weight_decay an update
+  bool nesterov = true;
+  MuonScale scale = MuonScale::keller;
+  Orthogonalization method = Orthogonalization::newton_schulz5;
 
- public:
-  explicit Muon(Model& model, const MuonOptions& options = {})
-      : Base(model, checked(options).adamw),
-        options_(options),
-        stacks_(all_stacks()),
-        directions_(model.backend(), direction_bytes()),
-        orthogonalise_(model.backend(), orthogonaliser_bytes()) {
-    std::size_t most = 0;
-    for (const Stack& stack : stacks_) most = std::max(most, stack.most());
-    active_.reserve(most);
+  static constexpr std::array<std::string_view, 1> states{"first"};
+  static constexpr bool takes(Role role) { return is_hidden(role); }
+
+  template <class T>
+  const MuonRule& checked(const char* owner = "MuonRule") const {
+    const detail::OptionCheck check{"build an optimiser", owner};
+    check.not_negative<T>("lr", lr);
+    check.not_negative<T>("weight_decay", weight_decay);
+    check.below_one("momentum", momentum);
+    return *this;
   }
 
-  /// The peak learning rate of the hidden matrices.
-  double lr() const { return options_.lr; }
-  static constexpr bool orthogonalises(Role role) { return is_hidden(role); }
-  /// Bytes to orthogonalise the largest stack; all stacks share them.
-  static std::size_t scratch_bytes() { return direction_bytes() + orthogonaliser_bytes(); }
+  /// The stacks, and memory to orthogonalise a batch of the largest; all stacks share it.
+  template <class B>
+  struct Workspace;
+
+  template <class B>
+  void update(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep& step,
+              Workspace<B>& work) const {
+    for (const detail::MuonStack& stack : work.stacks) {
+      for (const detail::MuonMatrix& m : stack.matrices) {
+        const LeafUpdate<Wide<B>>& leaf = leaves[m.leaf];
+        if (leaf.has_gradient(m.matrix)) {
+          work.batch.push_back(m);
+        } else {  // the squared norm can underflow to 0 while numbers are not 0: clear them
+          be.zero(leaf.grad.matrix(m.matrix), stack.size() * sizeof(Wide<B>));
+        }
+        if (work.batch.size() == stack.max_batch()) update_batch(be, leaves, step, stack, work);
+      }
+      update_batch(be, leaves, step, stack, work);
+    }
+  }
 
  private:
-  friend Base;
-  static const MuonOptions& checked(const MuonOptions& o) {
-    const detail::OptionCheck check{"build an optimiser", "MuonOptions"};
-    detail::check_rates<T>(check, o.lr, o.weight_decay);
-    check.below_one("momentum", o.momentum);
-    return o;
-  }
-  using Orthogonal = Orthogonaliser<Backend>;
-
-  /// A matrix: number `at` of leaf number `leaf`, number `matrix` of all that have a gradient norm.
-  struct Member {
-    std::size_t leaf, matrix;
-    int at;
-  };
-  /// Matrices of one shape, of any leaf: small products are fast only many at a time.
-  struct Stack {
-    int rows, cols;
-    std::size_t together = 4;  // orthogonalised at a time, to stay in the cache: a leaf, or so many
-    std::vector<Member> members = {};
-
-    std::size_t most() const { return std::min(together, members.size()); }
-    std::size_t size() const { return std::size_t(rows) * std::size_t(cols); }
-  };
-
-  static std::vector<Stack> all_stacks() {
-    std::vector<Stack> stacks;
-    std::size_t number = 0, matrix = 0;
-    for (const LeafInfo& leaf : leaves<Params>()) {
-      if (orthogonalises(leaf.role)) {
-        const auto same_shape = [&](const Stack& s) {
-          return s.rows == leaf.rows && s.cols == leaf.cols;
-        };
-        auto stack = std::find_if(stacks.begin(), stacks.end(), same_shape);
-        if (stack == stacks.end()) stack = stacks.insert(stack, {leaf.rows, leaf.cols});
-        stack->together = std::max(stack->together, std::size_t(leaf.count));
-        for (int i = 0; i < leaf.count; ++i)
-          stack->members.push_back({number, matrix + std::size_t(i), i});
-      }
-      if (GradientNorm<Backend, Params>::measured(leaf)) matrix += std::size_t(leaf.count);
-      ++number;
-    }
-    return stacks;
-  }
-  static std::size_t direction_bytes() {
-    std::size_t most = 0;
-    for (const Stack& s : all_stacks()) most = std::max(most, s.most() * s.size() * sizeof(T));
-    return most;
-  }
-  static std::size_t orthogonaliser_bytes() {
-    std::size_t most = 0;
-    for (const Stack& s : all_stacks())
-      most = std::max(most, Orthogonal::bytes_needed(int(s.most()), s.rows, s.cols));
-    return most;
-  }
-
-  /// Updates the matrices that have a gradient.
-  void update_matrices(double scale, double lr_factor) {
-    for (const Stack& stack : stacks_) {
-      active_.clear();
-      for (const Member& m : stack.members) {
-        if (this->has_gradient(m.matrix)) {
-          active_.push_back(m);
-        } else {  // there may be numbers whose squares are zero
-          this->backend().zero(this->gradient(m.leaf).matrix(m.at), stack.size() * sizeof(T));
-        }
-        if (active_.size() == stack.most()) update_active(stack, scale, lr_factor);
-      }
-      update_active(stack, scale, lr_factor);
-    }
-  }
-
-  void update_active(const Stack& stack, double scale, double lr_factor) {
-    if (active_.empty()) return;
-    const MuonOptions& o = options_;
+  /// Updates the matrices in work.batch, which is empty afterwards.
+  template <class B>
+  void update_batch(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep& step,
+                    const detail::MuonStack& stack, Workspace<B>& work) const {
+    using T = Wide<B>;
+    if (work.batch.empty()) return;
     const int rows = stack.rows, cols = stack.cols;
     const std::ptrdiff_t size = std::ptrdiff_t(stack.size());
-    const double lr = o.lr * lr_factor;
+    const double rate = lr * step.lr_factor;
     const double adjusted =
-        lr * (o.scale == MuonScale::keller ? std::sqrt(std::max(1.0, double(rows) / cols))
+        rate * (scale == MuonScale::keller ? std::sqrt(std::max(1.0, double(rows) / cols))
                                            : 0.2 * std::sqrt(double(std::max(rows, cols))));
-    Backend& be = this->backend();
-    T* const directions = reinterpret_cast<T*>(directions_.data());
-    for_each_run([&](const Member& m, int count, std::ptrdiff_t place) {
+    T* const directions = reinterpret_cast<T*>(work.directions.data());
+    work.for_each_run([&](const detail::MuonMatrix& m, int count, std::ptrdiff_t place) {
+      const LeafUpdate<T>& leaf = leaves[m.leaf];
       be.rows(count * kernel::chunks(size),
-              kernel::Momentum<T>{size, this->gradient(m.leaf).matrix(m.at),
-                                  this->momentum(m.leaf).matrix(m.at), directions + place * size,
-                                  T(scale), T(1 - o.momentum), o.nesterov ? T(o.momentum) : T(1)});
+              kernel::Momentum<T>{size, leaf.grad.matrix(m.matrix), leaf.state(0).matrix(m.matrix),
+                                  directions + place * size, T(step.grad_scale), T(1 - momentum),
+                                  nesterov ? T(momentum) : T(1)});
     });
     const T* const orthogonal =
-        orthogonalise_(o.method, int(active_.size()), rows, cols, directions);
-    for_each_run([&](const Member& m, int count, std::ptrdiff_t place) {
+        work.orthogonalize(method, int(work.batch.size()), rows, cols, directions);
+    work.for_each_run([&](const detail::MuonMatrix& m, int count, std::ptrdiff_t place) {
       be.rows(
           count * kernel::chunks(size),
-          kernel::Descend<T>{size, this->parameter(m.leaf).matrix(m.at), orthogonal + place * size,
-                             T(1 - lr * o.weight_decay), T(adjusted)});
+          kernel::Descend<T>{size, leaves[m.leaf].param.matrix(m.matrix), orthogonal + place * size,
+                             T(1 - rate * weight_decay), T(adjusted)});
     });
-    active_.clear();
+    work.batch.clear();
+  }
+};
+
+template <class B>
+struct MuonRule::Workspace {
+  using Stack = detail::MuonStack;
+
+  Workspace(B& be, std::span<const LeafInfo> leaves)
+      : stacks(detail::muon_stacks(leaves)),
+        directions(be, direction_bytes(stacks)),
+        orthogonalize(be, orthogonalizer_bytes(stacks)) {
+    std::size_t max_batch = 0;
+    for (const Stack& s : stacks) max_batch = std::max(max_batch, s.max_batch());
+    batch.reserve(max_batch);
   }
 
-  /// Calls f(first of them, count, place among active_) for active matrices that lie side by side.
+  static std::size_t bytes_needed(std::span<const LeafInfo> leaves) {
+    const std::vector<Stack> stacks = detail::muon_stacks(leaves);
+    return direction_bytes(stacks) + orthogonalizer_bytes(stacks);
+  }
+
+  static std::size_t direction_bytes(const std::vector<Stack>& stacks) {
+    std::size_t max_bytes = 0;
+    for (const Stack& s : stacks)
+      max_bytes = std::max(max_bytes, s.max_batch() * s.size() * sizeof(Wide<B>));
+    return max_bytes;
+  }
+  static std::size_t orthogonalizer_bytes(const std::vector<Stack>& stacks) {
+    std::size_t max_bytes = 0;
+    for (const Stack& s : stacks)
+      max_bytes =
+          std::max(max_bytes, Orthogonalizer<B>::bytes_needed(int(s.max_batch()), s.rows, s.cols));
+    return max_bytes;
+  }
+
+  /// Calls f(first of them, count, place in the batch) for matrices that lie side by side.
   template <class F>
-  void for_each_run(const F& f) {
-    for (std::size_t i = 0, end = 0; i < active_.size(); i = end) {
-      const Member& first = active_[i];
-      const auto follows = [&](const Member& m) {
-        return m.leaf == first.leaf && m.at == first.at + int(end - i);
+  void for_each_run(const F& f) const {
+    for (std::size_t i = 0, end = 0; i < batch.size(); i = end) {
+      const detail::MuonMatrix& first = batch[i];
+      const auto follows = [&](const detail::MuonMatrix& m) {
+        return m.leaf == first.leaf && m.matrix == first.matrix + int(end - i);
       };
-      for (end = i + 1; end < active_.size() && follows(active_[end]);) ++end;
+      for (end = i + 1; end < batch.size() && follows(batch[end]);) ++end;
       f(first, int(end - i), std::ptrdiff_t(i));
     }
   }
 
-  MuonOptions options_;
-  std::vector<Stack> stacks_;
-  std::vector<Member> active_;
-  Arena<Backend> directions_;
-  Orthogonal orthogonalise_;
+  std::vector<Stack> stacks;
+  std::vector<detail::MuonMatrix> batch;  // with a gradient, to be updated together
+  Arena<B> directions;
+  Orthogonalizer<B> orthogonalize;
+};
+
+/// Options of Muon: those of its rules, and OptimizerOptions.
+struct MuonOptions {
+  double lr = 0.02, momentum = 0.95;
+  double weight_decay = 0.1;  // p shrinks by lr * weight_decay an update
+  bool nesterov = true;
+  MuonScale scale = MuonScale::keller;
+  Orthogonalization method = Orthogonalization::newton_schulz5;
+  AdamWRule rest = {};             // of the leaves that are no hidden matrices
+  double clip = 1.0;               // largest L2 norm of the whole gradient; infinity: no clipping
+  double expert_bias_rate = 1e-3;  // ExpertBiasRule::rate; the schedule does not apply
+  int skip_limit = 8;              // so many skipped updates in a row stop the run
+
+  MuonRule rule() const {
+    return {.lr = lr,
+            .momentum = momentum,
+            .weight_decay = weight_decay,
+            .nesterov = nesterov,
+            .scale = scale,
+            .method = method};
+  }
+};
+
+/// MuonRule on hidden matrices, ExpertBiasRule on expert biases, AdamWRule on all other leaves.
+/// Errors: moe::Error for options out of range.
+///
+///     moe::Muon optimizer{model, {.lr = 0.02, .rest = {.lr = 3e-3}, .clip = 1}};
+///     const moe::StepReport report = optimizer.step(moe::cosine(step, steps));
+template <Trainable Model>
+class Muon : public Optimizer<Model, ExpertBiasRule, MuonRule, AdamWRule> {
+  using Base = Optimizer<Model, ExpertBiasRule, MuonRule, AdamWRule>;
+  using typename Base::T;
+  static constexpr const char* owner = "MuonOptions";
+
+ public:
+  explicit Muon(Model& model, const MuonOptions& o = {})
+      : Base(model, OptimizerOptions{.clip = o.clip, .skip_limit = o.skip_limit}.checked<T>(owner),
+             ExpertBiasRule{.rate = o.expert_bias_rate}.checked<T>(owner, "expert_bias_rate"),
+             o.rule().checked<T>(owner), o.rest.checked<T>("MuonOptions.rest")) {}
 };
 
 }  // namespace moe

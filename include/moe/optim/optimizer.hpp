@@ -1,23 +1,25 @@
 #pragma once
-#include <algorithm>
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <moe/backend/backend.hpp>
 #include <moe/core/check_option.hpp>
 #include <moe/core/in_use.hpp>
-#include <moe/kernels/adamw.hpp>
-#include <moe/kernels/chunk.hpp>
-#include <moe/kernels/expert_bias.hpp>
 #include <moe/optim/gradient_norm.hpp>
+#include <moe/optim/rule.hpp>
 #include <moe/tree/leaves.hpp>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace moe {
 
 /// What an optimiser asks of a model. `loss_finite`: every loss since zero_grads was finite;
-/// `gradients_were_zeroed` is zero_grads without the writing, which the update has done.
+/// `mark_grads_zeroed` is zero_grads without the writing, which the update has done.
 template <class M>
 concept Trainable = requires(M& model, const M& seen) {
   { model.backend() } -> std::same_as<typename M::Backend&>;
@@ -25,16 +27,21 @@ concept Trainable = requires(M& model, const M& seen) {
   { model.grads() } -> std::same_as<typename M::Params&>;
   { seen.loss_finite() } -> std::same_as<bool>;
   model.zero_grads();
-  model.gradients_were_zeroed();
+  model.mark_grads_zeroed();
 };
 
-/// Options of AdamW, and of what AdamW and Muon share (clip, balance_rate, skip_limit).
-struct AdamWOptions {
-  double lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
-  double weight_decay = 0.1;   // matrices only; p shrinks by lr * weight_decay an update
-  double clip = 1.0;           // largest L2 norm of the whole gradient; infinity switches it off
-  double balance_rate = 1e-3;  // step of a selection bias, whatever the schedule says
-  int skip_limit = 8;          // so many skipped updates in a row stop the run
+/// What every optimiser does, whatever its rules are.
+struct OptimizerOptions {
+  double clip = 1.0;   // largest L2 norm of the whole gradient; infinity switches it off
+  int skip_limit = 8;  // so many skipped updates in a row stop the run
+
+  template <class T>
+  const OptimizerOptions& checked(const char* owner = "OptimizerOptions") const {
+    const detail::OptionCheck check{"build an optimiser", owner};
+    check(clip >= check.smallest<T>(), "clip", clip, "above 0 in the numbers of the model");
+    check.at_least("skip_limit", skip_limit, 1);
+    return *this;
+  }
 };
 
 /// Thrown when so many updates in a row were skipped that the run is lost.
@@ -46,44 +53,48 @@ struct Diverged : Error {
 struct StepReport {
   double grad_norm;    // before clipping; not finite if that is why the update was skipped
   double clip_factor;  // what the gradient was multiplied by
-  double lr;           // peak * factor; Muon reports the one of its matrices
+  double lr;           // Optimizer::lr() * factor
   bool skipped;
 };
 
-namespace detail {
-
-/// T: the type of the parameters. However high, a rate is not refused: a search over rates finds
-/// out, and what is lost is said by Diverged.
-template <class T>
-void check_rates(const OptionCheck& check, double lr, double weight_decay) {
-  check.not_negative<T>("lr", lr);
-  check.not_negative<T>("weight_decay", weight_decay);
-}
-
-template <class T>
-void check_options(const AdamWOptions& o) {
-  const OptionCheck check{"build an optimiser", "AdamWOptions"};
-  check_rates<T>(check, o.lr, o.weight_decay);
-  check.below_one("beta1", o.beta1);
-  check.below_one("beta2", o.beta2);
-  check.positive<T>("eps", o.eps);
-  check(o.clip >= OptionCheck::smallest<T>(), "clip", o.clip,
-        "above 0 in the numbers of the model");
-  check.not_negative<T>("balance_rate", o.balance_rate);
-  check.at_least("skip_limit", o.skip_limit, 1);
-}
-
-/// What AdamW and Muon have in common: norm, clipping, skipping, counters, state, and AdamW itself
-/// for the leaves that `Rule` does not orthogonalise.
+/// Updates a model from its gradients: measures their norm, clips, skips what is not finite, and
+/// lets the first of the rules that takes a leaf's role update the leaf. The rules' states lie in
+/// one arena. AdamW and Muon are this class with the rules ready.
+/// Errors: moe::Error for options out of range, and if no rule takes a leaf.
+/// Test: tests/optim/adamw.cpp (norm, skips, counters), tests/optim/custom_rule.cpp.
 ///
-/// Rule gives `static constexpr bool orthogonalises(Role)`, `double lr() const` and
-/// `update_matrices(scale, lr_factor)`, which updates the leaves that it orthogonalises.
-template <Trainable Model, class Rule>
-class Update {
+///     moe::Optimizer optimizer{model, {.clip = 1}, moe::ExpertBiasRule{}, MyRule{.lr = 1e-3}};
+///     const moe::StepReport report = optimizer.step(moe::cosine(step, steps));
+template <Trainable Model, UpdateRule... Rules>
+class Optimizer {
  public:
   using Params = typename Model::Params;
   using Backend = typename Model::Backend;
   using T = Wide<Backend>;
+
+  Optimizer(Model& model, const OptimizerOptions& options, const Rules&... rules)
+      : model_(&model),
+        options_(options.checked<T>()),
+        rules_(checked(rules)...),
+        workspaces_(make_workspaces(each_rule)),
+        norm_(model.backend()),
+        arena_(model.backend(), state_bytes()) {
+    T* states = reinterpret_cast<T*>(arena_.data());
+    const double* square = norm_.squares();
+    for (std::size_t i = 0; i < leaves<Params>().size(); ++i) {
+      const LeafInfo& leaf = leaves<Params>()[i];
+      const bool measured = norm_.measured(leaf);
+      if (leaf.size > 0) {
+        const std::size_t rule = rule_of(leaf.role), stride = leaf.bytes() / sizeof(T);
+        if (rule == count) no_rule_for(i);
+        leaves_[rule].push_back({leaf_names<Params>()[i], view<T>(model.params(), leaf),
+                                 view<T>(model.grads(), leaf), states, stride,
+                                 measured ? square : nullptr});
+        states += states_of(rule) * stride;
+      }
+      if (measured) square += leaf.count;
+    }
+  }
 
   /// One update from the gradients in the model, which are zero afterwards. With a loss or gradient
   /// that is not finite nothing changes but the counters of skips.
@@ -91,20 +102,25 @@ class Update {
   /// finite, or a model that another thread is in: nothing has changed then. Never allocates
   /// otherwise.
   StepReport step(double lr_factor = 1) {
-    OptionCheck{"update", "step()"}.not_negative<T>("lr_factor", lr_factor);
-    const auto in_use = hold(*model_);
-    const double norm = norm_.measure(model_->grads());
-    const double lr = rule().lr() * lr_factor;
+    detail::OptionCheck{"update", "step()"}.not_negative<T>("lr_factor", lr_factor);
+    const auto in_use = detail::hold(*model_);
+    const double norm = norm_.measure(model_->grads()), rate = lr() * lr_factor;
     if (!model_->loss_finite() || !std::isfinite(norm)) {
       skip();
-      return {norm, 0, lr, true};
+      return {norm, 0, rate, true};
     }
     const double scale = clip_factor(norm, options_.clip);
     ++updates_;
     consecutive_skips_ = 0;
     last_finite_norm_ = norm;
-    update(scale, lr_factor);
-    return {norm, scale, lr, false};
+    apply_rules({updates_, lr_factor, scale}, each_rule);
+    model_->mark_grads_zeroed();
+    return {norm, scale, rate, false};
+  }
+
+  /// The peak learning rate of the first rule that has one, NaN if none has.
+  double lr() const {
+    return std::apply([](const auto&... rule) { return first_lr(rule...); }, rules_);
   }
 
   /// Updates made, skipped ones not counted: the step of schedules and of bias correction.
@@ -121,103 +137,104 @@ class Update {
     consecutive_skips_ = consecutive;
   }
 
-  /// Calls f(name, leaf) for every leaf of the state, a LeafView: "first.<path>" are momenta,
-  /// "second.<path>" mean squares. With updates() and skipped() this is all that a checkpoint has
-  /// to keep.
+  /// Calls f(name, leaf) for every leaf of the state, a LeafView: the name is that of the rule's
+  /// state, a point, and the leaf's path ("first.head"). With updates() and skipped() this is all
+  /// that a checkpoint has to keep.
   template <class F>
   void for_each_state(F&& f) {
-    for (const bool first : {true, false}) {
-      for (std::size_t i = 0; i < state_.size(); ++i) {
-        LeafView<T> leaf = state_of(i, first ? state_[i].first : state_[i].second);
-        if (leaf.data) f((first ? "first." : "second.") + leaf_names<Params>()[i], leaf);
+    constexpr std::array<std::span<const std::string_view>, count> names{Rules::states...};
+    for (std::size_t rule = 0; rule < count; ++rule) {
+      for (std::size_t i = 0; i < names[rule].size(); ++i) {
+        for (const LeafUpdate<T>& update : leaves_[rule]) {
+          LeafView<T> leaf = update.state(i);
+          f(std::string(names[rule][i]) + "." + std::string(update.name), leaf);
+        }
       }
     }
   }
 
-  /// Bytes of the backend's memory, known without allocating: the state, and with scratch.
+  /// Whether R is one of the rules.
+  template <class R>
+  static constexpr bool has = (std::is_same_v<R, Rules> || ...);
+
+  /// Bytes of the backend's memory, known without allocating: the states, the workspaces of the
+  /// rules, and all together.
   static std::size_t state_bytes() {
     std::size_t total = 0;
     for (const LeafInfo& leaf : leaves<Params>())
-      total += (has_first(leaf) + has_second(leaf)) * leaf.bytes();
+      total += states_of(rule_of(leaf.role)) * leaf.bytes();
+    return total;
+  }
+  static std::size_t scratch_bytes() {
+    std::size_t rule = 0, total = 0;
+    ((total += Workspace<Rules>::bytes_needed(infos_of(rule++))), ...);
     return total;
   }
   static std::size_t bytes_needed() {
-    return state_bytes() + GradientNorm<Backend, Params>::bytes_needed() + Rule::scratch_bytes();
+    return state_bytes() + scratch_bytes() + GradientNorm<Backend, Params>::bytes_needed();
   }
-
- protected:
-  /// Momentum and mean square of a leaf, null where it has none.
-  struct State {
-    T *first, *second;
-  };
-
-  Update(Model& model, const AdamWOptions& options)
-      : model_(&model),
-        options_(checked(options)),
-        norm_(model.backend()),
-        arena_(model.backend(), state_bytes()) {
-    std::byte* at = arena_.data();
-    for (const LeafInfo& leaf : leaves<Params>()) {
-      const auto take = [&](bool wanted) {
-        T* const here = wanted ? reinterpret_cast<T*>(at) : nullptr;
-        at += wanted ? leaf.bytes() : 0;
-        return here;
-      };
-      T* const first = take(has_first(leaf));
-      state_.push_back({first, take(has_second(leaf))});
-    }
-  }
-
-  Backend& backend() const { return model_->backend(); }
-  LeafView<T> parameter(std::size_t i) const { return view<T>(model_->params(), info(i)); }
-  LeafView<T> gradient(std::size_t i) const { return view<T>(model_->grads(), info(i)); }
-  LeafView<T> momentum(std::size_t i) const { return state_of(i, state_[i].first); }
-  /// Whether matrix number `matrix` has a gradient: an expert without tokens has none. Smaller
-  /// squares may be sums of denormal numbers, which some threads flush and others do not.
-  bool has_gradient(std::size_t matrix) const { return norm_.square(matrix) >= kernel::at_rest<T>; }
 
  private:
-  static const AdamWOptions& checked(const AdamWOptions& options) {
-    check_options<T>(options);
-    return options;
+  static constexpr std::size_t count = sizeof...(Rules);
+  static constexpr std::index_sequence_for<Rules...> each_rule{};
+  template <class R>
+  using Workspace = typename detail::WorkspaceOf<R, Backend>::type;
+
+  Backend& backend() const { return model_->backend(); }
+
+  /// The number of the first rule that takes a role; `count` if none does.
+  static constexpr std::size_t rule_of(Role role) {
+    std::size_t number = 0;
+    static_cast<void>(((Rules::takes(role) || (++number, false)) || ...));
+    return number;
   }
-  Rule& rule() { return static_cast<Rule&>(*this); }
-  static const LeafInfo& info(std::size_t i) { return leaves<Params>()[i]; }
-  static LeafView<T> state_of(std::size_t i, T* data) {
-    const LeafInfo& leaf = info(i);
-    return {data, leaf.role, leaf.rows, leaf.cols, leaf.count, leaf.size};
+  static constexpr std::size_t states_of(std::size_t rule) {
+    constexpr std::array<std::size_t, count + 1> each{Rules::states.size()..., 0};
+    return each[rule];
+  }
+  static std::vector<LeafInfo> infos_of(std::size_t rule) {
+    std::vector<LeafInfo> all;
+    for (const LeafInfo& leaf : leaves<Params>())
+      if (leaf.size > 0 && rule_of(leaf.role) == rule) all.push_back(leaf);
+    return all;
   }
 
-  static bool has_first(const LeafInfo& leaf) { return leaf.role != Role::selection_bias; }
-  static bool has_second(const LeafInfo& leaf) {
-    return has_first(leaf) && !Rule::orthogonalises(leaf.role);
+  template <class R>
+  static const R& checked(const R& rule) {
+    if constexpr (requires { rule.template checked<T>(); }) rule.template checked<T>();
+    return rule;
+  }
+  template <std::size_t... I>
+  std::tuple<Workspace<Rules>...> make_workspaces(std::index_sequence<I...>) const {
+    return {Workspace<Rules>(backend(), infos_of(I))...};
+  }
+  [[noreturn]] static void no_rule_for(std::size_t leaf) {
+    throw Error("moe: cannot build an optimiser for a model with the leaf '" +
+                leaf_names<Params>()[leaf] +
+                "': none of its rules takes that; add one that takes what is left, as AdamWRule");
   }
 
-  /// Every pass over a gradient leaves zeros in it, for the sums of the next step.
-  void update(double scale, double lr_factor) {
-    rule().update_matrices(scale, lr_factor);
-    for (std::size_t i = 0; i < state_.size(); ++i)
-      if (!Rule::orthogonalises(info(i).role)) update_leaf(i, scale, lr_factor);
-    model_->gradients_were_zeroed();
+  template <class R, class... Rest>
+  static double first_lr(const R& rule, const Rest&... rest) {
+    if constexpr (requires { rule.lr; })
+      return rule.lr;
+    else if constexpr (sizeof...(Rest) > 0)
+      return first_lr(rest...);
+    else
+      return std::numeric_limits<double>::quiet_NaN();
   }
 
-  void update_leaf(std::size_t i, double scale, double lr_factor) {
-    const Role role = info(i).role;
-    T *const p = parameter(i).data, *const grad = gradient(i).data;
-    const AdamWOptions& o = options_;
-    const std::ptrdiff_t size = std::ptrdiff_t(info(i).size);
-    const int chunks = kernel::chunks(size);
-    if (role == Role::selection_bias)
-      return backend().rows(chunks, kernel::BalanceStep<T>{size, p, grad, T(o.balance_rate)});
-    const double lr = o.lr * lr_factor, t = double(updates_);
-    const double decay = decays(role) ? o.weight_decay : 0;
-    // A square that is not 0 has a root far above at_rest: a smaller eps changes nothing but would
-    // be 0 in a narrow T, and 0 / 0 where there is no gradient.
-    backend().rows(chunks, kernel::AdamW<T>{size, p, grad, state_[i].first, state_[i].second,
-                                            T(scale), T(1 - o.beta1), T(1 - o.beta2),
-                                            T(1 - lr * decay), T(lr / (1 - std::pow(o.beta1, t))),
-                                            T(1 / std::sqrt(1 - std::pow(o.beta2, t))),
-                                            T(std::max(o.eps, kernel::at_rest<T>))});
+  template <std::size_t... I>
+  void apply_rules(const UpdateStep& step, std::index_sequence<I...>) {
+    (apply(std::get<I>(rules_), leaves_[I], step, std::get<I>(workspaces_)), ...);
+  }
+  template <class R>
+  void apply(const R& rule, std::span<const LeafUpdate<T>> leaves, const UpdateStep& step,
+             [[maybe_unused]] Workspace<R>& workspace) {
+    if constexpr (std::is_same_v<Workspace<R>, detail::NoWorkspace>)
+      rule.update(backend(), leaves, step);
+    else
+      rule.update(backend(), leaves, step, workspace);
   }
 
   void skip() {
@@ -239,13 +256,14 @@ class Update {
   }
 
   Model* model_;
-  AdamWOptions options_;
+  OptimizerOptions options_;
+  std::tuple<Rules...> rules_;
+  std::tuple<Workspace<Rules>...> workspaces_;
   GradientNorm<Backend, Params> norm_;
   Arena<Backend> arena_;
-  std::vector<State> state_;  // one for each of leaves<Params>()
+  std::array<std::vector<LeafUpdate<T>>, count> leaves_;  // of each rule
   std::int64_t updates_ = 0, skipped_ = 0, consecutive_skips_ = 0;
   double last_finite_norm_ = 0;
 };
 
-}  // namespace detail
 }  // namespace moe

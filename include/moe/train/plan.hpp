@@ -5,6 +5,7 @@
 #include <moe/backend/backend.hpp>
 #include <moe/model/flops.hpp>
 #include <moe/model/parameters.hpp>
+#include <moe/optim/muon.hpp>
 #include <string>
 
 namespace moe {
@@ -57,7 +58,7 @@ Plan make_plan(int sequences, int length, int threads = 1) {
           workspace_bytes<Model>(threads),
           token_flops(Model::config, length),
           tokens,
-          Optimizer::orthogonalises(Role::hidden) ? 0.4 : 0.75};
+          Optimizer::template has<MuonRule> ? 0.4 : 0.75};
 }
 
 /// The rate of one matrix product (m, k) x (k, n) over about `seconds`, in 1e9 operations a second.

@@ -49,7 +49,7 @@ class Upcycler {
   void without_source(const Pair& pair) {
     const LeafView<W>& leaf = pair.to;
     if (what_ != What::parameters || leaf.role == Role::bias || leaf.role == Role::residual ||
-        leaf.role == Role::selection_bias) {
+        leaf.role == Role::expert_bias) {
       upload(leaf, std::vector<W>(leaf.size, W(0)));
     } else if (leaf.role == Role::router) {
       upload(leaf, router_rows<W>(options_, pair.layer, leaf.rows, leaf.cols, groups));

@@ -14,7 +14,7 @@ namespace moe {
 /// newton_schulz5: Jordan et al. 2024, kellerjordan.github.io/posts/muon; singular values of
 /// [0.01, 1] land in [0.68, 1.14]. polar_express5: Amsel et al. 2025, arXiv:2505.16932; those of
 /// [0.001, 1] land in [0.84, 1.15].
-enum class Orthogonalisation { newton_schulz5, polar_express5 };
+enum class Orthogonalization { newton_schulz5, polar_express5 };
 
 namespace detail {
 
@@ -47,19 +47,19 @@ inline constexpr OddPolynomials polar_express5{
 /// Products are taken in float, also by a backend with narrow activations, on the smaller side, and
 /// of symmetric ones only the blocks on and above the diagonal: per matrix of m x n, m <= n, about
 /// 5 (3.25 m^2 n + 1.25 m^3) flop for m >= 128. Never throws or allocates after construction.
-/// Derivation: docs/derivations/muon.md. Test: tests/optim/orthogonalise.cpp.
+/// Derivation: docs/derivations/muon.md. Test: tests/optim/orthogonalize.cpp.
 ///
-///     using Orth = moe::Orthogonaliser<moe::Cpu<float>>;
-///     Orth orthogonalise{backend, Orth::bytes_needed(8, 512, 256)};
-///     float* result = orthogonalise(moe::Orthogonalisation::newton_schulz5, 8, 512, 256, x);
+///     using Orth = moe::Orthogonalizer<moe::Cpu<float>>;
+///     Orth orthogonalize{backend, Orth::bytes_needed(8, 512, 256)};
+///     float* result = orthogonalize(moe::Orthogonalization::newton_schulz5, 8, 512, 256, x);
 template <class B>
-class Orthogonaliser {
+class Orthogonalizer {
   using T = Wide<B>;
   using In = Matrix<const T>;
 
  public:
   /// `bytes`: the largest bytes_needed of the stacks to come.
-  Orthogonaliser(B& be, std::size_t bytes) : be_(&be), arena_(be, bytes) {}
+  Orthogonalizer(B& be, std::size_t bytes) : be_(&be), arena_(be, bytes) {}
 
   static std::size_t bytes_needed(int count, int rows, int cols) {
     return Scratch(nullptr, count, rows, cols).bytes;
@@ -67,15 +67,15 @@ class Orthogonaliser {
 
   /// Overwrites x; the result lies in x or in the scratch memory, where the next call overwrites
   /// it.
-  T* operator()(Orthogonalisation method, int count, int rows, int cols, T* x) {
+  T* operator()(Orthogonalization method, int count, int rows, int cols, T* x) {
     const Scratch s(arena_.data(), count, rows, cols);
-    MOE_EXPECTS(s.bytes <= arena_.bytes(), "Orthogonaliser has " + std::to_string(arena_.bytes()) +
+    MOE_EXPECTS(s.bytes <= arena_.bytes(), "Orthogonalizer has " + std::to_string(arena_.bytes()) +
                                                " bytes, this stack needs " +
                                                std::to_string(s.bytes));
-    const detail::OddPolynomials& p = method == Orthogonalisation::newton_schulz5
+    const detail::OddPolynomials& p = method == Orthogonalization::newton_schulz5
                                           ? detail::newton_schulz5
                                           : detail::polar_express5;
-    normalise(p, count, rows, cols, x, s);
+    normalize(p, count, rows, cols, x, s);
     const bool wide = rows <= cols;
     const int m = std::min(rows, cols), n = std::max(rows, cols);
     const std::ptrdiff_t size = std::ptrdiff_t(rows) * cols, square = std::ptrdiff_t(m) * m;
@@ -126,7 +126,7 @@ class Orthogonaliser {
   /// it.
   static int strip(int m) { return m < 128 ? m : (m + 3) / 4; }
 
-  void normalise(const detail::OddPolynomials& p, int count, int rows, int cols, T* x,
+  void normalize(const detail::OddPolynomials& p, int count, int rows, int cols, T* x,
                  const Scratch& s) {
     const std::ptrdiff_t size = std::ptrdiff_t(rows) * cols;
     const int parts = kernel::chunks(size);

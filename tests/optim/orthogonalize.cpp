@@ -1,4 +1,4 @@
-#include <moe/optim/orthogonalise.hpp>
+#include <moe/optim/orthogonalize.hpp>
 
 #include "catch.hpp"
 #include "model.hpp"
@@ -9,23 +9,23 @@
 #include <cstdio>
 #include <cstdlib>
 
-using moe::Orthogonalisation;
+using moe::Orthogonalization;
 using moe::test::largest_difference;
 
 namespace {
 
-constexpr auto newton_schulz5 = Orthogonalisation::newton_schulz5;
-constexpr auto polar_express5 = Orthogonalisation::polar_express5;
+constexpr auto newton_schulz5 = Orthogonalization::newton_schulz5;
+constexpr auto polar_express5 = Orthogonalization::polar_express5;
 
 template <class B, class... Threads>
-std::vector<double> orthogonal(Orthogonalisation method, int count, int rows, int cols,
+std::vector<double> orthogonal(Orthogonalization method, int count, int rows, int cols,
                                const std::vector<double>& x, Threads... threads) {
   using T = typename B::Value;
-  using Orth = moe::Orthogonaliser<B>;
+  using Orth = moe::Orthogonalizer<B>;
   B be(threads...);
-  Orth orthogonalise{be, Orth::bytes_needed(count, rows, cols)};
+  Orth orthogonalize{be, Orth::bytes_needed(count, rows, cols)};
   std::vector<T> work(x.begin(), x.end());
-  const T* result = orthogonalise(method, count, rows, cols, work.data());
+  const T* result = orthogonalize(method, count, rows, cols, work.data());
   return {result, result + x.size()};
 }
 
@@ -117,7 +117,7 @@ double transposed_difference(int rows, int cols) {
 
 }  // namespace
 
-TEST_CASE("Orthogonaliser: equals the PyTorch fixtures", "[shared]") {
+TEST_CASE("Orthogonalizer: equals the PyTorch fixtures", "[shared]") {
   const char* folder = std::getenv("MOE_FIXTURE_DIR");
   if (!folder || !*folder) {
     return moe::test::skip("orthogonalise fixtures, MOE_FIXTURE_DIR is not set");
@@ -129,13 +129,13 @@ TEST_CASE("Orthogonaliser: equals the PyTorch fixtures", "[shared]") {
 #endif
 }
 
-TEST_CASE("Orthogonaliser: a number goes through the scalar polynomial", "[golden]") {
+TEST_CASE("Orthogonalizer: a number goes through the scalar polynomial", "[golden]") {
   using B = moe::Reference<double>;
   CHECK(std::abs(orthogonal<B>(newton_schulz5, 1, 1, 1, {2})[0] - 0.6964364609132292) < 1e-13);
   CHECK(std::abs(orthogonal<B>(polar_express5, 1, 1, 1, {-2})[0] + 0.9036148931578607) < 1e-13);
 }
 
-TEST_CASE("Orthogonaliser: singular values land in the band of the method", "[optim]") {
+TEST_CASE("Orthogonalizer: singular values land in the band of the method", "[optim]") {
   const int rows = 6, cols = 9;
   const std::vector<double> x = random_values(std::size_t(rows * cols), 3);
   const auto newton = orthogonal<moe::Reference<double>>(newton_schulz5, 1, rows, cols, x);
@@ -150,7 +150,7 @@ TEST_CASE("Orthogonaliser: singular values land in the band of the method", "[op
   }
 }
 
-TEST_CASE("Orthogonaliser: singular vectors stay, so U X^T is symmetric", "[optim]") {
+TEST_CASE("Orthogonalizer: singular vectors stay, so U X^T is symmetric", "[optim]") {
   const int rows = 4, cols = 7;
   const std::vector<double> x = random_values(std::size_t(rows * cols), 8);
   const auto u = orthogonal<moe::Reference<double>>(polar_express5, 1, rows, cols, x);
@@ -164,7 +164,7 @@ TEST_CASE("Orthogonaliser: singular vectors stay, so U X^T is symmetric", "[opti
     for (int j = 0; j < i; ++j) CHECK(std::abs(product(i, j) - product(j, i)) < 1e-12);
 }
 
-TEST_CASE("Orthogonaliser: a transposed matrix gives the transposed result", "[identity]") {
+TEST_CASE("Orthogonalizer: a transposed matrix gives the transposed result", "[identity]") {
   CHECK(transposed_difference<moe::Reference<double>>(5, 12) < 1e-13);
   CHECK(transposed_difference<moe::Reference<double>>(130, 140) < 1e-11);
 #ifdef MOE_TEST_HAS_CPU
@@ -172,7 +172,7 @@ TEST_CASE("Orthogonaliser: a transposed matrix gives the transposed result", "[i
 #endif
 }
 
-TEST_CASE("Orthogonaliser: strips and mirror images equal the full products", "[identity]") {
+TEST_CASE("Orthogonalizer: strips and mirror images equal the full products", "[identity]") {
   // The block diagonal matrix of two blocks is treated block by block, whatever the strips are.
   const int n = 66, big = 2 * n;  // big is cut into strips of 33 rows, n is not
   std::vector<double> block = random_values(std::size_t(n * n), 4);
@@ -195,7 +195,7 @@ TEST_CASE("Orthogonaliser: strips and mirror images equal the full products", "[
   for (double s : singular_values(result, big, big)) CHECK(s < 1.15);
 }
 
-TEST_CASE("Orthogonaliser: each matrix of a stack is treated on its own", "[identity]") {
+TEST_CASE("Orthogonalizer: each matrix of a stack is treated on its own", "[identity]") {
   const int rows = 9, cols = 4, count = 3;
   const std::size_t size = std::size_t(rows * cols);
   std::vector<double> stack = random_values(size * count, 6);
@@ -210,7 +210,7 @@ TEST_CASE("Orthogonaliser: each matrix of a stack is treated on its own", "[iden
 }
 
 #ifdef MOE_TEST_HAS_CPU
-TEST_CASE("Orthogonaliser: same bits for any number of threads", "[determinism]") {
+TEST_CASE("Orthogonalizer: same bits for any number of threads", "[determinism]") {
   const int count = 3, rows = 200, cols = 130;
   const std::vector<double> x = random_values(std::size_t(count * rows * cols), 9);
   const auto expected = orthogonal<moe::Cpu<float>>(newton_schulz5, count, rows, cols, x, 1);
@@ -219,7 +219,7 @@ TEST_CASE("Orthogonaliser: same bits for any number of threads", "[determinism]"
 }
 #endif
 
-TEST_CASE("Orthogonaliser: zeros stay zeros and tiny matrices stay finite", "[edge]") {
+TEST_CASE("Orthogonalizer: zeros stay zeros and tiny matrices stay finite", "[edge]") {
   for (const auto method : {newton_schulz5, polar_express5}) {
     const std::vector<double> zeros(2 * 3 * 4);
     CHECK(orthogonal<moe::Reference<float>>(method, 2, 3, 4, zeros) == zeros);

@@ -1,0 +1,35 @@
+#pragma once
+#include <moe/core/check_option.hpp>
+#include <moe/kernels/expert_bias.hpp>
+#include <moe/optim/rule.hpp>
+
+namespace moe {
+
+/// Loss-free balancing: the bias of an expert in the choice of experts falls by `rate` where the
+/// expert got more tokens than the mean, and rises by it where it got fewer:
+/// b = b - rate * sign(load - mean load). The router's backward leaves load - mean load where the
+/// gradient would be. No state, no decay; clipping and the schedule do not apply.
+/// Source: Wang et al. 2024, arXiv:2408.15664, algorithm 1.  Test: tests/optim/adamw.cpp.
+struct ExpertBiasRule {
+  double rate = 1e-3;
+
+  static constexpr std::array<std::string_view, 0> states{};
+  static constexpr bool takes(Role role) { return role == Role::expert_bias; }
+
+  template <class T>
+  const ExpertBiasRule& checked(const char* owner = "ExpertBiasRule",
+                                const char* name = "rate") const {
+    detail::OptionCheck{"build an optimiser", owner}.not_negative<T>(name, rate);
+    return *this;
+  }
+
+  template <class B>
+  void update(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep&) const {
+    using T = Wide<B>;
+    for (const LeafUpdate<T>& leaf : leaves)
+      be.rows(kernel::chunks(leaf.size()),
+              kernel::ExpertBiasStep<T>{leaf.size(), leaf.param.data, leaf.grad.data, T(rate)});
+  }
+};
+
+}  // namespace moe
