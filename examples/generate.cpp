@@ -1,38 +1,29 @@
 // Continues a text with a model that was saved by moe::save, token by token as they are chosen.
-// The structure of the model is part of this program: it must be the one of the program that
-// trained it (here the one of train_text.cpp), and moe::load says so when it is not.
+// The structure of the model is part of this program: model.hpp, which train_text.cpp has, too.
+// moe::load refuses a model of another structure and says what differs.
 #include <cstdio>
-#include <moe/backend/cpu.hpp>
-#include <moe/checkpoint/checkpoint.hpp>
-#include <moe/generate/generate.hpp>
-#include <moe/model/transformer.hpp>
+#include <moe/infer.hpp>
 
-#include "lab/output.hpp"
-
-constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
-                                  .dim = 128,
-                                  .layers = 4,
-                                  .heads = 4,
-                                  .context = 128,
-                                  .moe = {.experts = 8, .top_k = 2, .hidden = 256}};
+#include "model.hpp"
 
 int main(int argc, char** argv) {
-  moe::SampleOptions options{.tokens = 500, .temperature = 0.8, .top_k = 40};
-  unsigned long long seed = options.seed;
+  const std::optional<int> tokens = argc > 3 ? moe::whole_number(argv[3]) : 500;
+  double temperature = 0.8;
   char rest;  // what follows a number, and makes it none
-  const auto number = [&](int i, const char* format, auto* to) {
-    return argc <= i || (argv[i][0] != '-' && std::sscanf(argv[i], format, to, &rest) == 1);
-  };
-  if (argc < 3 || argc > 6 || !number(3, "%9d%c", &options.tokens) ||
-      !number(4, "%lf%c", &options.temperature) || !number(5, "%19llu%c", &seed)) {
+  const bool has_temperature =
+      argc <= 4 || (argv[4][0] != '-' && std::sscanf(argv[4], "%lf%c", &temperature, &rest) == 1);
+  const std::optional<std::uint64_t> seed =
+      argc > 5 ? moe::whole_number<std::uint64_t>(argv[5]) : 0;
+  if (argc < 3 || argc > 6 || !tokens || *tokens < 0 || !has_temperature || !seed) {
     std::fprintf(stderr, "usage: %s FOLDER PROMPT [TOKENS [TEMPERATURE [SEED]]]\n", argv[0]);
     return 2;
   }
-  options.seed = seed;
+  const moe::SampleOptions options{
+      .tokens = *tokens, .temperature = temperature, .top_k = 40, .seed = *seed};
 
-  try {
+  return moe::report_errors([&] {
     moe::Cpu backend;
-    moe::Transformer<config, moe::Cpu<float>> model{backend, {.max_tokens = config.context}};
+    moe::Transformer<config> model{backend, {}};
     moe::load(model, argv[1]);
     std::fputs(argv[2], stdout);
     moe::generate(model, argv[2], options, [](std::string_view text) {
@@ -40,9 +31,5 @@ int main(int argc, char** argv) {
       std::fflush(stdout);
     });
     std::puts("");
-    return lab::finish_output(0);
-  } catch (const moe::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
+  });
 }

@@ -12,10 +12,10 @@ namespace shakespeare {
 /// The characters of a text, or, where they are more than a model has tokens, bytes.
 class Vocabulary {
  public:
-  Vocabulary() : kind_(moe::ByteVocabulary{}) {}
+  Vocabulary() : kind_(moe::ByteTokenizer{}) {}
   explicit Vocabulary(moe::CharVocabulary characters) : kind_(std::move(characters)) {}
 
-  bool is_bytes() const { return std::holds_alternative<moe::ByteVocabulary>(kind_); }
+  bool is_bytes() const { return std::holds_alternative<moe::ByteTokenizer>(kind_); }
   std::string unit() const { return is_bytes() ? "bytes" : "characters"; }
   int size() const {
     return std::visit([](const auto& v) { return v.size(); }, kind_);
@@ -53,7 +53,7 @@ class Vocabulary {
   }
 
  private:
-  std::variant<moe::CharVocabulary, moe::ByteVocabulary> kind_;
+  std::variant<moe::CharVocabulary, moe::ByteTokenizer> kind_;
 };
 
 /// What a checkpoint of this program says about the text that it was trained on.

@@ -6,6 +6,7 @@
 #include <moe/backend/reference.hpp>
 #include <moe/checkpoint/checkpoint.hpp>
 #include <moe/checkpoint/hugging_face.hpp>
+#include <moe/core/parse.hpp>
 #include <moe/data/cached_tokens.hpp>
 #include <moe/data/char_vocabulary.hpp>
 #include <moe/data/corpus.hpp>

@@ -1,18 +1,52 @@
-#include <moe/core/error.hpp>
+#include <moe/backend/reference.hpp>
+#include <moe/model/transformer.hpp>
+#include <stdexcept>
 
 #include "catch.hpp"
 
 namespace {
-struct Special : moe::Error {
-  using Error::Error;
-};
-}  // namespace
 
-TEST_CASE("Error: begins with the name of the library once, also inside another one", "[error]") {
-  const moe::Error error("cannot read 'a': no such file; check the path");
-  CHECK(std::string(error.what()) == "moe: cannot read 'a': no such file; check the path");
-  CHECK(error.sentence() == "cannot read 'a': no such file; check the path");
-  CHECK(moe::Error(error.sentence()).what() == std::string(error.what()));
-  CHECK(std::string(Special("stopped").what()) == "moe: stopped");
-  CHECK(moe::Error("").sentence().empty());
+using namespace moe;
+
+constexpr ModelConfig config{
+    .vocab = 5, .dim = 4, .layers = 1, .heads = 1, .hidden = 4, .context = 4};
+constexpr std::int32_t text[] = {1, 2, 3, 4, 0};
+
+/// Broken contracts throw until the end of its life.
+struct Throwing {
+  ContractHandler before =
+      set_contract_handler([](const std::string& why) { throw std::logic_error(why); });
+  ~Throwing() { set_contract_handler(before); }
+};
+
+TEST_CASE("Contracts: a handler turns a broken one into an exception, and the model goes on",
+          "[errors]") {
+  Reference<double> backend;
+  Transformer<config, Reference<double>> model{backend, {}};
+  const Throwing handler;
+  std::string why;
+  try {
+    model.backward();
+  } catch (const std::logic_error& error) {
+    why = error.what();
+  }
+  CHECK(why.starts_with("moe: backward needs the forward pass of the same batch before it ("));
+  CHECK(why.find("transformer.hpp:") != std::string::npos);
+  CHECK(std::isfinite(model.forward(Batch::next_token(text)).total));
+  CHECK_NOTHROW(model.backward());
 }
+
+TEST_CASE("Contracts: setting a handler gives the one before", "[errors]") {
+  const ContractHandler handler = [](const std::string&) {};
+  CHECK(set_contract_handler(handler) == nullptr);
+  CHECK(set_contract_handler(nullptr) == handler);
+}
+
+TEST_CASE("report_errors: gives the code of a main", "[errors]") {
+  CHECK(report_errors([] {}) == 0);
+  CHECK(report_errors([] { return 3; }) == 3);
+  CHECK(report_errors([] { throw Error("nothing works; try again"); }) == 1);
+  CHECK_THROWS_AS(report_errors([] { throw std::logic_error("not ours"); }), std::logic_error);
+}
+
+}  // namespace

@@ -22,7 +22,7 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-static_assert(moe::TextVocabulary<BytePairEncoding>);
+static_assert(moe::Tokenizer<BytePairEncoding>);
 
 /// GPT-2's own vocabulary where this machine has it.
 const BytePairEncoding* gpt2() {

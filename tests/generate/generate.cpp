@@ -10,6 +10,31 @@
 namespace {
 
 using namespace moe;
+
+/// Generates the same tokens as generate_tokens without a key-value cache: each step is a forward
+/// pass over the whole window. For tests and measurements. The model's max_tokens must be at least
+/// context.
+template <class Model>
+std::vector<std::int32_t> generate_tokens_without_cache(
+    Model& model, const std::vector<std::int32_t>& prompt, const SampleOptions& options = {},
+    const std::function<void(std::int32_t)>& on_token = {}) {
+  constexpr std::size_t context = Model::config.context, vocab = Model::config.vocab;
+  const auto in_use = detail::hold(model);
+  std::vector<std::int32_t> window;
+  std::vector<typename Model::W> logits;
+  return detail::continue_tokens<Model>(
+      prompt, options, on_token, [&](std::span<const std::int32_t> tokens) {
+        for (const std::int32_t token : tokens) {
+          detail::check_token<Model>(token);
+          if (window.size() == context)
+            window.erase(window.begin(), window.end() - detail::kept_tokens(context));
+          window.push_back(token);
+        }
+        model.forward({window.data(), nullptr, 1, int(window.size())}, false);
+        logits = model.logits();
+        return std::span<const typename Model::W>(logits).last(vocab);
+      });
+}
 using Tokens = std::vector<std::int32_t>;
 
 constexpr ModelConfig grouped{.vocab = 13,
@@ -331,8 +356,8 @@ TEST_CASE("generate: text in, text out, for bytes and for characters") {
   CHECK(heard == text);
   const Tokens tokens =
       generate_tokens(bytes.model, {'O', 'n', 'c', 'e'}, {.tokens = 30, .seed = 1});
-  CHECK(text == ByteVocabulary{}.decode(tokens));
-  CHECK(ByteVocabulary{}.encode("\xff\x01") == Tokens{255, 1});
+  CHECK(text == ByteTokenizer{}.decode(tokens));
+  CHECK(ByteTokenizer{}.encode("\xff\x01") == Tokens{255, 1});
 
   // The model has 13 tokens, the text 5 characters; two of them take two bytes.
   OnReference<grouped> rig;

@@ -1,151 +1,16 @@
 #pragma once
 #include <algorithm>
-#include <array>
-#include <concepts>
+#include <cstdint>
 #include <functional>
-#include <moe/core/error.hpp>
-#include <moe/core/in_use.hpp>
+#include <moe/data/tokenizer.hpp>
+#include <moe/generate/generator.hpp>
 #include <moe/generate/sampling.hpp>
-#include <moe/layers/attention.hpp>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace moe {
-
-namespace detail {
-
-/// Tokens kept when the window is full and must slide. See Generator.
-constexpr int kept_tokens(int context) {
-  return std::max(1, context / 2) - 1;
-}
-
-template <class Model>
-void check_token(std::int32_t token) {
-  if (token < 0 || token >= Model::config.vocab)
-    throw Error("cannot continue from token " + std::to_string(token) + ": the model has " +
-                std::to_string(Model::config.vocab) +
-                "; encode the text with the vocabulary that it was trained with");
-}
-
-}  // namespace detail
-
-/// Reads tokens and returns the logits of the next one. Each token passes through the model once:
-/// the keys and values of earlier tokens are kept, in memory that the generator owns. After
-/// construction it allocates almost nothing.
-/// If the window holds `context` tokens and another one comes, only the last context / 2 tokens (at
-/// least one), including the new one, are kept and read again from position 0.
-/// All sequences of a generator have the same length. The model must outlive the generator, and its
-/// parameters must not change between two calls of feed (call clear() after an update).
-/// Test: tests/generate/generate.cpp.
-///
-///     moe::Generator generator(model);
-///     auto logits = generator.feed(prompt);             // (vocab)
-///     logits = generator.feed(std::array{next_token});  // one step
-template <class Model>
-class Generator {
- public:
-  using T = typename Model::T;  // of keys and values
-  using W = typename Model::W;  // of logits
-  using B = typename Model::Backend;
-  static constexpr int context = Model::config.context, vocab = Model::config.vocab;
-
-  explicit Generator(Model& model, int sequences = 1)
-      : model_(&model), sequences_(sequences), memory_(model.backend(), checked_bytes()) {
-    window_.reserve(std::size_t(sequences_) * context);
-    chunk_.reserve(std::size_t(model.options().max_tokens));
-    logits_.reserve(std::size_t(sequences_) * vocab);
-    const std::size_t one = numbers(sequences_);
-    T* at = reinterpret_cast<T*>(memory_.data());
-    for (KeyValues<T>& layer : past_) {
-      layer = {at, at + one, context};
-      at += 2 * one;
-    }
-  }
-
-  /// Reads n tokens of each sequence, (sequences, n). Returns the logits (sequences, vocab) after
-  /// the last one, valid until the next feed. Feeding tokens in pieces or all at once gives the
-  /// same logits.
-  /// Errors: moe::Error for a token outside of the vocabulary, or if another thread uses the model;
-  /// nothing has changed then.
-  std::span<const W> feed(std::span<const std::int32_t> tokens) {
-    const auto in_use = detail::hold(*model_);
-    const std::size_t length = tokens.size() / std::size_t(sequences_);
-    MOE_EXPECTS(length >= 1 && tokens.size() % std::size_t(sequences_) == 0,
-                std::to_string(tokens.size()) + " tokens are no batch of " +
-                    std::to_string(sequences_) + " sequences");
-    for (const std::int32_t token : tokens) detail::check_token<Model>(token);
-    for (std::size_t i = 0; i < length; ++i) {
-      make_room();
-      for (std::size_t s = 0; s < std::size_t(sequences_); ++s)
-        window_.push_back(tokens[s * length + i]);
-    }
-    return read();
-  }
-
-  /// Forgets all tokens.
-  void clear() {
-    window_.clear();
-    stored_ = 0;
-  }
-
-  int sequences() const { return sequences_; }
-  /// The number of tokens of each sequence in the window.
-  int length() const { return int(window_.size()) / sequences_; }
-  /// The bytes of the keys and values.
-  static constexpr std::size_t bytes(int sequences = 1) {
-    return 2 * Model::config.layers * numbers(sequences) * sizeof(T);
-  }
-
- private:
-  static constexpr std::size_t numbers(int sequences) {
-    return std::size_t(sequences) * context * Model::config.key_heads() * Model::config.head_dim();
-  }
-  std::size_t checked_bytes() const {
-    const int most = model_->options().max_tokens;
-    MOE_EXPECTS(sequences_ >= 1 && sequences_ <= most,
-                "a generator has " + std::to_string(sequences_) +
-                    " sequences, the model was built for 1 to " + std::to_string(most) + " tokens");
-    return bytes(sequences_);
-  }
-
-  void make_room() {
-    if (length() < context) return;
-    const auto kept = std::ptrdiff_t(detail::kept_tokens(context)) * sequences_;
-    window_.erase(window_.begin(), window_.end() - kept);
-    stored_ = 0;
-  }
-
-  /// Passes the tokens that have no keys and values yet through the model, as many at a time as it
-  /// accepts.
-  std::span<const W> read() {
-    const int most = std::min(context, model_->options().max_tokens / sequences_);
-    std::span<const W> logits;
-    while (stored_ < length()) {
-      const int n = std::min(most, length() - stored_);
-      chunk_.clear();
-      for (int s = 0; s < sequences_; ++s)
-        for (int i = stored_; i < stored_ + n; ++i)
-          chunk_.push_back(window_[std::size_t(i) * std::size_t(sequences_) + std::size_t(s)]);
-      logits = model_->next_logits(chunk_.data(), sequences_, n, stored_, past_);
-      stored_ += n;
-    }
-    // A copy, because the model's next pass overwrites its logits, and another generator may run
-    // it.
-    logits_.assign(logits.begin(), logits.end());
-    return logits_;
-  }
-
-  Model* model_;
-  int sequences_;
-  Arena<B> memory_;
-  std::array<KeyValues<T>, std::size_t(Model::config.layers)> past_;
-  std::vector<std::int32_t> window_;  // (length, sequences)
-  std::vector<std::int32_t> chunk_;
-  std::vector<W> logits_;
-  int stored_ = 0;  // tokens of the window whose keys and values are stored
-};
 
 namespace detail {
 
@@ -193,55 +58,6 @@ std::vector<std::int32_t> generate_tokens(Model& model, const std::vector<std::i
       [&](std::span<const std::int32_t> tokens) { return generator.feed(tokens); });
 }
 
-/// Generates the same tokens as generate_tokens without a key-value cache: each step is a forward
-/// pass over the whole window. For tests and measurements. The model's max_tokens must be at least
-/// context.
-template <class Model>
-std::vector<std::int32_t> generate_tokens_without_cache(
-    Model& model, const std::vector<std::int32_t>& prompt, const SampleOptions& options = {},
-    const std::function<void(std::int32_t)>& on_token = {}) {
-  constexpr std::size_t context = Model::config.context, vocab = Model::config.vocab;
-  const auto in_use = detail::hold(model);
-  std::vector<std::int32_t> window;
-  std::vector<typename Model::W> logits;
-  return detail::continue_tokens<Model>(
-      prompt, options, on_token, [&](std::span<const std::int32_t> tokens) {
-        for (const std::int32_t token : tokens) {
-          detail::check_token<Model>(token);
-          if (window.size() == context)
-            window.erase(window.begin(), window.end() - detail::kept_tokens(context));
-          window.push_back(token);
-        }
-        model.forward({window.data(), nullptr, 1, int(window.size())}, false);
-        logits = model.logits();
-        return std::span<const typename Model::W>(logits).last(vocab);
-      });
-}
-
-/// Turns text into tokens and back, as CharVocabulary and ByteVocabulary do.
-template <class V>
-concept TextVocabulary = requires(const V& vocabulary, std::string_view text,
-                                  const std::vector<std::int32_t>& tokens) {
-  { vocabulary.size() } -> std::convertible_to<int>;
-  { vocabulary.encode(text) } -> std::convertible_to<std::vector<std::int32_t>>;
-  { vocabulary.decode(tokens) } -> std::convertible_to<std::string>;
-};
-
-/// Each byte is one token.
-struct ByteVocabulary {
-  int size() const { return 256; }
-  std::vector<std::int32_t> encode(std::string_view text) const {
-    std::vector<std::int32_t> tokens;
-    for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
-    return tokens;
-  }
-  std::string decode(const std::vector<std::int32_t>& tokens) const {
-    std::string text;
-    for (const std::int32_t token : tokens) text.push_back(char(token));
-    return text;
-  }
-};
-
 /// Generates the text that follows the prompt, which is not included. on_text is called with the
 /// text of each token at once. If the model has more tokens than the vocabulary, the others are
 /// never generated.
@@ -250,15 +66,14 @@ struct ByteVocabulary {
 ///                   [](std::string_view text) { std::fputs(std::string(text).c_str(), stdout); });
 ///
 /// Errors: those of generate_tokens; moe::Error for a prompt that the vocabulary cannot encode.
-template <class Model, TextVocabulary Vocabulary>
-std::string generate(Model& model, const Vocabulary& vocabulary, std::string_view prompt,
+template <class Model, Tokenizer Tokens>
+std::string generate(Model& model, const Tokens& tokenizer, std::string_view prompt,
                      SampleOptions options = {},
                      const std::function<void(std::string_view)>& on_text = {}) {
-  options.vocab =
-      options.vocab == 0 ? vocabulary.size() : std::min(options.vocab, vocabulary.size());
+  options.vocab = options.vocab == 0 ? tokenizer.size() : std::min(options.vocab, tokenizer.size());
   std::string text;
-  generate_tokens(model, vocabulary.encode(prompt), options, [&](std::int32_t token) {
-    const std::string piece = vocabulary.decode(std::vector<std::int32_t>{token});
+  generate_tokens(model, tokenizer.encode(prompt), options, [&](std::int32_t token) {
+    const std::string piece = tokenizer.decode(std::vector<std::int32_t>{token});
     if (on_text) on_text(piece);
     text += piece;
   });
@@ -274,7 +89,7 @@ std::string generate(Model& model, std::string_view prompt, const SampleOptions&
   static_assert(Model::config.vocab == 256,
                 "moe: generate(model, prompt) reads bytes and needs ModelConfig.vocab = 256; give "
                 "the vocabulary of the text as second argument");
-  return generate(model, ByteVocabulary{}, prompt, options, on_text);
+  return generate(model, ByteTokenizer{}, prompt, options, on_text);
 }
 
 }  // namespace moe

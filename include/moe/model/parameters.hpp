@@ -1,5 +1,10 @@
 #pragma once
+#include <cstddef>
+#include <moe/core/error.hpp>
 #include <moe/tree/leaves.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace moe {
 
@@ -25,6 +30,21 @@ ParameterCount parameter_count() {
     count.active += leaf.size / matrices * used;
   }
   return count;
+}
+
+/// The parameter with this name, as its place in the backend's memory and its shape; `tree` is
+/// model.params() or model.grads(). The names are those of leaf_names<Params>() and of checkpoints.
+/// Errors: moe::Error when there is none of this name.  Test: tests/model/parameters.cpp.
+///
+///     const auto q = moe::parameter<float>(model.params(), "blocks.0.attn.q.weight");
+template <class T, class Params>
+LeafView<T> parameter(Params& tree, std::string_view name) {
+  const std::vector<std::string>& names = leaf_names<std::remove_const_t<Params>>();
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name) return view<T>(tree, leaves<std::remove_const_t<Params>>()[i]);
+  throw Error("cannot find the parameter '" + std::string(name) + "' among the " +
+              std::to_string(names.size()) + " of the model, '" + names.front() + "' to '" +
+              names.back() + "'; leaf_names<Model::Params>() lists them");
 }
 
 }  // namespace moe

@@ -13,6 +13,8 @@
 #include <moe/model/parameters.hpp>
 #include <moe/tree/bind.hpp>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -174,6 +176,8 @@ class Transformer {
   Params& params() { return params_; }
   const Params& params() const { return params_; }
   Params& grads() { return grads_; }
+  /// A parameter by its name, in the backend's memory: model.parameter("head.weight").
+  LeafView<W> parameter(std::string_view name) { return moe::parameter<W>(params_, name); }
   const Cache& cache() const { return cache_; }
   void zero_grads() {
     be_.zero(grads_arena_.data(), grads_arena_.bytes());

@@ -1,0 +1,20 @@
+#pragma once
+#include <moe/core/config.hpp>
+
+// Declarations for headers that only name the library's types.
+
+namespace moe {
+
+template <class T>
+class Cpu;
+template <class T, class S>
+class Reference;
+
+struct Batch;
+struct Error;
+struct Loss;
+struct Options;
+struct SampleOptions;
+struct StepReport;
+
+}  // namespace moe
