@@ -7,8 +7,8 @@ namespace moe {
 
 /// What a learned leaf is for: it decides initialiser, optimiser and weight decay, by type.
 /// `residual` is a hidden matrix that writes into the residual stream: its initial value is
-/// smaller. `expert_bias` is no weight: the optimiser moves it by the sign of the load (MoE
-/// balancing).
+/// smaller. `expert_bias` is no weight: ExpertBiasRule moves it by the sign of the load, to
+/// balance the experts of a mixture.
 enum class Role { hidden, residual, embedding, position, head, router, gain, bias, expert_bias };
 
 /// The matrices that Muon is for.

@@ -58,15 +58,15 @@ struct Router {
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Cache& c) {
     Score::forward(be, {p.weight, p.bias}, x, c.logits);
-    be.rows(x.count, kernel::RouteForward<W>{
-                         c.logits,
-                         {Traits.expert_bias ? p.selection.bias.data : nullptr, Experts},
-                         c.probs,
-                         c.expert,
-                         c.gates,
-                         c.lse,
-                         c.stats,
-                         routing(pass)});
+    be.rows(x.count,
+            kernel::RouteForward<W>{c.logits,
+                                    {Traits.expert_bias ? p.selection.bias.data : nullptr, Experts},
+                                    c.probs,
+                                    c.expert,
+                                    c.gates,
+                                    c.lse,
+                                    c.stats,
+                                    routing(pass)});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
                        c.offset.data);
     be.columns(Experts, kernel::ColumnMean<W>{x.count, c.probs, {c.mean_probs.data, Experts}});
