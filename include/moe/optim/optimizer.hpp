@@ -57,9 +57,9 @@ struct StepReport {
   bool skipped;
 };
 
-/// Updates a model from its gradients: measures their norm, clips, skips what is not finite, and
-/// lets the first of the rules that takes a leaf's role update the leaf. The rules' states lie in
-/// one arena. AdamW and Muon are this class with the rules ready.
+/// Updates a model from its gradients: measures their norm, clips them, skips the update if they
+/// are not finite, and has each leaf updated by the first rule that takes the leaf's role. The
+/// states of all rules lie in one arena. AdamW and Muon are this class with a list of rules.
 /// Errors: moe::Error for options out of range, and if no rule takes a leaf.
 /// Test: tests/optim/adamw.cpp (norm, skips, counters), tests/optim/custom_rule.cpp.
 ///
@@ -137,9 +137,9 @@ class Optimizer {
     consecutive_skips_ = consecutive;
   }
 
-  /// Calls f(name, leaf) for every leaf of the state, a LeafView: the name is that of the rule's
-  /// state, a point, and the leaf's path ("first.head"). With updates() and skipped() this is all
-  /// that a checkpoint has to keep.
+  /// Calls f(name, leaf) for every state of every leaf, a LeafView. The name is that of the state
+  /// in the rule, a dot, and the path of the leaf: "first.head". Together with updates() and
+  /// skipped() this is all that a checkpoint has to keep.
   template <class F>
   void for_each_state(F&& f) {
     constexpr std::array<std::span<const std::string_view>, count> names{Rules::states...};
