@@ -1,6 +1,7 @@
 #pragma once
 
-// The whole library but for CUDA. A file that needs one part compiles faster with that part alone.
+// The whole library except CUDA. A file that needs only one part compiles faster with that part
+// alone.
 
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>

@@ -15,6 +15,7 @@ inline void check_tokens(const char* what, const std::int32_t* from, int n, int 
                   std::to_string(vocab) + "; encode the text with the model's own vocabulary");
 }
 
+/// Refuses what a pass cannot compute.
 /// Errors: moe::Error for a batch that a model of this configuration, built for `max_tokens`,
 /// cannot compute.
 inline void check_batch(const Batch& batch, const ModelConfig& c, int max_tokens) {

@@ -10,16 +10,16 @@
 
 namespace moe {
 
-/// What a run will take, from types alone: nothing of the model has been allocated.
+/// What a run will need, computed from types alone, without allocating the model.
 struct Plan {
   ParameterCount parameters;
   std::size_t params = 0, grads = 0, cache = 0, scratch = 0, optimizer = 0;  // bytes
-  std::size_t workspaces = 0;  // bytes of the threads; 0 where the backend has none
+  std::size_t workspaces = 0;  // bytes of the threads; 0 if the backend has none
   TokenFlops flops;
   int batch_tokens = 0;
-  /// Share of the rate of large products that a whole step is taken to reach. Measured on two
-  /// Sapphire Rapids cores: 0.75 with AdamW (preset full), 0.4 with Muon (preset demo), whose own
-  /// products are not counted as work.
+  /// Assumed step efficiency: FLOP/s of a step divided by the FLOP/s of a large gemm. Measured on
+  /// two Sapphire Rapids cores: 0.75 with AdamW (preset full), 0.4 with Muon (preset demo), whose
+  /// own products do not count as work.
   double efficiency = 0.75;
 
   std::size_t peak_bytes() const {
@@ -27,7 +27,7 @@ struct Plan {
   }
 };
 
-/// Bytes that a backend with so many threads takes for itself beside a model.
+/// The bytes that a backend with this many threads needs for itself, beside a model.
 template <class Model>
 std::size_t workspace_bytes([[maybe_unused]] int threads) {
   using B = typename Model::Backend;
@@ -36,7 +36,7 @@ std::size_t workspace_bytes([[maybe_unused]] int threads) {
   return 0;
 }
 
-/// The plan of training `Model` with `Optimizer` on batches of sequences * length tokens.
+/// The plan for training `Model` with `Optimizer` on batches of sequences * length tokens.
 /// Test: tests/train/plan.cpp.
 ///
 ///     const auto plan = moe::make_plan<Model, moe::Muon<Model>>(16, 256);
@@ -61,7 +61,8 @@ Plan make_plan(int sequences, int length, int threads = 1) {
           Optimizer::template has<MuonRule> ? 0.4 : 0.75};
 }
 
-/// The rate of one matrix product (m, k) x (k, n) over about `seconds`, in 1e9 operations a second.
+/// The rate of one matrix product (m, k) x (k, n), measured for about `seconds`, in 1e9 operations
+/// per second.
 template <Backend B>
 double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
   if (m < 1 || n < 1 || k < 1 || !(seconds >= 0 && seconds <= 3600))
@@ -77,7 +78,7 @@ double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
   const Matrix<const T> left{reinterpret_cast<const T*>(a.data()), k};
   const Matrix<const T> right{reinterpret_cast<const T*>(b.data()), n};
   const auto multiply = [&] { be.gemm(m, n, k, left, right, reinterpret_cast<T*>(c.data()), n); };
-  multiply();  // the first one touches the memory
+  multiply();  // the first call touches the memory
   be.synchronize();
   const auto start = Clock::now();
   double passed = 0;
@@ -118,7 +119,8 @@ inline std::string describe(const Plan& plan) {
               f.forward() * 1e-6, f.backward() * 1e-6);
 }
 
-/// Speed and time that a probe of `gflops` predicts for `steps` updates of `tokens` each.
+/// The speed and time that a probe of `gflops` predicts for `steps` updates of `tokens` tokens
+/// each.
 inline std::string predict(const Plan& plan, double gflops, std::int64_t steps,
                            std::int64_t tokens) {
   const double speed = plan.efficiency * gflops * 1e9 / plan.flops.training();
