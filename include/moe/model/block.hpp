@@ -147,6 +147,12 @@ concept InPlace = requires {
   typename Blk::InPlaceScratch;
 };
 
+/// A block that gives the model access to the results of its router.
+template <class Blk>
+concept HasRouter = requires(const typename Blk::Cache& c) {
+  Blk::router(c).report;
+};
+
 /// A block as the decoder runs it: on a residual stream whose gradient is one buffer. `stream` is
 /// dy on entry and dx on return.
 template <class Blk, class T>

@@ -86,7 +86,7 @@ struct Decoder {
                      output(c, s, i), c.blocks.template of<mixture>(at),
                      s.stage.block.template of<mixture>(at).block,
                      past.empty() ? nullptr : &past[std::size_t(i)]);
-        if constexpr (mixture) report(be, Blk::router(c.blocks.mixture[std::size_t(at)]), c, at);
+        if constexpr (mixture) report<Blk>(be, c, at);
       });
     }
     Norm::forward(be, pass, p.final_norm, s.stream, c.normed, c.final_norm, s.stage.head.norm);
@@ -186,10 +186,16 @@ struct Decoder {
   }
 
   /// Copies the report of one router to the results.
-  static void report(B& be, const auto& router, Cache& c, int at) {
+  template <class Blk>
+  static void report(B& be, Cache& c, int at) {
+    static_assert(HasRouter<Blk>,
+                  "moe: a block with experts needs static const auto& router(const Cache&), which "
+                  "gives the router's cache");
     using Report = RouterReport<C.moe.experts, W>;
-    be.copy(c.results.routers[std::size_t(at)].offset.data, router.report.offset.data,
-            bytes<Report>());
+    if constexpr (HasRouter<Blk>) {  // one error is enough
+      const auto& from = Blk::router(c.blocks.mixture[std::size_t(at)]).report;
+      be.copy(c.results.routers[std::size_t(at)].offset.data, from.offset.data, bytes<Report>());
+    }
   }
 };
 
