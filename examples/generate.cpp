@@ -7,8 +7,6 @@
 #include <moe/generate/generate.hpp>
 #include <moe/model/transformer.hpp>
 
-#include "lab/output.hpp"
-
 constexpr moe::ModelConfig config{.vocab = 256,  // one token per byte
                                   .dim = 128,
                                   .layers = 4,
@@ -40,7 +38,9 @@ int main(int argc, char** argv) {
       std::fflush(stdout);
     });
     std::puts("");
-    return lab::finish_output(0);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+      throw moe::Error("moe: cannot write the text; free some space");
+    return 0;
   } catch (const moe::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

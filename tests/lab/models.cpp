@@ -1,6 +1,6 @@
 #include <map>
+#include <moe_lab/train.hpp>
 
-#include "../../examples/lab/train.hpp"
 #include "catch.hpp"
 #include "io/scratch.hpp"
 

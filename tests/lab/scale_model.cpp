@@ -3,7 +3,7 @@
 #include <moe/optim/muon.hpp>
 #include <moe/train/plan.hpp>
 
-#include "../../examples/scale_model/emit.hpp"
+#include "../../lab/programs/scale_model/emit.hpp"
 #include "catch.hpp"
 
 namespace {

@@ -12,7 +12,7 @@ root = pathlib.Path(folder.name)
 home = root / "a project"
 tools = root / "tools"
 tools.mkdir()
-programs = home / "build/release/examples"
+programs = home / "build/release/lab"
 programs.mkdir(parents=True)
 shutil.copy(pathlib.Path(__file__).parents[2] / "dev", home / "dev")
 link = root / "link"

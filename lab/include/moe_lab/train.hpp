@@ -1,0 +1,221 @@
+#pragma once
+#include <moe/moe.hpp>
+#include <moe_lab/limits.hpp>
+#include <moe_lab/models.hpp>
+#include <moe_lab/results.hpp>
+#include <moe_lab/signals.hpp>
+
+// The training run of one compiled model. Included by models/*.cpp only.
+
+namespace lab {
+
+inline moe::Options model_options(const Settings& s) {
+  return {.max_tokens = int(batch_tokens(s)),
+          .norm_eps = 1.1920928955078125e-07,  // of nn.RMSNorm in fp32
+          .dropout = {.embedding = s.dropout,
+                      .attention = s.dropout,
+                      .attention_output = s.dropout,
+                      .expert = s.dropout,
+                      .ffn_output = s.dropout,
+                      .final = s.dropout},
+          .router_noise = s.router_noise,
+          .balance_weight = s.balance_weight,
+          .z_weight = s.z_weight,
+          .init_std = s.init_std,
+          .seed = s.seed};
+}
+
+inline moe::AdamWOptions adamw_options(const Settings& s) {
+  return {.lr = s.adamw_lr,
+          .beta1 = s.beta1,
+          .beta2 = s.beta2,
+          .eps = s.eps,
+          .weight_decay = s.adamw_decay,
+          .clip = s.clip};
+}
+
+inline moe::MuonOptions muon_options(const Settings& s) {
+  return {
+      .lr = s.muon_lr,
+      .momentum = s.muon_momentum,
+      .weight_decay = s.muon_decay,
+      .nesterov = s.nesterov,
+      .scale = moe::choose("--muon-scale", s.muon_scale, moe::muon_scales),
+      .method = moe::choose("--orthogonalisation", s.orthogonalisation, moe::orthogonalisations),
+      .adamw = adamw_options(s)};
+}
+
+inline moe::TrainerOptions trainer_options(const Job& job) {
+  constexpr moe::Choice<moe::Windows> windows[] = {{moe::Windows::random, "random"},
+                                                   {moe::Windows::shuffled, "shuffled"}};
+  const Settings& s = job.settings;
+  return {.steps = s.steps,
+          .sequences = s.batch,
+          .length = s.length,
+          .accumulation = s.accumulation,
+          .eval_length = s.eval_length,
+          .windows = moe::choose("--windows", s.windows, windows),
+          .schedule = moe::choose("--schedule", s.schedule, moe::schedule_kinds),
+          .rates = {.warmup = s.warmup, .final = s.final_rate},
+          .log_every = s.log_every,
+          .eval_every = s.eval_every,
+          .seed = s.seed,
+          .out = job.folder,
+          .overwrite = job.resume,  // one that was stopped before its first save
+          .tensorboard = true};
+}
+
+/// Speed at a tenth, a quarter, a half, three quarters and the end.
+class Milestones {
+ public:
+  explicit Milestones(std::int64_t steps) : steps_(steps) {}
+
+  /// The line of a milestone, or "".
+  std::string at(const moe::StepRow& row) const {
+    for (const int percent : {100, 75, 50, 25, 10}) {
+      if (row.step != (steps_ * percent + 99) / 100) continue;
+      char text[160];
+      std::snprintf(text, sizeof text,
+                    "milestone %d %%: %lld updates, %.2f M tokens, %.0f tokens/s, loss %.4f, %s of "
+                    "training",
+                    percent, (long long)row.step, double(row.tokens) * 1e-6, row.tokens_per_second,
+                    row.loss.cross_entropy, moe::Progress::clock(row.seconds).c_str());
+      return text;
+    }
+    return "";
+  }
+
+ private:
+  std::int64_t steps_;
+};
+
+template <ModelConfig C, class Backend>
+Model make_model(const char* name);
+
+/// Errors: the run needs more memory than there is; nothing has been allocated.
+template <class Transformer, class Optimizer>
+void require_room_with(const Settings& s, int threads) {
+  const auto m = Transformer::memory(int(batch_tokens(s)));
+  moe::require_memory(m.params + m.grads + m.cache + m.scratch + Optimizer::bytes_needed() +
+                          moe::workspace_bytes<Transformer>(threads),
+                      "train model " + s.model,
+                      "use a smaller --batch with more --accumulation, or a smaller preset");
+}
+
+template <class Transformer, class Optimizer, class OptimizerOptions>
+Outcome train_with(const Job& job, const char* name, const OptimizerOptions& optimizer_options) {
+  const Settings& s = job.settings;
+  const double flops = moe::token_flops(Transformer::config, s.length).training();
+  using Backend = typename Transformer::Backend;
+  check_lengths(s, Transformer::config.context);
+  Backend backend(job.threads);
+  Transformer model(backend, model_options(s));
+  Optimizer optimizer(model, optimizer_options);
+  moe::Progress progress({.steps = s.steps,
+                          .flops_per_token = flops,
+                          .peak_gflops = job.progress ? moe::fma_peak_gflops(backend, 0.1) : 0,
+                          .enabled = job.progress});
+  const Milestones milestones(s.steps);
+  auto validation = job.data.validation;
+  if (s.eval_tokens > 0 && std::size_t(s.eval_tokens) + 1 < validation.size())
+    validation = validation.first(std::size_t(s.eval_tokens) + 1);
+  moe::Json about;
+  about["settings"] = moe::to_json(s);
+  moe::Trainer trainer(
+      model, optimizer, job.data.train, validation, trainer_options(job),
+      {.on_step =
+           [&](const moe::StepRow& row) {
+             progress.step(row);
+             const std::string line = milestones.at(row);
+             if (!line.empty() && job.progress) progress.message(line);
+           },
+       .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
+       .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
+       .should_stop = signals::interrupted},
+      about);
+  if (open_run(job, moe::to_json(Transformer::config))) {
+    trainer.resume();
+  } else if (job.resume && moe::holds_run(job.folder)) {
+    progress.message("note: the run in '" + job.folder +
+                     "' was stopped before its first checkpoint and begins anew");
+  }
+  Outcome out;
+  try {
+    if (trainer.run() == moe::StopReason::stopped) throw Stopped{};
+  } catch (const moe::Diverged& error) {
+    progress.message(error.what());
+    out.diverged = true;
+  }
+  const moe::Cursor& c = trainer.cursor();
+  const auto memory = Transformer::memory(model_options(s).max_tokens);
+  out.loss = out.diverged ? INFINITY : c.last_loss;
+  out.best = c.best_loss;
+  out.train_loss = c.last_train_loss;
+  out.skipped = optimizer.skipped();
+  out.seconds = c.seconds;
+  out.flops = flops * double(c.tokens);
+  out.memory_mb = double(memory.params + memory.grads + memory.cache + memory.scratch +
+                         Optimizer::bytes_needed()) *
+                  1e-6;
+  out.updates = c.step;
+  out.tokens = c.tokens;
+  write_results(job, make_model<Transformer::config, Backend>(name), backend.threads(), out);
+  return out;
+}
+
+template <ModelConfig C, class Backend>
+void require_room(const Settings& s, int threads) {
+  using Transformer = moe::Transformer<C, Backend>;
+  const int n = Backend(threads).threads();
+  if (s.optimizer == "adamw")
+    require_room_with<Transformer, moe::AdamW<Transformer>>(s, n);
+  else
+    require_room_with<Transformer, moe::Muon<Transformer>>(s, n);
+}
+
+template <ModelConfig C, class Backend>
+Outcome train(const Job& job, const char* name) {
+  using Transformer = moe::Transformer<C, Backend>;
+  Outcome known;
+  if (finished(job, moe::to_json(C), known)) return known;
+  const Settings& s = job.settings;
+  require_room<C, Backend>(s, job.threads);  // a study takes hours, and memory comes and goes
+  if (s.optimizer == "adamw")
+    return train_with<Transformer, moe::AdamW<Transformer>>(job, name, adamw_options(s));
+  return train_with<Transformer, moe::Muon<Transformer>>(job, name, muon_options(s));
+}
+
+template <ModelConfig C, class Backend>
+std::string plan(const Settings& s, int threads) {
+  using Transformer = moe::Transformer<C, Backend>;
+  batch_tokens(s);
+  check_lengths(s, C.context);
+  Backend backend(threads);
+  const int n = backend.threads();
+  const auto plan = s.optimizer == "adamw"
+                        ? moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length, n)
+                        : moe::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, s.length, n);
+  try {
+    moe::require_memory(plan.peak_bytes(), "train model " + s.model,
+                        "use a smaller --batch with more --accumulation, or a smaller preset");
+  } catch (const moe::Error& error) {  // the plan may be for another machine; no room for a probe
+    return moe::describe(plan) + "warning      " + error.what() + "\n";
+  }
+  const double gflops = moe::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
+  return moe::describe(plan) +
+         moe::predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);
+}
+
+template <ModelConfig C, class Backend = moe::Cpu<float>>
+Model make_model(const char* name) {
+  constexpr bool wide = std::is_same_v<moe::Scalar<Backend>, float>;
+  return {name,
+          wide ? "fp32" : "bf16",
+          C,
+          moe::parameter_count<moe::Transformer<C, Backend>>(),
+          &train<C, Backend>,
+          &plan<C, Backend>,
+          &require_room<C, Backend>};
+}
+
+}  // namespace lab
