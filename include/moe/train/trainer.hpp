@@ -24,12 +24,28 @@ namespace moe {
 enum class StopReason { finished, paused, stopped, no_gain };
 
 struct TrainerCallbacks {
+  // Asked for numbers of its own just before a row is written; they become columns of
+  // metrics.jsonl and curves of TensorBoard.
+  std::function<std::vector<Measurement>()> measure = {};
   std::function<void(const StepRow&)> on_step = {};
   std::function<void(const EvaluationRow&)> on_evaluation = {};
   std::function<void(const std::string&)> on_warning = {};
   // Asked after every step and between the batches of an evaluation, which is then given up: the
   // resumed run begins with it. `last` is saved before the end.
   std::function<bool()> should_stop = {};
+};
+
+/// What a Trainer asks of a model: what an optimizer and a checkpoint ask, and both passes.
+template <class M>
+concept TrainerModel = Trainable<M> && Saveable<M> && HasLoss<M> &&
+    requires(M& model, const Batch& batch) {
+  { model.forward_backward(batch, 1.0) } -> std::same_as<Loss>;
+};
+
+/// What a Trainer asks of an optimizer.
+template <class O>
+concept TrainerOptimizer = Resumable<O> && requires(O& optimizer) {
+  { optimizer.step(1.0) } -> std::same_as<StepReport>;
 };
 
 /// The loop: batch, forward, backward, update, and at intervals evaluation, metrics, checkpoints
@@ -40,7 +56,7 @@ struct TrainerCallbacks {
 ///
 ///     moe::Trainer trainer(model, optimizer, train, validation, {.steps = 2000, .out = "runs/a"});
 ///     const moe::StopReason reason = trainer.run();
-template <class Model, class Optimizer>
+template <TrainerModel Model, TrainerOptimizer Optimizer>
 class Trainer {
   static constexpr ModelConfig config = Model::config;
 
@@ -137,7 +153,8 @@ class Trainer {
     json["skipped_updates"] = optimizer_.skipped();
     const std::string why = failure(cursor_);
     json["failure"] = why.empty() ? Json() : Json(why);
-    json["threads"] = model_.backend().threads();
+    if constexpr (requires { model_.backend().threads(); })
+      json["threads"] = model_.backend().threads();
     json["seed"] = options_.seed;
     return json;
   }
@@ -241,7 +258,7 @@ class Trainer {
     }
     row_.collapsed = sentinel_.collapsed();
     if (is_due(options_.log_every)) {
-      row_.resources = monitor_.sample();
+      if (callbacks_.measure) row_.measurements = callbacks_.measure();
       record_.add(row_);
     }
     if (callbacks_.on_step) callbacks_.on_step(row_);
@@ -296,7 +313,6 @@ class Trainer {
   std::variant<RandomWindows, ShuffledWindows> windows_;
   DisjointWindows validation_;
   RouterSentinel sentinel_;
-  ResourceMonitor monitor_;
   Cursor cursor_;
   StepRow row_;
   double session_seconds_ = 0;

@@ -3,9 +3,9 @@
 #include <cstdlib>
 #include <moe/data/bpe/byte_pair_encoding.hpp>
 #include <moe/data/cached_tokens.hpp>
-#include <moe/data/corpus.hpp>
 #include <moe/data/text.hpp>
 #include <moe/io/checksum.hpp>
+#include <moe_lab/corpus.hpp>
 #include <span>
 
 namespace lab {
@@ -76,8 +76,8 @@ struct Data {
       vocabulary +=
           ", because no vocab.json and merges.txt of GPT-2 were found; give their folder with "
           "--vocabulary";
-    moe::Corpus corpus = o.text == "shakespeare" ? moe::find_tiny_shakespeare(o.path)
-                                                 : moe::find_tiny_stories(o.path);
+    Corpus corpus =
+        o.text == "shakespeare" ? find_tiny_shakespeare(o.path) : find_tiny_stories(o.path);
     source = corpus.source;
     if (o.stories > 0) keep_stories(corpus, o.stories);
     if (corpus.path.empty() || folder.empty()) {
@@ -102,7 +102,7 @@ struct Data {
 
   /// The first documents; all of a text that has not so many. Its tokens are not kept in a cache,
   /// which is for whole files.
-  void keep_stories(moe::Corpus& corpus, int stories) {
+  void keep_stories(Corpus& corpus, int stories) {
     static constexpr std::string_view end = "<|endoftext|>";
     std::size_t at = 0;
     int count = 0;

@@ -1,9 +1,11 @@
 #pragma once
 #include <moe/moe.hpp>
 #include <moe_lab/limits.hpp>
+#include <moe_lab/machine.hpp>
 #include <moe_lab/models.hpp>
+#include <moe_lab/plan.hpp>
 #include <moe_lab/results.hpp>
-#include <moe_lab/signals.hpp>
+#include <moe_lab/watch.hpp>
 
 // The training run of one compiled model. Included by models/*.cpp only.
 
@@ -79,7 +81,7 @@ class Milestones {
                     "milestone %d %%: %lld updates, %.2f M tokens, %.0f tokens/s, loss %.4f, %s of "
                     "training",
                     percent, (long long)row.step, double(row.tokens) * 1e-6, row.tokens_per_second,
-                    row.loss.cross_entropy, moe::Progress::clock(row.seconds).c_str());
+                    row.loss.cross_entropy, Progress::clock(row.seconds).c_str());
       return text;
     }
     return "";
@@ -95,11 +97,9 @@ Model make_model(const char* name);
 /// Errors: the run needs more memory than there is; nothing has been allocated.
 template <class Transformer, class Optimizer>
 void require_room_with(const Settings& s, int threads) {
-  const auto m = Transformer::memory(int(batch_tokens(s)));
-  moe::require_memory(m.params + m.grads + m.cache + m.scratch + Optimizer::bytes_needed() +
-                          moe::workspace_bytes<Transformer>(threads),
-                      "train model " + s.model,
-                      "use a smaller --batch with more --accumulation, or a smaller preset");
+  const auto memory = moe::training_memory<Transformer, Optimizer>(int(batch_tokens(s)), threads);
+  require_memory(memory.total(), "train model " + s.model,
+                 "use a smaller --batch with more --accumulation, or a smaller preset");
 }
 
 template <class Transformer, class Optimizer, class OptimizerOptions>
@@ -111,52 +111,45 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
   Backend backend(job.threads);
   Transformer model(backend, model_options(s));
   Optimizer optimizer(model, optimizer_options);
-  moe::Progress progress({.steps = s.steps,
-                          .flops_per_token = flops,
-                          .peak_gflops = job.progress ? moe::fma_peak_gflops(backend, 0.1) : 0,
-                          .enabled = job.progress});
+  Watch watch({.steps = s.steps,
+               .flops_per_token = flops,
+               .peak_gflops = job.progress ? moe::fma_peak_gflops(backend, 0.1) : 0,
+               .enabled = job.progress});
   const Milestones milestones(s.steps);
   auto validation = job.data.validation;
   if (s.eval_tokens > 0 && std::size_t(s.eval_tokens) + 1 < validation.size())
     validation = validation.first(std::size_t(s.eval_tokens) + 1);
   moe::Json about;
   about["settings"] = moe::to_json(s);
-  moe::Trainer trainer(
-      model, optimizer, job.data.train, validation, trainer_options(job),
-      {.on_step =
-           [&](const moe::StepRow& row) {
-             progress.step(row);
-             const std::string line = milestones.at(row);
-             if (!line.empty() && job.progress) progress.message(line);
-           },
-       .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
-       .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-       .should_stop = signals::interrupted},
-      about);
+  const auto after_step = [&](const moe::StepRow& row) {
+    const std::string line = milestones.at(row);
+    if (!line.empty() && job.progress) watch.progress.message(line);
+  };
+  moe::Trainer trainer(model, optimizer, job.data.train, validation, trainer_options(job),
+                       watch.callbacks(after_step), about);
   if (open_run(job, moe::to_json(Transformer::config))) {
     trainer.resume();
   } else if (job.resume && moe::holds_run(job.folder)) {
-    progress.message("note: the run in '" + job.folder +
-                     "' was stopped before its first checkpoint and begins anew");
+    watch.progress.message("note: the run in '" + job.folder +
+                           "' was stopped before its first checkpoint and begins anew");
   }
   Outcome out;
   try {
     if (trainer.run() == moe::StopReason::stopped) throw Stopped{};
   } catch (const moe::Diverged& error) {
-    progress.message(error.what());
+    watch.progress.message(error.what());
     out.diverged = true;
   }
   const moe::Cursor& c = trainer.cursor();
-  const auto memory = Transformer::memory(model_options(s).max_tokens);
+  const auto memory =
+      moe::training_memory<Transformer, Optimizer>(model_options(s).max_tokens, backend.threads());
   out.loss = out.diverged ? INFINITY : c.last_loss;
   out.best = c.best_loss;
   out.train_loss = c.last_train_loss;
   out.skipped = optimizer.skipped();
   out.seconds = c.seconds;
   out.flops = flops * double(c.tokens);
-  out.memory_mb = double(memory.params + memory.grads + memory.cache + memory.scratch +
-                         Optimizer::bytes_needed()) *
-                  1e-6;
+  out.memory_mb = double(memory.total() - memory.workspaces) * 1e-6;
   out.updates = c.step;
   out.tokens = c.tokens;
   write_results(job, make_model<Transformer::config, Backend>(name), backend.threads(), out);
@@ -193,17 +186,17 @@ std::string plan(const Settings& s, int threads) {
   Backend backend(threads);
   const int n = backend.threads();
   const auto plan = s.optimizer == "adamw"
-                        ? moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length, n)
-                        : moe::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, s.length, n);
+                        ? make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length, n)
+                        : make_plan<Transformer, moe::Muon<Transformer>>(s.batch, s.length, n);
   try {
-    moe::require_memory(plan.peak_bytes(), "train model " + s.model,
-                        "use a smaller --batch with more --accumulation, or a smaller preset");
+    require_memory(plan.memory.total(), "train model " + s.model,
+                   "use a smaller --batch with more --accumulation, or a smaller preset");
   } catch (const moe::Error& error) {  // the plan may be for another machine; no room for a probe
-    return moe::describe(plan) + "warning      " + error.what() + "\n";
+    return describe(plan) + "warning      " + error.what() + "\n";
   }
-  const double gflops = moe::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
-  return moe::describe(plan) +
-         moe::predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);
+  const double gflops = probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
+  return describe(plan) +
+         predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);
 }
 
 template <ModelConfig C, class Backend = moe::Cpu<float>>

@@ -1,8 +1,8 @@
 #pragma once
 #include <moe/checkpoint/manifest.hpp>
 #include <moe/data/char_vocabulary.hpp>
-#include <moe/data/corpus.hpp>
 #include <moe/generate/generate.hpp>
+#include <moe_lab/corpus.hpp>
 #include <variant>
 
 // The text, its tokens, and what a checkpoint knows about both.
@@ -82,13 +82,13 @@ struct Origin {
 
 /// A text, split, as tokens.
 struct Data {
-  moe::Corpus corpus;
+  lab::Corpus corpus;
   std::string hash;
   Vocabulary vocabulary;
   std::vector<std::int32_t> train, validation;
 
   explicit Data(const std::string& path)
-      : corpus(moe::find_tiny_shakespeare(path)),
+      : corpus(lab::find_tiny_shakespeare(path)),
         hash(moe::hex(moe::xxh64(corpus.text.data(), corpus.text.size()))) {}
 
   /// Its characters, if at most `most` are different; else its bytes.

@@ -1,7 +1,9 @@
 #pragma once
 #include <cmath>
 #include <moe/moe.hpp>
-#include <moe_lab/signals.hpp>
+#include <moe_lab/machine.hpp>
+#include <moe_lab/plan.hpp>
+#include <moe_lab/watch.hpp>
 #include <optional>
 
 #include "program.hpp"
@@ -24,15 +26,15 @@ class Session {
     Backend backend(request.threads);
     const auto plan = plan_of(s, backend.threads());
     std::printf("preset       %s, optimiser %s, %d threads\n%s", s.preset.c_str(),
-                s.optimizer.c_str(), backend.threads(), moe::describe(plan).c_str());
+                s.optimizer.c_str(), backend.threads(), lab::describe(plan).c_str());
     try {
       require_room(plan, s);
     } catch (const moe::Error& error) {  // it may be for another machine; no room for a probe
       std::printf("warning      %s\n", error.what());
       return 0;
     }
-    const double gflops = moe::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
-    std::fputs(moe::predict(plan, gflops, s.steps, plan.batch_tokens).c_str(), stdout);
+    const double gflops = lab::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
+    std::fputs(lab::predict(plan, gflops, s.steps, plan.batch_tokens).c_str(), stdout);
     return 0;
   }
 
@@ -121,10 +123,8 @@ class Session {
   /// Of a model without an optimiser, before it is built.
   static void require_memory(int tokens, int threads, std::size_t more, const std::string& what,
                              const std::string& advice) {
-    const auto m = Transformer::memory(tokens);
-    moe::require_memory(m.params + m.grads + m.cache + m.scratch + more +
-                            moe::workspace_bytes<Transformer>(threads),
-                        what, advice);
+    lab::require_memory(moe::model_memory<Transformer>(tokens, threads).total() + more, what,
+                        advice);
   }
 
   static moe::Options model_options(const Settings& s) {
@@ -139,13 +139,13 @@ class Session {
             .seed = s.seed};
   }
 
-  static moe::Plan plan_of(const Settings& s, int threads) {
+  static lab::Plan plan_of(const Settings& s, int threads) {
     if (s.optimizer == "adamw")
-      return moe::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, C.context, threads);
-    return moe::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, C.context, threads);
+      return lab::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, C.context, threads);
+    return lab::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, C.context, threads);
   }
-  static void require_room(const moe::Plan& plan, const Settings& s) {
-    moe::require_memory(plan.peak_bytes(), "train with preset " + s.preset,
+  static void require_room(const lab::Plan& plan, const Settings& s) {
+    lab::require_memory(plan.memory.total(), "train with preset " + s.preset,
                         "use a smaller --batch or preset");
   }
 
@@ -172,16 +172,15 @@ class Session {
     const auto plan = plan_of(s, backend.threads());
     std::fprintf(stderr, "%s, %d %s in the vocabulary\n%s", data.corpus.source.c_str(),
                  data.vocabulary.size(), data.vocabulary.unit().c_str(),
-                 moe::describe(plan).c_str());
+                 lab::describe(plan).c_str());
     require_room(plan, s);
 
     Transformer model(backend, model_options(s));
     Optimizer optimizer(model, optimizer_options);
-    moe::Progress progress(
-        {.steps = s.steps,
-         .flops_per_token = plan.flops.training(),
-         .peak_gflops = request.progress ? moe::fma_peak_gflops(backend, 0.3) : 0,
-         .enabled = request.progress});
+    lab::Watch watch({.steps = s.steps,
+                      .flops_per_token = plan.flops.training(),
+                      .peak_gflops = request.progress ? moe::fma_peak_gflops(backend, 0.3) : 0,
+                      .enabled = request.progress});
     for (const char* name : {"settings.json", "study.json"})
       if (moe::detail::has_members({"tokens"})(request.out + "/" + name))
         throw moe::Error("moe: cannot train in '" + request.out + "': its '" + name +
@@ -192,19 +191,13 @@ class Session {
     about["text"] = data.hash;
     about["data"] = data.corpus.source;
     std::optional<Samples> samples;
-    moe::Trainer trainer(
-        model, optimizer, data.train, data.validation, trainer_options(request),
-        {.on_step =
-             [&](const moe::StepRow& row) {
-               progress.step(row);
-               if (!samples->is_due(row.step)) return;
-               const std::string text = samples->take(model, row.step);
-               if (request.progress) progress.message(text);
-             },
-         .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
-         .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-         .should_stop = signals::interrupted},
-        about);
+    const auto after_step = [&](const moe::StepRow& row) {
+      if (!samples->is_due(row.step)) return;
+      const std::string text = samples->take(model, row.step);
+      if (request.progress) watch.progress.message(text);
+    };
+    moe::Trainer trainer(model, optimizer, data.train, data.validation, trainer_options(request),
+                         watch.callbacks(after_step), about);
     if (request.resume) {
       resume(trainer);
     } else {

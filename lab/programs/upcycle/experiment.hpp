@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <memory>
 #include <moe/moe.hpp>
+#include <moe_lab/machine.hpp>
 #include <optional>
 
 #include "phase.hpp"
@@ -42,7 +43,7 @@ class Experiment {
     const Plan plan = make_plan<Dense, Moe>(s, C.context);
     std::printf("%s", describe(plan, s).c_str());
     if (!data_) return 0;
-    moe::require_memory(plan.bytes + moe::workspace_bytes<Moe>(backend_.threads()),
+    lab::require_memory(plan.bytes + moe::workspace_bytes<Moe>(backend_.threads()),
                         "grow with preset " + s.preset, "use a smaller --batch or preset");
     signals::finish_first();  // an old experiment goes whole, or not at all
     const moe::FolderLock lock = Folder{request_, s.seed}.open(*data_);

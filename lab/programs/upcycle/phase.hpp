@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <moe/moe.hpp>
 #include <moe_lab/data.hpp>
-#include <moe_lab/signals.hpp>
+#include <moe_lab/watch.hpp>
 
 #include "program.hpp"
 
@@ -138,22 +138,18 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
                 const std::string& name, std::uint64_t batches, int steps, const Folder& folder) {
   const Settings& s = request.settings;
   const double flops = moe::token_flops(Model::config).training();
-  moe::Progress progress({.steps = steps, .flops_per_token = flops, .enabled = request.progress});
+  lab::Watch watch({.steps = steps, .flops_per_token = flops, .enabled = request.progress});
   const bool saved = moe::has_checkpoint(folder.path(name));
-  moe::Trainer trainer(
-      model, optimizer, data.train, data.validation,
-      {.steps = steps,
-       .sequences = s.batch,
-       .rates = {.warmup = s.warmup, .final = s.final_rate},
-       .log_every = request.log_every,
-       .eval_every = s.eval_every,
-       .seed = batches,
-       .out = folder.path(name),
-       .overwrite = request.overwrite || request.resume},
-      {.on_step = [&](const moe::StepRow& row) { progress.step(row); },
-       .on_evaluation = [&](const moe::EvaluationRow& row) { progress.evaluation(row); },
-       .on_warning = [&](const std::string& text) { progress.message("warning: " + text); },
-       .should_stop = signals::interrupted});
+  moe::Trainer trainer(model, optimizer, data.train, data.validation,
+                       {.steps = steps,
+                        .sequences = s.batch,
+                        .rates = {.warmup = s.warmup, .final = s.final_rate},
+                        .log_every = request.log_every,
+                        .eval_every = s.eval_every,
+                        .seed = batches,
+                        .out = folder.path(name),
+                        .overwrite = request.overwrite || request.resume},
+                       watch.callbacks());
   Run run;
   const auto before =
       moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context),

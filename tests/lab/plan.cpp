@@ -1,41 +1,20 @@
-#include <moe/train/plan.hpp>
-#include <moe/train/progress.hpp>
+#include <moe_lab/plan.hpp>
+#include <moe_lab/progress.hpp>
 
 #include "catch.hpp"
-#include "tiny.hpp"
+#include "train/tiny.hpp"
 
-using namespace moe;
-using test::has;
-
-namespace {
-
-/// Counts what is allocated.
-class CountingBackend : public Reference<float> {
- public:
-  std::byte* allocate(std::size_t bytes) {
-    allocated += bytes;
-    return Reference<float>::allocate(bytes);
-  }
-  std::size_t allocated = 0;
-};
-
-}  // namespace
-
-TEST_CASE("make_plan: the peak it gives is what model and optimiser then allocate", "[memory]") {
-  using Model = Transformer<test::tiny_config, CountingBackend>;
-  const Plan plan = make_plan<Model, Muon<Model>>(4, 16);
-  CountingBackend backend;
-  Model model(backend, {.max_tokens = 64});
-  const Muon optimizer(model);
-  CHECK(plan.peak_bytes() == backend.allocated);
-  CHECK(plan.params == plan.grads);
-  CHECK(plan.parameters.total == parameter_count<Model>().total);
-  CHECK(plan.batch_tokens == 64);
-}
+using lab::Plan;
+using lab::Progress;
+using moe::StepRow;
+using moe::test::has;
 
 TEST_CASE("describe and predict: name every class of memory and say what was assumed", "[plan]") {
-  using Model = test::TinyTransformer;
-  const Plan plan = make_plan<Model, AdamW<Model>>(4, 16);
+  using Model = moe::test::TinyTransformer;
+  const Plan plan = lab::make_plan<Model, moe::AdamW<Model>>(4, 16);
+  CHECK(plan.parameters.total == moe::parameter_count<Model>().total);
+  CHECK(plan.batch_tokens == 64);
+  CHECK(plan.memory.total() == moe::training_memory<Model, moe::AdamW<Model>>(64).total());
   const std::string text = describe(plan);
   for (const char* word :
        {"total", "active", "embedding", "parameters", "gradients", "cache", "scratch", "optimiser"})
@@ -45,8 +24,8 @@ TEST_CASE("describe and predict: name every class of memory and say what was ass
 }
 
 TEST_CASE("probe_gflops: gives a rate", "[plan]") {
-  test::TinyBackend backend(1);
-  CHECK(probe_gflops(backend, 64, 16, 16, 0.01) > 0);
+  moe::test::TinyBackend backend(1);
+  CHECK(lab::probe_gflops(backend, 64, 16, 16, 0.01) > 0);
 }
 
 TEST_CASE("Progress: plain lines where there is no terminal", "[progress]") {
@@ -56,15 +35,15 @@ TEST_CASE("Progress: plain lines where there is no terminal", "[progress]") {
     Progress progress({.steps = 10, .flops_per_token = 1e6, .peak_gflops = 1, .to = file});
     StepRow row{.step = 1, .tokens_per_second = 500, .load = {{0.5, 0.5}}, .health = {{1.9, 0, 0}}};
     row.loss.cross_entropy = 4.25;
-    progress.step(row);
-    row.resources.cpu_percent = 0;
+    progress.step(row, {});
+    const lab::Resources idle{.cpu_percent = 0};
     row.step = 2;
-    progress.step(row);  // too soon after the first
+    progress.step(row, idle);  // too soon after the first
     progress.evaluation({.step = 2, .loss = 2, .best = true, .tokens_per_second = 1500});
     progress.evaluation({.step = 3});
     row.step = 10;
     row.collapsed = 1;
-    progress.step(row);
+    progress.step(row, idle);
   }
   std::rewind(file);
   std::string text(4096, '\0');

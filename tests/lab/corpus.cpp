@@ -1,8 +1,10 @@
-#include <moe/data/corpus.hpp>
+#include <moe_lab/corpus.hpp>
 
 #include "catch.hpp"
-#include "io/scratch.hpp"
+#include "io/fifo.hpp"
+#include "started.hpp"
 
+using moe::test::Environment;
 using moe::test::has;
 using moe::test::is_sentence;
 using moe::test::message_of;
@@ -10,32 +12,14 @@ using moe::test::ScratchFolder;
 
 namespace {
 
-/// Sets an environment variable, or unsets it when `value` is null, until the end of the scope.
-class Environment {
- public:
-  Environment(const char* name, const char* value) : name_(name) {
-    const char* before = std::getenv(name);
-    if ((was_set_ = before != nullptr)) before_ = before;
-    set(value);
-  }
-  Environment(const Environment&) = delete;
-  ~Environment() { set(was_set_ ? before_.c_str() : nullptr); }
-
- private:
-  void set(const char* value) { value == nullptr ? ::unsetenv(name_) : ::setenv(name_, value, 1); }
-  const char* name_;
-  std::string before_;
-  bool was_set_;
-};
-
 const std::string content = "A known text.\n";
-const moe::KnownText known = {"known.txt", "https://example.invalid/known.txt",
+const lab::KnownText known = {"known.txt", "https://example.invalid/known.txt",
                               moe::sha256(content)};
 
 // One that is known by its looks alone.
-const moe::KnownText unhashed = {
+const lab::KnownText unhashed = {
     "loose.txt",     "https://example.invalid/loose.txt", "",        20,
-    "<|endoftext|>", {"second.txt", "third.txt"},         "stories", moe::generated_stories};
+    "<|endoftext|>", {"second.txt", "third.txt"},         "stories", lab::generated_stories};
 
 /// A world of its own: no data folder, an empty cache, and a PATH with only `tools/`.
 struct World {
@@ -48,12 +32,11 @@ struct World {
   /// Puts a program on PATH; its last two arguments are the file to write and the address (curl).
   void tool(const std::string& name, const std::string& script) {
     moe::make_folders(folder / "tools");
-    moe::write_file(folder / ("tools/" + name), "#!/bin/sh\n" + script + "\n");
-    ::chmod((folder / ("tools/" + name)).c_str(), 0755);
+    moe::test::script(folder, script, "tools/" + name);
   }
   std::string cached() const { return folder / "cache/moe/known.txt"; }
-  moe::Corpus find(std::string_view given = {}, int seconds = 300) const {
-    return moe::find_text(known, given, seconds);
+  lab::Corpus find(std::string_view given = {}, int seconds = 300) const {
+    return lab::find_text(known, given, seconds);
   }
 };
 
@@ -68,6 +51,16 @@ TEST_CASE("find_text: a given path is used, and its failure is never covered up"
   const std::string message = message_of([&] { world.find(world.folder / "none.txt"); });
   CHECK(is_sentence(message));
   CHECK(has(message, "none.txt': No such file or directory"));
+}
+
+TEST_CASE("find_text: a pipe is read once and whole", "[io]") {
+  const World world;
+  std::string text;
+  for (int i = 0; i < 60000; ++i) text += "line " + std::to_string(i) + "\n";  // many pipe buffers
+  const lab::Corpus corpus = moe::test::through_fifo(
+      world.folder / "fifo", text, [&](const std::string& path) { return world.find(path); });
+  CHECK(corpus.text == text);
+  CHECK(corpus.path.empty());  // nobody may try to read it again
 }
 
 TEST_CASE("find_text: MOE_DATA_DIR comes before the cache", "[io]") {
@@ -115,7 +108,7 @@ TEST_CASE("find_text: a download is verified and kept", "[io]") {
                "for a; do case $a in --output-document=*) f=${a#*=};; esac; done; "
                "printf 'A known text.\\n' > \"$f\"");
   }
-  const moe::Corpus corpus = world.find();
+  const lab::Corpus corpus = world.find();
   CHECK(corpus.text == content);
   CHECK(has(corpus.source, "downloaded, SHA-256 verified"));
   CHECK(moe::read_file(world.cached()) == content);
@@ -147,18 +140,18 @@ TEST_CASE("find_text: what goes wrong with a download ends in generated verse th
     CHECK(has(world.find().source, "neither HOME nor XDG_CACHE_HOME is set"));
   }
   CHECK(!moe::detail::exists(world.cached()));
-  const moe::Corpus corpus = world.find({}, 1);
+  const lab::Corpus corpus = world.find({}, 1);
   CHECK(has(corpus.source, "text: generated verse, because known.txt was not found and "));
-  CHECK(corpus.text == moe::generated_text(1'100'000, 1));
+  CHECK(corpus.text == lab::generated_verse(1'100'000, 1));
 }
 
 TEST_CASE("find_tiny_shakespeare: without a network it still has a text", "[io]") {
   const World world;
   const Environment forbid("MOE_NO_DOWNLOAD", "1");
-  const moe::Corpus corpus = moe::find_tiny_shakespeare();
+  const lab::Corpus corpus = lab::find_tiny_shakespeare();
   CHECK(corpus.text.size() == 1'100'000);
   CHECK(has(corpus.source, "tinyshakespeare.txt"));
-  CHECK(moe::tiny_shakespeare.sha256.size() == 64);
+  CHECK(lab::tiny_shakespeare.sha256.size() == 64);
 }
 
 TEST_CASE("find_text: without a known SHA-256, a download counts if it looks right", "[io]") {
@@ -170,14 +163,14 @@ TEST_CASE("find_text: without a known SHA-256, a download counts if it looks rig
   const std::string cached = world.folder / "cache/moe/loose.txt";
   SECTION("what looks right is kept, and said to be unverified") {
     curl_writes("A story.\\n<|endoftext|>\\n");
-    const moe::Corpus corpus = moe::find_text(unhashed, {});
+    const lab::Corpus corpus = lab::find_text(unhashed, {});
     CHECK(corpus.text == "A story.\n<|endoftext|>\n");
     CHECK(corpus.source == "text: " + cached + " (downloaded, not verified by a hash)");
     world.tool("curl", "exit 22");
-    CHECK(moe::find_text(unhashed, {}).source ==
+    CHECK(lab::find_text(unhashed, {}).source ==
           "text: " + cached + " (cached, not verified by a hash)");
     moe::write_file(cached, "damaged");
-    CHECK(has(moe::find_text(unhashed, {}).source, "generated stories"));
+    CHECK(has(lab::find_text(unhashed, {}).source, "generated stories"));
   }
   SECTION("what does not is not") {
     std::string why;
@@ -197,12 +190,12 @@ TEST_CASE("find_text: without a known SHA-256, a download counts if it looks rig
       curl_writes("<html>Sign in to go on</html>");
       why = "has no <|endoftext|>";
     }
-    const moe::Corpus corpus = moe::find_text(unhashed, {});
+    const lab::Corpus corpus = lab::find_text(unhashed, {});
     CHECK(corpus.source ==
           "text: generated stories, because loose.txt was not found and the "
           "download from https://example.invalid/loose.txt " +
               why + "; give a text file to use your own");
-    CHECK(corpus.text == moe::generated_stories(1'100'000, 1));
+    CHECK(corpus.text == lab::generated_stories(1'100'000, 1));
     CHECK(!moe::detail::exists(cached));
   }
 }
@@ -212,11 +205,11 @@ TEST_CASE("find_text: MOE_DATA_DIR may have the text under other names, the firs
   const World world;
   const Environment forbid("MOE_NO_DOWNLOAD", "1");
   const Environment data("MOE_DATA_DIR", world.folder.path().c_str());
-  CHECK(has(moe::find_text(unhashed, {}).source, "MOE_NO_DOWNLOAD forbids"));
+  CHECK(has(lab::find_text(unhashed, {}).source, "MOE_NO_DOWNLOAD forbids"));
   for (const char* name : {"third.txt", "second.txt", "loose.txt"}) {
     moe::write_file(world.folder / name, name);
-    CHECK(moe::find_text(unhashed, {}).text == name);
-    CHECK(has(moe::find_text(unhashed, {}).source, std::string(name) + " (from MOE_DATA_DIR)"));
+    CHECK(lab::find_text(unhashed, {}).text == name);
+    CHECK(has(lab::find_text(unhashed, {}).source, std::string(name) + " (from MOE_DATA_DIR)"));
   }
 }
 
@@ -227,14 +220,14 @@ TEST_CASE("find_tiny_stories: data folder, download, or generated stories", "[io
     for (const char* name : {"tinystories_valid_sample.txt", "TinyStoriesV2-GPT4-valid.txt",
                              "TinyStories-valid.txt"}) {
       moe::write_file(world.folder / name, name);
-      CHECK(moe::find_tiny_stories().text == name);
+      CHECK(lab::find_tiny_stories().text == name);
     }
   }
   SECTION("ten megabytes of stories are taken") {
     world.tool("curl",
                "while [ \"$1\" != --output ]; do shift; done; PATH=/usr/bin:/bin; "
                "yes 'A story. <|endoftext|>' | head -c 10000000 > \"$2\"");
-    const moe::Corpus corpus = moe::find_tiny_stories();
+    const lab::Corpus corpus = lab::find_tiny_stories();
     CHECK(corpus.text.size() == 10'000'000);
     CHECK(has(corpus.source, "TinyStories-valid.txt (downloaded, not verified by a hash)"));
   }
@@ -242,16 +235,16 @@ TEST_CASE("find_tiny_stories: data folder, download, or generated stories", "[io
     world.tool("curl",
                "while [ \"$1\" != --output ]; do shift; done; PATH=/usr/bin:/bin; "
                "yes 'A story. <|endoftext|>' | head -c 9999999 > \"$2\"");
-    CHECK(has(moe::find_tiny_stories().source, "has 9999999 bytes instead of at least 10000000"));
+    CHECK(has(lab::find_tiny_stories().source, "has 9999999 bytes instead of at least 10000000"));
   }
   SECTION("without a network it still has a text") {
     const Environment forbid("MOE_NO_DOWNLOAD", "1");
-    const moe::Corpus corpus = moe::find_tiny_stories();
-    CHECK(corpus.text == moe::generated_stories(1'100'000, 1));
+    const lab::Corpus corpus = lab::find_tiny_stories();
+    CHECK(corpus.text == lab::generated_stories(1'100'000, 1));
     CHECK(has(corpus.source, "text: generated stories, because TinyStories-valid.txt was not"));
   }
   SECTION("a given path is used") {
     moe::write_file(world.folder / "mine.txt", "My story.");
-    CHECK(moe::find_tiny_stories(world.folder / "mine.txt").text == "My story.");
+    CHECK(lab::find_tiny_stories(world.folder / "mine.txt").text == "My story.");
   }
 }

@@ -7,16 +7,17 @@
 #include <cstdio>
 #include <moe/train/router_health.hpp>
 #include <moe/train/rows.hpp>
+#include <moe_lab/resources.hpp>
 #include <string>
 
-namespace moe {
+namespace lab {
 
 /// What a person sees of a run: on a terminal a bar that moves, elsewhere a line every few seconds.
 /// Speed is that of training alone; its share of `peak_gflops` (0: not shown) is that of the work
 /// in flops.hpp; the time left is by the clock, evaluations included.
 ///
-///     moe::Progress progress({.steps = 2000, .flops_per_token = flops, .peak_gflops = peak});
-///     callbacks.on_step = [&](const moe::StepRow& row) { progress.step(row); };
+///     lab::Progress progress({.steps = 2000, .flops_per_token = flops, .peak_gflops = peak});
+///     callbacks.on_step = [&](const moe::StepRow& row) { progress.step(row, monitor.sample()); };
 class Progress {
  public:
   struct Options {
@@ -33,7 +34,7 @@ class Progress {
   Progress(const Progress&) = delete;
   ~Progress() { clear(); }
 
-  void step(const StepRow& row) {
+  void step(const moe::StepRow& row, const Resources& use) {
     if (first_step_ < 0) first_step_ = row.step - 1;
     const auto now = Clock::now();
     const double pause = bar_ ? 0.1 : 5.0;
@@ -50,7 +51,7 @@ class Progress {
       line += print("  %.0f %% of peak",
                     row.tokens_per_second * o_.flops_per_token / o_.peak_gflops * 1e-7);
     line += "  " + (o_.steps > 0 ? clock(left) + " left" : "time left unknown") + experts(row) +
-            "  " + describe(row.resources);
+            "  " + describe(use);
     if (bar_) {
       std::fprintf(o_.to, "\r\033[K%s", line.c_str());
       on_screen_ = true;
@@ -60,7 +61,7 @@ class Progress {
     std::fflush(o_.to);
   }
 
-  void evaluation(const EvaluationRow& row) {
+  void evaluation(const moe::EvaluationRow& row) {
     if (!o_.enabled) return;
     std::string text = print("step %lld", (long long)row.step) + "  train " +
                        loss(row.train_loss, "%.4f") + "  validation " + loss(row.loss, "%.4f");
@@ -110,9 +111,9 @@ class Progress {
   }
 
   /// The worst layer's verdict; nothing for a dense model.
-  static std::string experts(const StepRow& row) {
+  static std::string experts(const moe::StepRow& row) {
     if (row.health.empty()) return "";
-    return "  " + health_verdict(row.health, int(row.load.front().size()), row.collapsed);
+    return "  " + moe::health_verdict(row.health, int(row.load.front().size()), row.collapsed);
   }
 
   void clear() {
@@ -126,4 +127,4 @@ class Progress {
   std::int64_t first_step_ = -1;
 };
 
-}  // namespace moe
+}  // namespace lab

@@ -11,16 +11,16 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <moe/io/files.hpp>
-#include <moe/io/json.hpp>
-#include <moe/train/gpu_use.hpp>
+#include <moe/io/descriptor.hpp>
+#include <moe_lab/gpu_use.hpp>
+#include <moe_lab/process.hpp>
 #include <mutex>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
 
-namespace moe {
+namespace lab {
 
 /// What this process uses. Units: 100 % = one core; MB = 1e6 bytes. NaN where it is not known.
 struct Resources {
@@ -85,13 +85,13 @@ inline std::string describe(const Resources& use) {
 /// Measures this process and, where nvidia-smi works, the GPUs that CUDA_VISIBLE_DEVICES leaves to
 /// it: a thread asks every two seconds, gives an answer five, and gives up after three failures.
 /// Without nvidia-smi there is no thread. Never throws for want of a measurement.
-/// Test: tests/train/resources.cpp.
+/// Test: tests/lab/resources.cpp.
 ///
-///     moe::ResourceMonitor monitor;
+///     lab::ResourceMonitor monitor;
 ///     std::puts(describe(monitor.sample()).c_str());
 class ResourceMonitor {
  public:
-  ResourceMonitor() : ResourceMonitor(detail::find_program("nvidia-smi")) {}
+  ResourceMonitor() : ResourceMonitor(find_program("nvidia-smi")) {}
 
   /// Asks this program about the GPUs; "": none.
   explicit ResourceMonitor(const std::string& nvidia_smi,
@@ -99,8 +99,8 @@ class ResourceMonitor {
     int ends[2];
     if (nvidia_smi.empty() || ::pipe(ends) != 0) return;
     for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
-    stopped_ = detail::Descriptor(ends[0]);
-    stop_ = detail::Descriptor(ends[1]);
+    stopped_ = moe::detail::Descriptor(ends[0]);
+    stop_ = moe::detail::Descriptor(ends[1]);
     const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
     const bool all = visible == nullptr;
     // Signals are for the thread that trains.
@@ -117,7 +117,7 @@ class ResourceMonitor {
   }
   ResourceMonitor(const ResourceMonitor&) = delete;
   ~ResourceMonitor() {
-    stop_ = detail::Descriptor();
+    stop_ = moe::detail::Descriptor();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -169,8 +169,8 @@ class ResourceMonitor {
   void watch(const std::string& program, std::chrono::milliseconds pause, const char* visible) {
     for (int failures = 0; failures < 3;) {
       const std::string csv =
-          detail::output_of({program, detail::gpu_query, "--format=csv,noheader,nounits"},
-                            std::chrono::seconds(5), stopped_.get());
+          output_of({program, detail::gpu_query, "--format=csv,noheader,nounits"},
+                    std::chrono::seconds(5), stopped_.get());
       failures = csv.empty() ? failures + 1 : 0;
       {
         const std::lock_guard lock(mutex_);
@@ -183,10 +183,10 @@ class ResourceMonitor {
 
   double cpu_ = cpu_seconds(used()), cpu_percent_ = unknown;
   Clock::time_point clock_ = Clock::now();
-  detail::Descriptor stopped_, stop_;  // closing stop_ wakes the thread
+  moe::detail::Descriptor stopped_, stop_;  // closing stop_ wakes the thread
   std::mutex mutex_;
   std::vector<GpuUse> gpus_;
   std::thread thread_;
 };
 
-}  // namespace moe
+}  // namespace lab

@@ -1,8 +1,8 @@
 #pragma once
-#include <moe/data/word_list.hpp>
+#include <moe_lab/text/word_list.hpp>
 #include <utility>
 
-namespace moe {
+namespace lab {
 
 namespace detail {
 
@@ -186,14 +186,14 @@ class VerseWriter : WordPicker {
 
 /// A play of `bytes` bytes of ASCII, always the same for one seed and on every machine: scenes,
 /// several speakers, verse. For runs and tests without a network; not a benchmark of quality.
-/// A shorter text is the beginning of a longer one.  Test: tests/data/generated_text.cpp.
+/// A shorter text is the beginning of a longer one.  Test: tests/lab/generated_verse.cpp.
 ///
-///     const std::string text = moe::generated_text(1'000'000, 1);
-inline std::string generated_text(std::size_t bytes, std::uint64_t seed) {
+///     const std::string text = lab::generated_verse(1'000'000, 1);
+inline std::string generated_verse(std::size_t bytes, std::uint64_t seed) {
   detail::VerseWriter writer(seed);
   while (writer.text.size() < bytes) writer.scene();
   writer.text.resize(bytes);
   return std::move(writer.text);
 }
 
-}  // namespace moe
+}  // namespace lab

@@ -3,10 +3,10 @@
 #include <cctype>
 #include <iterator>
 #include <map>
-#include <moe/data/story_plots.hpp>
+#include <moe_lab/text/story_plots.hpp>
 #include <utility>
 
-namespace moe {
+namespace lab {
 
 namespace detail {
 
@@ -117,13 +117,13 @@ class StoryTeller : WordPicker {
 /// Children's stories in simple English, in ASCII, always the same for one seed and on every
 /// machine: whole stories, "\n<|endoftext|>\n" after each, at least `bytes` bytes. For runs and
 /// tests without a network; not a benchmark of quality.
-/// A shorter text is the beginning of a longer one.  Test: tests/data/generated_stories.cpp.
+/// A shorter text is the beginning of a longer one.  Test: tests/lab/generated_stories.cpp.
 ///
-///     const std::string text = moe::generated_stories(1'000'000, 1);
+///     const std::string text = lab::generated_stories(1'000'000, 1);
 inline std::string generated_stories(std::size_t bytes, std::uint64_t seed) {
   detail::StoryTeller teller(seed);
   while (teller.text.size() < bytes) teller.tell_one();
   return std::move(teller.text);
 }
 
-}  // namespace moe
+}  // namespace lab

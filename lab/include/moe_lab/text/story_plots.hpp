@@ -1,7 +1,7 @@
 #pragma once
-#include <moe/data/word_list.hpp>
+#include <moe_lab/text/word_list.hpp>
 
-namespace moe::detail {
+namespace lab::detail {
 
 // The words and plots of the generated stories.
 namespace story {
@@ -208,4 +208,4 @@ inline constexpr std::string_view endings[] = {
 
 }  // namespace story
 
-}  // namespace moe::detail
+}  // namespace lab::detail

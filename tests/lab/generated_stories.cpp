@@ -1,7 +1,7 @@
 #include <cctype>
 #include <moe/data/char_vocabulary.hpp>
-#include <moe/data/generated_stories.hpp>
 #include <moe/io/checksum.hpp>
+#include <moe_lab/text/generated_stories.hpp>
 #include <set>
 #include <vector>
 
@@ -34,7 +34,7 @@ std::vector<std::string> words(const std::string& text) {
   return all;
 }
 
-bool in(const moe::detail::WordList& list, const std::string& word) {
+bool in(const lab::detail::WordList& list, const std::string& word) {
   for (int i = 0; i < list.size; ++i) {
     if (list[i] == word) return true;
   }
@@ -44,14 +44,14 @@ bool in(const moe::detail::WordList& list, const std::string& word) {
 }  // namespace
 
 TEST_CASE("generated_stories: one seed gives one text of whole stories", "[identity]") {
-  const std::string text = moe::generated_stories(50000, 1);
+  const std::string text = lab::generated_stories(50000, 1);
   CHECK(text.size() >= 50000);
   CHECK(text.size() < 52000);
   CHECK(text.ends_with(separator));
-  CHECK(moe::generated_stories(50000, 1) == text);
-  CHECK(moe::generated_stories(50000, 2) != text);
-  CHECK(moe::generated_stories(0, 1).empty());
-  const std::string shorter = moe::generated_stories(777, 1);
+  CHECK(lab::generated_stories(50000, 1) == text);
+  CHECK(lab::generated_stories(50000, 2) != text);
+  CHECK(lab::generated_stories(0, 1).empty());
+  const std::string shorter = lab::generated_stories(777, 1);
   CHECK(shorter.size() >= 777);
   CHECK(shorter.ends_with(separator));
   CHECK(text.starts_with(shorter));
@@ -60,7 +60,7 @@ TEST_CASE("generated_stories: one seed gives one text of whole stories", "[ident
 }
 
 TEST_CASE("generated_stories: many words, no story twice, nothing left of the forms", "[io]") {
-  const std::string text = moe::generated_stories(1'100'000, 1);
+  const std::string text = lab::generated_stories(1'100'000, 1);
   for (const char c : text) {
     if (c != '\n' && (c < ' ' || c > '~')) FAIL("byte " << int(c) << " is not printable ASCII");
   }
@@ -88,15 +88,15 @@ TEST_CASE("generated_stories: many words, no story twice, nothing left of the fo
 }
 
 TEST_CASE("generated_stories: a story agrees with itself in names, pronouns and place", "[io]") {
-  namespace list = moe::detail::story;
-  for (const std::string& story : parts(moe::generated_stories(300'000, 3), separator)) {
+  namespace list = lab::detail::story;
+  for (const std::string& story : parts(lab::generated_stories(300'000, 3), separator)) {
     INFO(story);
     std::set<std::string> names, spots;
     for (const std::string& word : words(story)) {
       if (in(list::girls, word) || in(list::boys, word)) names.insert(word);
     }
     for (int i = 0; i < list::places.size; ++i) {
-      const std::string place = moe::detail::spaced(list::places[i]);
+      const std::string place = lab::detail::spaced(list::places[i]);
       if (story.find(place.substr(place.find(' '))) != story.npos) spots.insert(place);
     }
     for (const std::string& name : names) {

@@ -1,18 +1,13 @@
 #pragma once
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-
 #include <cstdlib>
-#include <ctime>
-#include <moe/data/generated_stories.hpp>
-#include <moe/data/generated_text.hpp>
 #include <moe/data/text.hpp>
 #include <moe/io/checksum.hpp>
+#include <moe/io/files.hpp>
+#include <moe_lab/process.hpp>
+#include <moe_lab/text/generated_stories.hpp>
+#include <moe_lab/text/generated_verse.hpp>
 
-extern char** environ;
-
-namespace moe {
+namespace lab {
 
 /// A text, a sentence that says where it came from, and its file ("": it was generated, or came
 /// through a pipe and cannot be read again).
@@ -31,7 +26,7 @@ struct KnownText {
   std::string must_contain = {};
   std::vector<std::string> other_files = {};  // what $MOE_DATA_DIR may have in its place, in order
   std::string generated = "verse";
-  std::string (*generate)(std::size_t bytes, std::uint64_t seed) = generated_text;
+  std::string (*generate)(std::size_t bytes, std::uint64_t seed) = generated_verse;
 };
 
 inline const KnownText tiny_shakespeare = {
@@ -56,44 +51,16 @@ inline std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// Runs a program found on PATH without a shell and without output; true if it ended well within
-/// `seconds`. A program that takes longer is killed.
-inline bool run_quietly(const std::vector<std::string>& arguments, double seconds) {
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  if (::posix_spawn_file_actions_init(&actions) != 0) return false;
-  for (int fd = 0; fd < 3; ++fd) {
-    ::posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
-  }
-  pid_t child = 0;
-  const int failed = ::posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (failed != 0) return false;
-  int status = 0;
-  constexpr double pause = 0.02;
-  for (double waited = 0; waited < seconds; waited += pause) {
-    const pid_t ended = ::waitpid(child, &status, WNOHANG);
-    if (ended == child) return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (ended < 0 && errno != EINTR) return false;
-    const std::timespec length = {0, static_cast<long>(pause * 1e9)};
-    ::nanosleep(&length, nullptr);
-  }
-  ::kill(child, SIGKILL);
-  ::waitpid(child, &status, 0);
-  return false;
-}
-
 /// Fetches the text to `to` with the first of curl and wget that works.
 inline bool download(const KnownText& known, const std::string& to, int seconds) {
   const std::string limit = std::to_string(seconds);
-  return run_quietly({"curl", "--fail", "--silent", "--location", "--max-time", limit, "--output",
-                      to, known.url},
-                     seconds) ||
-         run_quietly({"wget", "--quiet", "--tries=1", "--timeout=" + limit,
-                      "--output-document=" + to, known.url},
-                     seconds);
+  const auto works = [&](const std::vector<std::string>& words) {
+    return run(words, Output::hidden, std::chrono::seconds(seconds)) == 0;
+  };
+  return works({"curl", "--fail", "--silent", "--location", "--max-time", limit, "--output", to,
+                known.url}) ||
+         works({"wget", "--quiet", "--tries=1", "--timeout=" + limit, "--output-document=" + to,
+                known.url});
 }
 
 /// The folder for downloads, or "" when the environment names none.
@@ -106,12 +73,12 @@ inline std::string cache_folder() {
 
 /// Why this is not the known text; "" when it is, or, where no SHA-256 is known, looks like it.
 inline std::string objection(const KnownText& known, std::string_view text) {
-  if (!known.sha256.empty()) return sha256(text) == known.sha256 ? "" : "has another SHA-256";
+  if (!known.sha256.empty()) return moe::sha256(text) == known.sha256 ? "" : "has another SHA-256";
   if (text.size() < known.min_bytes) {
     return "has " + std::to_string(text.size()) + " bytes instead of at least " +
            std::to_string(known.min_bytes);
   }
-  if (text.find('\0') != text.npos || find_invalid_utf8(text) != text.npos) {
+  if (text.find('\0') != text.npos || moe::find_invalid_utf8(text) != text.npos) {
     return "is no text in UTF-8";
   }
   return text.find(known.must_contain) != text.npos ? "" : "has no " + known.must_contain;
@@ -121,21 +88,22 @@ inline std::string objection(const KnownText& known, std::string_view text) {
 inline std::string fill_cache(const KnownText& known, const std::string& cached, int seconds) {
   if (!environment("MOE_NO_DOWNLOAD").empty()) return "MOE_NO_DOWNLOAD forbids the download";
   if (cached.empty()) return "neither HOME nor XDG_CACHE_HOME is set";
-  const std::string part = cached + ".moe-" + unique_suffix() + ".part";
+  const std::string part = cached + ".moe-" + moe::detail::unique_suffix() + ".part";
   std::string why;
   try {
-    make_folders(parent_folder(cached));
+    moe::make_folders(moe::detail::parent_folder(cached));
     if (!download(known, part, seconds)) {
       why = "it could not be downloaded from " + known.url;
-    } else if (why = objection(known, read_file(part)); !why.empty()) {
+    } else if (why = objection(known, moe::read_file(part)); !why.empty()) {
       why = "the download from " + known.url + " " + why;
-    } else if (exists(cached) &&  // another text of this name: somebody may want it
-               ::rename(cached.c_str(), (cached + ".moe-" + unique_suffix()).c_str()) != 0) {
-      file_failed("move away", cached, errno);
+    } else if (moe::detail::exists(cached) &&  // another text of this name: somebody may want it
+               ::rename(cached.c_str(),
+                        (cached + ".moe-" + moe::detail::unique_suffix()).c_str()) != 0) {
+      moe::detail::file_failed("move away", cached, errno);
     } else if (::rename(part.c_str(), cached.c_str()) != 0) {
-      file_failed("create", cached, errno);
+      moe::detail::file_failed("create", cached, errno);
     }
-  } catch (const Error& error) {
+  } catch (const moe::Error& error) {
     why = std::string(error.what()).substr(5);
   }
   ::unlink(part.c_str());
@@ -151,12 +119,12 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
 /// Cache and download count only with the right SHA-256 or, where none is known, if they look
 /// right: long enough, in UTF-8, with the text that must be in it; the source says which.
 /// Errors: a given path, or a file in $MOE_DATA_DIR, that is no text. A given path never falls
-/// back. Test: tests/data/corpus.cpp.
+/// back. Test: tests/lab/corpus.cpp.
 inline Corpus find_text(const KnownText& known, std::string_view path, int seconds = 10) {
   if (!path.empty()) {
     const std::string given(path);
-    const bool stream = is_stream(given);
-    return {load_text(given), "text: " + (given == "-" ? "standard input" : given),
+    const bool stream = moe::is_stream(given);
+    return {moe::load_text(given), "text: " + (given == "-" ? "standard input" : given),
             stream ? "" : given};
   }
   if (const std::string folder = detail::environment("MOE_DATA_DIR"); !folder.empty()) {
@@ -164,15 +132,15 @@ inline Corpus find_text(const KnownText& known, std::string_view path, int secon
     names.insert(names.begin(), known.file);
     for (const std::string& name : names) {
       const std::string file = folder + "/" + name;
-      if (detail::exists(file))
-        return {load_text(file), "text: " + file + " (from MOE_DATA_DIR)", file};
+      if (moe::detail::exists(file))
+        return {moe::load_text(file), "text: " + file + " (from MOE_DATA_DIR)", file};
     }
   }
   const std::string folder = detail::cache_folder();
   const std::string cached = folder.empty() ? "" : folder + "/" + known.file;
   const std::string trust = known.sha256.empty() ? "not verified by a hash" : "SHA-256 verified";
   const auto accepted = [&] {
-    std::string text = cached.empty() || !detail::exists(cached) ? "" : read_file(cached);
+    std::string text = cached.empty() || !moe::detail::exists(cached) ? "" : moe::read_file(cached);
     return detail::objection(known, text).empty() ? text : "";
   };
   if (std::string text = accepted(); !text.empty()) {
@@ -189,7 +157,7 @@ inline Corpus find_text(const KnownText& known, std::string_view path, int secon
 
 /// Tiny Shakespeare (1115394 bytes), or what find_text falls back to.
 ///
-///     const moe::Corpus corpus = moe::find_tiny_shakespeare(path_given_by_the_user);
+///     const lab::Corpus corpus = lab::find_tiny_shakespeare(path_given_by_the_user);
 ///     std::printf("%s\n", corpus.source.c_str());
 inline Corpus find_tiny_shakespeare(std::string_view path = {}) {
   return find_text(tiny_shakespeare, path);
@@ -200,9 +168,9 @@ inline Corpus find_tiny_shakespeare(std::string_view path = {}) {
 /// In $MOE_DATA_DIR, the first of TinyStories-valid.txt, TinyStoriesV2-GPT4-valid.txt and the
 /// shorter tinystories_valid_sample.txt.
 ///
-///     const moe::Corpus corpus = moe::find_tiny_stories(path_given_by_the_user);
+///     const lab::Corpus corpus = lab::find_tiny_stories(path_given_by_the_user);
 inline Corpus find_tiny_stories(std::string_view path = {}) {
   return find_text(tiny_stories, path, 60);
 }
 
-}  // namespace moe
+}  // namespace lab

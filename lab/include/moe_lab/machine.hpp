@@ -3,13 +3,14 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <moe/io/files.hpp>
-#include <moe/train/plan.hpp>
+#include <cstdio>
+#include <moe/core/error.hpp>
+#include <moe/model/memory.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace lab {
 
 /// Memory that this process can still take, and what sets that limit. Units: bytes.
 struct AvailableMemory {
@@ -66,7 +67,7 @@ void for_each_group(const std::string& root, const F& f) {
 /// The least of what the machine has free, what the control groups of this process (version 1 and
 /// 2, and all above them) and its resource limits leave. `root`: where /proc and /sys are, for
 /// tests. Never throws for want of a file: what is not known limits nothing.
-/// Source: Linux, Documentation/admin-guide/cgroup-v2.rst.  Test: tests/train/machine.cpp.
+/// Source: Linux, Documentation/admin-guide/cgroup-v2.rst.  Test: tests/lab/machine.cpp.
 inline AvailableMemory available_memory(const std::string& root = "") {
   AvailableMemory least;
   const auto take = [&](std::optional<std::uint64_t> bytes, const std::string& limit) {
@@ -105,14 +106,15 @@ inline AvailableMemory available_memory(const std::string& root = "") {
 /// its code, the stacks of its threads, texts and files in flight.
 /// Errors: moe::Error with what is needed, what there is, and what sets the limit.
 ///
-///     moe::require_memory(plan.peak_bytes(), "train this model", "use a smaller batch");
+///     lab::require_memory(memory.total(), "train this model", "use a smaller batch");
 inline void require_memory(std::uint64_t bytes, const std::string& what, const std::string& advice,
                            const AvailableMemory& available = available_memory()) {
   constexpr std::uint64_t own = 32'000'000;
   if (available.bytes >= own && bytes <= available.bytes - own) return;
-  throw Error("moe: cannot " + what + ": it needs " + megabytes(bytes) + " and " + megabytes(own) +
-              " for the process itself, and " + megabytes(available.bytes) + " can be had (" +
-              available.limit + "); " + advice);
+  throw moe::Error("moe: cannot " + what + ": it needs " + moe::megabytes(bytes) + " and " +
+                   moe::megabytes(own) + " for the process itself, and " +
+                   moe::megabytes(available.bytes) + " can be had (" + available.limit + "); " +
+                   advice);
 }
 
-}  // namespace moe
+}  // namespace lab

@@ -1,28 +1,17 @@
 #pragma once
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <moe/io/files.hpp>
 #include <moe/io/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <vector>
 
-extern char** environ;
+namespace lab {
 
-namespace moe {
+using moe::unknown;
 
 /// One GPU of the machine, used by this process or by others.
 /// Units: MB = 1e6 bytes. A number that the driver does not tell is NaN.
@@ -75,92 +64,6 @@ inline std::vector<GpuUse> visible_gpus(std::vector<GpuUse> gpus, const char* vi
   return gpus;
 }
 
-/// Waits a second at most, and kills the process and its children after half of it.
-inline bool ended_well(pid_t child) {
-  for (int waits = 0; waits < 100; ++waits) {
-    int status = 0;
-    const pid_t ended = ::waitpid(child, &status, WNOHANG);
-    if (ended == child) return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (ended < 0 && errno != EINTR) return true;  // SIGCHLD is ignored, so nobody knows
-    if (waits == 50) ::kill(-child, SIGKILL);
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
-}
-
-/// What a program writes to stdout; "" if it fails, takes longer, or `stop` becomes readable.
-inline std::string output_of(std::vector<std::string> arguments, std::chrono::milliseconds limit,
-                             int stop) {
-  int ends[2];
-  if (::pipe(ends) != 0) return "";
-  const Descriptor out(ends[0]);
-  Descriptor in(ends[1]);
-  for (const int end : ends) ::fcntl(end, F_SETFD, FD_CLOEXEC);
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  if (::posix_spawn_file_actions_init(&actions) != 0) return "";
-  if (::posix_spawnattr_init(&attributes) != 0) {
-    ::posix_spawn_file_actions_destroy(&actions);
-    return "";
-  }
-  ::posix_spawn_file_actions_adddup2(&actions, in.get(), 1);
-  ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  // Its own group, so that kill() reaches what a script started; and no signal blocked.
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setpgroup(&attributes, 0);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  pid_t child = 0;
-  const int failed = ::posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (failed != 0) return "";
-  in = Descriptor();
-
-  using Clock = std::chrono::steady_clock;
-  const auto end = Clock::now() + limit;
-  std::string text;
-  for (bool whole = false; !whole;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
-    pollfd wait[2] = {{out.get(), POLLIN, 0}, {stop, POLLIN, 0}};
-    const int ready = ::poll(wait, 2, std::max(0, int(left.count())));
-    if (ready < 0 && errno == EINTR) continue;
-    char part[4096];
-    const bool readable = ready > 0 && wait[1].revents == 0 && text.size() < 1'000'000;
-    const ssize_t got = readable ? ::read(out.get(), part, sizeof part) : -1;
-    if (got < 0) {
-      ::kill(-child, SIGKILL);
-      ended_well(child);
-      return "";
-    }
-    text.append(part, std::size_t(got));
-    whole = got == 0;
-  }
-  return ended_well(child) ? text : "";
-}
-
-/// The first executable file of this name on PATH, or "".
-inline std::string find_program(const std::string& name) {
-  const char* value = std::getenv("PATH");
-  std::string_view path = value == nullptr ? "" : value;
-  while (!path.empty()) {
-    const std::size_t colon = std::min(path.find(':'), path.size());
-    const std::string program = std::string(path.substr(0, colon)) + "/" + name;
-    struct stat status;
-    if (colon > 0 && ::stat(program.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
-        ::access(program.c_str(), X_OK) == 0) {
-      return program;
-    }
-    path.remove_prefix(std::min(colon + 1, path.size()));
-  }
-  return "";
-}
-
 /// The GPU farthest from the mean of the others, if that is more than 30 points, or -1.
 inline int uneven_gpu(const std::vector<GpuUse>& gpus, double& others) {
   double sum = 0, known = 0, farthest = 30;
@@ -181,7 +84,7 @@ inline int uneven_gpu(const std::vector<GpuUse>& gpus, double& others) {
 }  // namespace detail
 
 /// What nvidia-smi answers to detail::gpu_query with --format=csv,noheader,nounits: a GPU a line.
-/// Lines that are none ("No devices were found") are left out.  Test: tests/train/resources.cpp.
+/// Lines that are none ("No devices were found") are left out.  Test: tests/lab/resources.cpp.
 inline std::vector<GpuUse> parse_gpu_use(std::string_view csv) {
   std::vector<GpuUse> gpus;
   while (!csv.empty()) {
@@ -227,4 +130,4 @@ inline GpuUse all_gpus(const std::vector<GpuUse>& gpus) {
   return all;
 }
 
-}  // namespace moe
+}  // namespace lab

@@ -1,30 +1,29 @@
 #include <sys/stat.h>
 
+#include <cmath>
 #include <ctime>
+#include <filesystem>
 #include <functional>
-#include <moe/train/resources.hpp>
+#include <moe_lab/resources.hpp>
 
 #include "catch.hpp"
-#include "io/scratch.hpp"
+#include "started.hpp"
 
-using namespace moe;
+using namespace lab;
+using moe::read_file;
+using moe::write_file;
+using moe::detail::exists;
+using moe::test::Environment;
 using moe::test::has;
+using moe::test::ScratchFolder;
+using moe::test::since;
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// A program in a scratch folder that stands for nvidia-smi.
-std::string script(const test::ScratchFolder& folder, const std::string& commands,
-                   const std::string& name = "nvidia-smi") {
-  const std::string path = folder / name;
-  write_file(path, "#!/bin/sh\n" + commands + "\n");
-  REQUIRE(::chmod(path.c_str(), 0700) == 0);
-  return path;
+std::string script(const ScratchFolder& folder, const std::string& commands) {
+  return moe::test::script(folder, commands, "nvidia-smi");
 }
 
 /// Waits until it is so: five minutes, as a busy machine may be slow.
@@ -35,21 +34,6 @@ bool soon(const std::function<bool()>& is_so) {
   }
   return false;
 }
-
-/// Sets an environment variable (null: removes it) until the end of the scope.
-class Environment {
- public:
-  Environment(const char* name, const char* value) : name_(name) {
-    if (const char* before = std::getenv(name)) before_ = before, was_set_ = true;
-    value == nullptr ? ::unsetenv(name) : ::setenv(name, value, 1);
-  }
-  ~Environment() { was_set_ ? ::setenv(name_, before_.c_str(), 1) : ::unsetenv(name_); }
-
- private:
-  const char* name_;
-  std::string before_;
-  bool was_set_ = false;
-};
 
 GpuUse busy(int index, double percent) {
   return {.index = index, .name = "H100", .utilisation_percent = percent};
@@ -212,7 +196,7 @@ TEST_CASE("ResourceMonitor: sees the memory of this process", "[identity]") {
 }
 
 TEST_CASE("ResourceMonitor: shows what nvidia-smi says", "[io]") {
-  const test::ScratchFolder folder;
+  const ScratchFolder folder;
   const Environment visible("CUDA_VISIBLE_DEVICES", nullptr);
   const std::string seen = folder / "arguments";
   const std::string program =
@@ -231,7 +215,7 @@ TEST_CASE("ResourceMonitor: shows what nvidia-smi says", "[io]") {
 }
 
 TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
-  const test::ScratchFolder folder;
+  const ScratchFolder folder;
   const std::string tools = std::getenv("PATH");
   script(folder, "date +%s >>" + (folder / "calls") + "\necho \"0, H100, $(wc -l <" +
                      (folder / "calls") + "), 1, 2, 3\"");
@@ -240,8 +224,6 @@ TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
   const Environment visible("CUDA_VISIBLE_DEVICES", "0");
   const Environment path("PATH",
                          (":" + (folder / "first") + ":" + folder.path() + ":" + tools).c_str());
-  CHECK(detail::find_program("nvidia-smi") == folder / "nvidia-smi");
-  CHECK(detail::find_program("no-such-program").empty());
   ResourceMonitor monitor;  // a pause of two seconds
   const auto call = [&](double n) {
     return soon([&] {
@@ -257,7 +239,7 @@ TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
 }
 
 TEST_CASE("ResourceMonitor: a hanging nvidia-smi holds up nobody and is killed", "[edge]") {
-  const test::ScratchFolder folder;
+  const ScratchFolder folder;
   const std::string begun = folder / "begun", go = folder / "go", late = folder / "late";
   // What the script starts writes `late` once `go` is there, after everything should be dead.
   const std::string program =
@@ -271,7 +253,7 @@ TEST_CASE("ResourceMonitor: a hanging nvidia-smi holds up nobody and is killed",
     Clock::time_point end;
     {
       ResourceMonitor monitor(program);
-      REQUIRE(soon([&] { return detail::exists(begun); }));
+      REQUIRE(soon([&] { return exists(begun); }));
       const auto start = Clock::now();
       for (int i = 0; i < 10; ++i) CHECK(monitor.sample().gpus.empty());
       CHECK(since(start) < 30);  // ten waits for an answer would be fifty
@@ -282,42 +264,17 @@ TEST_CASE("ResourceMonitor: a hanging nvidia-smi holds up nobody and is killed",
   CHECK(shortest <= 2);
   write_file(go, "");
   std::this_thread::sleep_for(std::chrono::milliseconds(1000));
-  CHECK_FALSE(detail::exists(late));  // what the script started is dead too
-}
-
-TEST_CASE("output_of: a program that takes too long, fails or is none gives nothing", "[edge]") {
-  const test::ScratchFolder folder;
-  int never[2];
-  REQUIRE(::pipe(never) == 0);
-  const detail::Descriptor stop(never[0]), open_end(never[1]);
-  const auto output = [&](const std::string& commands,
-                          std::chrono::milliseconds limit = std::chrono::seconds(300)) {
-    return detail::output_of({script(folder, commands)}, limit, stop.get());
-  };
-  const std::chrono::milliseconds soon_over(700);
-  CHECK(output("echo fine") == "fine\n");
-  CHECK(output("echo almost; exit 9") == "");
-  CHECK(output("echo almost; kill -9 $$") == "");
-  CHECK(output("cat") == "");  // no terminal or pipe to read from
-  CHECK(output("head -c 100000 /dev/zero").size() == 100000);
-  const auto start = Clock::now();
-  CHECK(output("echo begun; sleep 60", soon_over) == "");
-  CHECK(output("exec 2>&-; echo closed; exec >&-; sleep 60", soon_over) == "");
-  CHECK(output("while :; do echo endless; done", soon_over) == "");
-  CHECK(since(start) < 50);  // less than one that was waited for
-  CHECK(detail::output_of({folder / "none"}, std::chrono::seconds(5), stop.get()) == "");
-  CHECK(output("echo fine") == "fine\n");
+  CHECK_FALSE(exists(late));  // what the script started is dead too
 }
 
 TEST_CASE("ResourceMonitor: a failing nvidia-smi is ignored", "[edge]") {
-  const test::ScratchFolder folder;
+  const ScratchFolder folder;
   const std::string program =
       script(folder, "echo x >>" + (folder / "calls") + "\necho '0, H100, 1, 2, 3, 4'\nexit 9");
   const std::chrono::milliseconds pause(100);
   ResourceMonitor failing(program, pause), missing(folder / "none", pause);
   const std::string calls = "x\nx\nx\n";
-  CHECK(soon(
-      [&] { return detail::exists(folder / "calls") && read_file(folder / "calls") == calls; }));
+  CHECK(soon([&] { return exists(folder / "calls") && read_file(folder / "calls") == calls; }));
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
   CHECK(read_file(folder / "calls") == calls);  // the third time was the last
   CHECK(failing.sample().gpus.empty());
@@ -325,7 +282,7 @@ TEST_CASE("ResourceMonitor: a failing nvidia-smi is ignored", "[edge]") {
 }
 
 TEST_CASE("ResourceMonitor: a GPU that is lost is no longer shown", "[edge]") {
-  const test::ScratchFolder folder;
+  const ScratchFolder folder;
   const Environment visible("CUDA_VISIBLE_DEVICES", nullptr);
   const std::string program =
       script(folder, "test -e " + (folder / "lost") + " || echo '0, H100, 1, 2, 3, 4'");

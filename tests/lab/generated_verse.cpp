@@ -1,24 +1,24 @@
 #include <map>
 #include <moe/data/char_vocabulary.hpp>
-#include <moe/data/generated_text.hpp>
 #include <moe/io/checksum.hpp>
+#include <moe_lab/text/generated_verse.hpp>
 #include <set>
 
 #include "catch.hpp"
 
-TEST_CASE("generated_text: one seed gives one text, whatever its length", "[identity]") {
-  const std::string text = moe::generated_text(50000, 1);
+TEST_CASE("generated_verse: one seed gives one text, whatever its length", "[identity]") {
+  const std::string text = lab::generated_verse(50000, 1);
   CHECK(text.size() == 50000);
-  CHECK(moe::generated_text(50000, 1) == text);
-  CHECK(moe::generated_text(777, 1) == text.substr(0, 777));
-  CHECK(moe::generated_text(50000, 2) != text);
-  CHECK(moe::generated_text(0, 1).empty());
+  CHECK(lab::generated_verse(50000, 1) == text);
+  CHECK(lab::generated_verse(777, 1) == text.substr(0, 777));
+  CHECK(lab::generated_verse(50000, 2) != text);
+  CHECK(lab::generated_verse(0, 1).empty());
   // The bits that every machine must make; a change of the grammar changes them on purpose.
   CHECK(moe::sha256(text) == "de9988900b19275e4c3fc4ce0a710c159d2d8d54887890f20198f9b2c375cbbd");
 }
 
-TEST_CASE("generated_text: it reads like a play that there is something to learn from", "[io]") {
-  const std::string text = moe::generated_text(1100000, 1);
+TEST_CASE("generated_verse: it reads like a play that there is something to learn from", "[io]") {
+  const std::string text = lab::generated_verse(1100000, 1);
   for (const char c : text) {
     if (c != '\n' && (c < ' ' || c > '~')) FAIL("byte " << int(c) << " is not printable ASCII");
   }

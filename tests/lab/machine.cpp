@@ -1,24 +1,29 @@
 #include <sys/resource.h>
 
-#include <moe/train/machine.hpp>
+#include <moe/io/files.hpp>
+#include <moe_lab/machine.hpp>
 
 #include "catch.hpp"
-#include "tiny.hpp"
+#include "io/scratch.hpp"
 
-using namespace moe;
-using test::has;
+using lab::available_memory;
+using lab::AvailableMemory;
+using lab::require_memory;
+using moe::Error;
+using moe::test::has;
+using moe::test::ScratchFolder;
 
 namespace {
 
 /// A root folder with a machine of 8 GB free.
 struct Machine {
-  test::ScratchFolder folder;
+  ScratchFolder folder;
 
   Machine() { write("proc/meminfo", "MemTotal: 9000000 kB\nMemAvailable:    8000000 kB\n"); }
   void write(const std::string& name, const std::string& text) const {
     const std::string path = folder / name;
-    make_folders(path.substr(0, path.rfind('/')));
-    write_file(path, text);
+    moe::make_folders(path.substr(0, path.rfind('/')));
+    moe::write_file(path, text);
   }
   AvailableMemory memory() const { return available_memory(folder.path()); }
 };
@@ -34,7 +39,7 @@ TEST_CASE("available_memory: what the machine has free", "[machine]") {
 }
 
 TEST_CASE("available_memory: nothing known limits nothing", "[machine]") {
-  const test::ScratchFolder empty;
+  const ScratchFolder empty;
   CHECK(available_memory(empty.path()).bytes == UINT64_MAX);
   CHECK_NOTHROW(require_memory(1ull << 60, "x", "y", available_memory(empty.path())));
 }
@@ -105,13 +110,4 @@ TEST_CASE("require_memory: what does not fit is told with both numbers", "[machi
   }
   CHECK_THROWS_AS(require_memory(UINT64_MAX, "x", "y", little), Error);
   CHECK_THROWS_AS(require_memory(0, "x", "y", {.bytes = 1000, .limit = "z"}), Error);
-}
-
-TEST_CASE("make_plan: the workspaces of the threads are part of the peak", "[machine]") {
-  using Model = Transformer<test::tiny_config, Cpu<float>>;
-  const Plan one = make_plan<Model, AdamW<Model>>(4, 16, 1);
-  const Plan many = make_plan<Model, AdamW<Model>>(4, 16, 1000);
-  CHECK(one.workspaces > 0);
-  CHECK(many.workspaces == 1000 * one.workspaces);
-  CHECK(many.peak_bytes() - one.peak_bytes() == 999 * one.workspaces);
 }

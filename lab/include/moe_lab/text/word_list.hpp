@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe::detail {
+namespace lab::detail {
 
 /// Words separated by single spaces; '_' stands for a space inside an entry.
 struct WordList {
@@ -36,11 +36,11 @@ inline std::string upper_first(std::string word) {
 class WordPicker {
  public:
   WordPicker(std::uint64_t seed, std::uint32_t kind)
-      : seed_(seed), stream_(stream(0, kind, Site::text)) {}
+      : seed_(seed), stream_(moe::stream(0, kind, moe::Site::text)) {}
 
   /// Uniform in [0, bound): the next number of the seed's stream.
   int pick(int bound) {
-    const std::uint64_t bits = philox(seed_, stream_, drawn_++)[0];
+    const std::uint64_t bits = moe::philox(seed_, stream_, drawn_++)[0];
     return static_cast<int>(bits * static_cast<std::uint64_t>(bound) >> 32);
   }
   std::string words(const WordList& list) { return spaced(list[pick(list.size)]); }
@@ -49,4 +49,4 @@ class WordPicker {
   std::uint64_t seed_, stream_, drawn_ = 0;
 };
 
-}  // namespace moe::detail
+}  // namespace lab::detail
