@@ -1,17 +1,17 @@
 """Conan 2 recipe of this checkout: conan create ."""
 import os
+import re
 
 from conan import ConanFile
 from conan.tools.build import check_min_cppstd
 from conan.tools.cmake import CMake, CMakeToolchain, cmake_layout
-from conan.tools.files import copy
+from conan.tools.files import copy, load
 
 required_conan_version = ">=2.0"
 
 
 class MoeConan(ConanFile):
     name = "moe"
-    version = "0.1.0"
     description = "Header-only C++20 library that trains mixture-of-experts transformers"
     license = "MIT"
     topics = ("header-only", "machine-learning", "transformer", "mixture-of-experts")
@@ -20,6 +20,10 @@ class MoeConan(ConanFile):
     exports_sources = "include/*", "cmake/*", "CMakeLists.txt", "LICENSE"
     generators = "CMakeDeps"
     no_copy_source = True
+
+    def set_version(self):
+        header = load(self, os.path.join(self.recipe_folder, "include/moe/core/version.hpp"))
+        self.version = re.search(r'library_version = "([0-9.]+)"', header)[1]
 
     def layout(self):
         cmake_layout(self)

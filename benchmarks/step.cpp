@@ -31,7 +31,7 @@ const std::pair<const bench::Case*, bench::MakeModel>& find_model(const std::str
   std::string known;
   for (const auto& [name, model] : bench::models())
     known += (known.empty() ? "" : ", ") + name.first + " on " + name.second;
-  throw moe::Error("moe: cannot measure the model '" + config + "' on the backend '" + backend +
+  throw moe::Error("cannot measure the model '" + config + "' on the backend '" + backend +
                    "': this program was built with " + known + "; choose one of these");
 }
 
@@ -133,7 +133,7 @@ int measure_one(Command c) {
   if (c.batch == 0) c.batch = model->batch;
   if (c.length == 0) c.length = model->length;
   if (c.length > model->model.context)
-    throw moe::Error("moe: cannot measure '" + c.config + "' on sequences of " +
+    throw moe::Error("cannot measure '" + c.config + "' on sequences of " +
                      std::to_string(c.length) + " tokens: its context is " +
                      std::to_string(model->model.context) + "; give a smaller --seq");
   if (c.threads == 0) c.threads = moe::detail::available_threads();

@@ -8,4 +8,5 @@ install(EXPORT moeTargets NAMESPACE moe:: DESTINATION "${moe_package}")
 write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/moeConfigVersion.cmake"
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES cmake/moeConfig.cmake cmake/MoeDependencies.cmake cmake/moe_add_model.cmake
+              cmake/moe_config_to_cpp.cpp
               "${CMAKE_CURRENT_BINARY_DIR}/moeConfigVersion.cmake" DESTINATION "${moe_package}")

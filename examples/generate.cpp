@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
     });
     std::puts("");
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
-      throw moe::Error("moe: cannot write the text; free some space");
+      throw moe::Error("cannot write the text; free some space");
     return 0;
   } catch (const moe::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -50,7 +50,7 @@ int main(int argc, char** argv) try {
   }
   const auto tokenizer = moe::BytePairEncoding::from_folder(folder);
   if (tokenizer.size() > smollm.vocab)
-    throw moe::Error("moe: cannot use the tokenizer of '" + folder +
+    throw moe::Error("cannot use the tokenizer of '" + folder +
                      "': it has more tokens than the model; take the folder of one checkpoint");
   const moe::HuggingFaceExport how{.like = folder};  // what it says and is still true is kept
   for (const char* name : {"/again", "/mixtral"}) moe::require_export_place(out + name);
@@ -86,7 +86,7 @@ int main(int argc, char** argv) try {
   moe::export_hugging_face(mixture, out + "/mixtral", how);
   good = verify("the mixture", out + "/mixtral", mixture, probe) && good;
   if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    throw moe::Error("moe: cannot write the output; free some space");
+    throw moe::Error("cannot write the output; free some space");
   return good && last < first ? 0 : 1;
 } catch (const moe::Error& error) {
   return std::fprintf(stderr, "%s\n", error.what()), 1;

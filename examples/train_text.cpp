@@ -34,7 +34,7 @@ int main(int argc, char** argv) try {
   const std::string prompt = "Once upon a time";
   const std::string text = prompt + moe::generate(model, prompt, {.tokens = 200}) + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);  // a model of bytes may write a NUL
-  if (std::fflush(stdout) != 0) throw moe::Error("moe: cannot write the text; free some space");
+  if (std::fflush(stdout) != 0) throw moe::Error("cannot write the text; free some space");
 } catch (const moe::Error& error) {
   return std::fprintf(stderr, "%s\n", error.what()), 1;
 }

@@ -173,8 +173,7 @@ FixtureReport compare_with_fixture(const std::string& path) {
                    {.lr = option("lr"),
                     .momentum = option("momentum"),
                     .weight_decay = option("weight_decay"),
-                    .scale = o.at("scale").as_string("scale") == "keller" ? MuonScale::keller
-                                                                          : MuonScale::moonlight,
+                    .scale = parse_enum<MuonScale>("scale", o.at("scale").as_string("scale")),
                     .adamw = adamw}};
     train(optimizer);
   } else {

@@ -1,4 +1,5 @@
 #include <moe/checkpoint/config_json.hpp>
+#include <moe/core/config.hpp>
 #include <moe/layers/layer.hpp>
 
 #include "catch.hpp"

@@ -504,7 +504,7 @@ TEST_CASE("Hugging Face: config.json in the spellings of both versions", "[io]")
       R"({"model_type":"llama","vocab_size":96,"hidden_size":32,"intermediate_size":80,
           "num_hidden_layers":2,"num_attention_heads":4,"max_position_embeddings":64)";
   HuggingFaceConfig c = read(base + "}");
-  CHECK(c.family == HuggingFaceFamily::llama);
+  CHECK(c.family == &llama_family);
   CHECK(c.model.kv_heads == 4);
   CHECK(!c.model.tied);
   CHECK(!c.model.bias);
@@ -527,7 +527,7 @@ TEST_CASE("Hugging Face: config.json in the spellings of both versions", "[io]")
   CHECK(options.seed == 7);
   c = read(R"({"model_type":"gpt2","vocab_size":96,"n_embd":32,"n_layer":2,"n_head":4,
                "n_positions":64,"n_ctx":64,"n_inner":null})");
-  CHECK(c.family == HuggingFaceFamily::gpt2);
+  CHECK(c.family == &gpt2_family);
   CHECK(c.model.hidden == 128);
   CHECK(c.model.tied);
   CHECK(c.model.activation == Activation::gelu_tanh);
@@ -702,22 +702,21 @@ TEST_CASE("Hugging Face: a structure that no architecture has is refused with it
   };
   for (const auto& c : cases) {
     INFO(c.field);
-    const std::string message = message_of([&] { detail::family_of(c.config); });
+    const std::string message =
+        message_of([&] { detail::family_of(c.config, hugging_face_families); });
     CHECK(is_sentence(message));
     CHECK(has(message, "ModelConfig." + std::string(c.field) + " "));
   }
-  CHECK(detail::family_of(gpt2) == HuggingFaceFamily::gpt2);
-  CHECK(detail::family_of(biased) == HuggingFaceFamily::llama);
-  CHECK(detail::family_of(mixtral) == HuggingFaceFamily::mixtral);
+  CHECK(&detail::family_of(gpt2, hugging_face_families) == &gpt2_family);
+  CHECK(&detail::family_of(biased, hugging_face_families) == &llama_family);
+  CHECK(&detail::family_of(mixtral, hugging_face_families) == &mixtral_family);
 }
 
 TEST_CASE("Hugging Face: a parameter without a name over there is refused", "[error]") {
   constexpr ModelConfig normed = changed(llama, [](ModelConfig& c) { c.qk_norm = true; });
   using Params = Transformer<normed, Reference<float>>::Params;
   const std::string message = message_of([] {
-    detail::hugging_face_pieces(
-        detail::names_of(HuggingFaceFamily::llama, detail::ExpertLayout::separate),
-        leaf_names<Params>(), leaves<Params>());
+    detail::hugging_face_pieces(llama_family.names, leaf_names<Params>(), leaves<Params>());
   });
   CHECK(is_sentence(message));
   CHECK(has(message, "'blocks.0.attn.q_norm.weight'"));
@@ -745,7 +744,7 @@ TEST_CASE("Hugging Face: the folder appears whole, with the tokenizer, or stays 
     CHECK(detail::names_in(folder.path()) == std::vector<std::string>{"a", "tokenizer"});
   };
   fails({.tokenizer_folder = folder / "none"}, "neither tokenizer.json nor vocab.json");
-  fails({.write_tokenizer = [](const std::string&) { throw Error("moe: no; stop"); }}, "no; stop");
+  fails({.write_tokenizer = [](const std::string&) { throw Error("no; stop"); }}, "no; stop");
   export_hugging_face(made.model, folder / "a", {.write_tokenizer = [](const std::string& to) {
                         write_file(to + "/vocab.json", "{}");
                       }});

@@ -3,7 +3,7 @@
 int refused_in_second();
 int refused_in_second() {
   try {
-    throw moe::Error("moe: said in the second file");
+    throw moe::Error("said in the second file");
   } catch (const moe::Error&) {
     return 1;
   }

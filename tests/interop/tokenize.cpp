@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
         continue;
       }
       const auto ids = tokenizer.encode(text, moe::SpecialTokens::as_tokens);
-      if (tokenizer.decode(ids) != text) throw moe::Error("moe: decode gives another text");
+      if (tokenizer.decode(ids) != text) throw moe::Error("decode gives another text");
       for (const std::int32_t id : ids) std::printf("%d ", id);
       std::puts("");
       text.clear();

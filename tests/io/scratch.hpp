@@ -11,7 +11,7 @@ namespace moe::test {
 class ScratchFolder {
  public:
   ScratchFolder() : path_((std::filesystem::temp_directory_path() / "moe-test-XXXXXX").string()) {
-    if (::mkdtemp(path_.data()) == nullptr) throw Error("moe: cannot make a folder for the test");
+    if (::mkdtemp(path_.data()) == nullptr) throw Error("cannot make a folder for the test");
   }
   ScratchFolder(const ScratchFolder&) = delete;
   ~ScratchFolder() {

@@ -102,11 +102,12 @@ TEST_CASE("for_each_knob: every setting but the model and the seed, each once", 
     CHECK(std::string(std::get<sizeof...(rest) - 1>(std::tie(rest...))).size() > 5);
   });
   std::size_t fields = 0;
-  moe::for_each_field(settings, [&](std::string_view name, auto& field) {
+  const auto check = [&](std::string_view name, auto& field) {
     INFO(name);
     CHECK(knobs[&field] == (name == "model" || name == "seed" ? 0 : 1));
     ++fields;
-  });
+  };
+  moe::for_each_named_field(check, settings);
   CHECK(fields == knobs.size());  // no knob is of something else
   CHECK(flags.size() + 2 == fields);
   for (const auto& [flag, times] : flags) {

@@ -349,7 +349,7 @@ TEST_CASE("Emitted header: the plan's numbers, and a command that cannot leave i
   CHECK(has("//   scale_model --emit a?int x;?\n"));
   CHECK(has("namespace emitted {"));
   CHECK(has(".dim = 384,"));
-  CHECK(has(".moe = {.experts = 8, .top_k = 2}};"));
+  CHECK(has(".moe = {.experts = 8}};"));
   CHECK(has("steps = 964, sequences = 32, accumulation = 1;"));
   CHECK(has("muon_lr = 0.02, adamw_lr = 0.003;"));
 }

@@ -65,15 +65,3 @@ TEST_CASE("Schedule: short runs and no warm-up divide by nothing", "[schedule]")
         }
       }
 }
-
-TEST_CASE("choose: names map both ways and an unknown one lists the choices", "[schedule]") {
-  for (const auto& choice : moe::schedule_kinds) {
-    CHECK(moe::choose("schedule", choice.name, moe::schedule_kinds) == choice.value);
-    CHECK(moe::name_of(choice.value, moe::schedule_kinds) == choice.name);
-  }
-  const std::string error =
-      moe::test::error_of([] { moe::choose("schedule", "cosin", moe::schedule_kinds); });
-  CHECK(error ==
-        "moe: cannot use 'cosin' as schedule: it is not a known name; choose one of cosine, "
-        "warmup_stable_decay, constant");
-}

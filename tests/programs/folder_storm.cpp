@@ -36,7 +36,7 @@ int run(const std::string& mode, const std::string& folder, int count) {
       const float first = model.params().final_norm.weight.data[0];
       bool same = true;
       for_all(model, [&](float x) { same = same && x == first; });
-      if (!same) throw Error("moe: loaded a mixture of two saves; this is what must not happen");
+      if (!same) throw Error("loaded a mixture of two saves; this is what must not happen");
       say("loaded");
     }
   }

@@ -133,7 +133,8 @@ for name, value in (("vocab", 300), ("dim", 96), ("layers", 3), ("heads", 2), ("
     wanted = {**TINY, name: value}
     if name == "dim":
         wanted["hidden"] = 4 * value
-    found = {k: int(v) for k, v in re.findall(r"\.(\w+) = (\d+)", header) if k in TINY}
+    found = {"top_k": 2}  # the default, which the header does not repeat
+    found |= {k: int(v) for k, v in re.findall(r"\.(\w+) = (\d+)", header) if k in TINY}
     check(found == wanted, f"{flag} {value}: {header}")
     check("int steps = 6;" in header and "double muon_lr = 0.02;" in header, "numbers of the run")
     check(not (root / "built/settings.json").exists(), f"{flag}: nothing was trained")

@@ -105,7 +105,7 @@ class TensorFile {
     for (Tensor& t : tensors_) {
       const Json* hash = entry.at("tensors", what).find(t.name);
       if (!hash || !file.contains(t.name)) {
-        throw Error("moe: cannot load checkpoint '" + folder + "': " + file_ + " has no tensor '" +
+        throw Error("cannot load checkpoint '" + folder + "': " + file_ + " has no tensor '" +
                     t.name + "'; it is of another model or optimiser, use the one it was saved by");
       }
       if (file.shape(t.name) != t.shape)
@@ -126,7 +126,7 @@ class TensorFile {
         damaged(folder, "tensor '" + t.name + "' of " + file_ + " does not match its checksum");
     }
     if (file.tensors().size() != tensors_.size()) {
-      throw Error("moe: cannot load checkpoint '" + folder + "': " + file_ + " has " +
+      throw Error("cannot load checkpoint '" + folder + "': " + file_ + " has " +
                   std::to_string(file.tensors().size()) + " tensors where " +
                   std::to_string(tensors_.size()) +
                   " are expected; it is of another optimiser, use the one it was saved by");
@@ -250,7 +250,7 @@ Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& fo
   const Json manifest = detail::read_manifest(reader);
   require_same_model(folder, manifest, describe_model(model));
   if (!manifest.find("cursor")) {
-    throw Error("moe: cannot resume from '" + folder +
+    throw Error("cannot resume from '" + folder +
                 "': it holds a model but no optimiser state; give a checkpoint of a run");
   }
   require_same_numbers(folder, manifest, describe_model(model));

@@ -1,9 +1,10 @@
 #pragma once
-#include <array>
 #include <cmath>
 #include <limits>
+#include <moe/core/enum_names.hpp>
 #include <moe/io/json.hpp>
-#include <moe/tree/field_name.hpp>
+#include <moe/tree/fields.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -16,17 +17,6 @@ namespace moe {
 
 namespace detail {
 
-template <auto Value>
-constexpr auto enumerator_spelling() {
-  return std::string_view(__PRETTY_FUNCTION__);
-}
-/// Names of the enumerators 0, 1, ... of E; numbers where there is none.
-template <class E>
-inline constexpr auto enumerators = []<std::size_t... I>(std::index_sequence<I...>) {
-  return std::array{last_identifier(enumerator_spelling<static_cast<E>(I)>())...};
-}
-(std::make_index_sequence<16>());
-
 /// One copy of the code for all fields of a kind.
 template <class T>
 [[gnu::noinline]] void put(Json& object, std::string_view name, T value) {
@@ -35,42 +25,28 @@ template <class T>
 
 }  // namespace detail
 
-/// Calls f(name, field) for the fields of an aggregate, in the order of their declaration.
-///
-///     moe::for_each_field(config, [](std::string_view name, auto& field) { ... });
-template <class T, class F>
-void for_each_field(T& object, F&& f) {
-  using Plain = std::remove_const_t<T>;
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    (f(detail::field_name<Plain, I>(), boost::pfr::get<I>(object)), ...);
-  }
-  (std::make_index_sequence<boost::pfr::tuple_size_v<Plain>>{});
-}
-
 /// Aggregates as objects, enumerators as their names, numbers and strings as they are.
 /// Test: tests/checkpoint/config_json.cpp.
 template <class T>
 Json to_json(const T& value) {
   if constexpr (std::is_enum_v<T>) {
-    return detail::enumerators<T>[std::size_t(value)];
+    return enum_name(value);
   } else if constexpr (std::is_arithmetic_v<T> || std::is_convertible_v<T, std::string>) {
     return value;
   } else {
     Json json = Json::object();
-    for_each_field(value, [&](std::string_view name, const auto& field) {
+    const auto put_field = [&](std::string_view name, const auto& field) {
       if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(field)>>) {
         detail::put(json, name, double(field));
       } else if constexpr (std::is_same_v<decltype(field), const int&>) {
         detail::put(json, name, std::int64_t(field));
       } else if constexpr (std::is_enum_v<std::remove_cvref_t<decltype(field)>>) {
-        detail::put(
-            json, name,
-            std::string(
-                detail::enumerators<std::remove_cvref_t<decltype(field)>>[std::size_t(field)]));
+        detail::put(json, name, std::string(enum_name(field)));
       } else {
         detail::put(json, name, to_json(field));
       }
-    });
+    };
+    for_each_named_field(put_field, value);
     return json;
   }
 }
@@ -80,15 +56,13 @@ Json to_json(const T& value) {
 template <class T>
 void from_json(T& value, const Json& json, const std::string& what) {
   const auto refuse = [&](const std::string& why) {
-    throw Error("moe: cannot use field '" + what + "': " + why + "; check the file that holds it");
+    throw Error("cannot use field '" + what + "': " + why + "; check the file that holds it");
   };
   if constexpr (std::is_enum_v<T>) {
     const std::string& name = json.as_string(what);
-    const auto& names = detail::enumerators<T>;
-    std::size_t i = 0;
-    while (i < names.size() && names[i] != name) ++i;
-    if (i == names.size()) refuse("'" + name + "' is not one of its values");
-    value = static_cast<T>(i);
+    const std::optional<T> known = find_enum<T>(name);
+    if (!known) refuse("'" + name + "' is not one of its values");
+    value = *known;
   } else if constexpr (std::is_same_v<T, bool>) {
     value = json.as_bool(what);
   } else if constexpr (std::is_same_v<T, std::uint64_t>) {
@@ -108,9 +82,11 @@ void from_json(T& value, const Json& json, const std::string& what) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     value = json.as_string(what);
   } else {
-    for_each_field(value, [&](std::string_view name, auto& field) {
-      from_json(field, json.at(name, what), what + "." + std::string(name));
-    });
+    for_each_named_field(
+        [&](std::string_view name, auto& field) {
+          from_json(field, json.at(name, what), what + "." + std::string(name));
+        },
+        value);
   }
 }
 

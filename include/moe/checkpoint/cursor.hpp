@@ -1,8 +1,9 @@
 #pragma once
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <moe/checkpoint/config_json.hpp>
+#include <moe/core/format.hpp>
+#include <optional>
 #include <string>
 
 namespace moe {
@@ -30,33 +31,32 @@ inline bool mostly_skipped(const Cursor& cursor) {
   return 2 * cursor.skipped > cursor.step;
 }
 
-/// Why the result of a run must not be taken for one, as a sentence; "" when there is no reason.
-/// Programs print it and do not exit with 0.   Test: tests/checkpoint/cursor.cpp.
+/// Why the result of a run must not be taken for one, if there is a reason. Programs print it and
+/// do not exit with 0.   Test: tests/checkpoint/cursor.cpp.
 ///
-///     if (const std::string why = moe::failure(trainer.cursor()); !why.empty()) return fail(why);
-inline std::string failure(const Cursor& cursor) {
+///     if (const auto why = moe::failure(trainer.cursor())) return fail(why->what());
+inline std::optional<Error> failure(const Cursor& cursor) {
   if (mostly_skipped(cursor)) {
-    return "moe: the model is not trained: " + std::to_string(cursor.skipped) + " of " +
-           std::to_string(cursor.step) +
-           " updates were skipped because the loss or the gradient was not finite; try a lower "
-           "lr or a longer warm-up";
+    return Error("the model is not trained: " + std::to_string(cursor.skipped) + " of " +
+                 std::to_string(cursor.step) +
+                 " updates were skipped because the loss or the gradient was not finite; try a "
+                 "lower lr or a longer warm-up");
   }
   if (std::isinf(cursor.last_loss)) {
-    return "moe: the model is of no use: its validation loss after step " +
-           std::to_string(cursor.last_step) + " is not finite; " +
-           (cursor.best_step < 0 ? "try a lower lr"
-                                 : "use the checkpoint of the best evaluation, or try a lower lr");
+    return Error("the model is of no use: its validation loss after step " +
+                 std::to_string(cursor.last_step) + " is not finite; " +
+                 (cursor.best_step < 0
+                      ? "try a lower lr"
+                      : "use the checkpoint of the best evaluation, or try a lower lr"));
   }
-  return "";
+  return {};
 }
 
 /// A loss for a person: "1.4990 nats", "not evaluated", "not finite".
 inline std::string nats(double loss) {
   if (std::isnan(loss)) return "not evaluated";
   if (std::isinf(loss)) return "not finite";
-  char text[48];
-  std::snprintf(text, sizeof text, "%.4f nats", loss);
-  return text;
+  return detail::format("%.4f nats", loss);
 }
 
 /// A warning about a model that is no better than one that gives each of the `vocab` tokens the

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <moe/checkpoint/config_json.hpp>
+#include <moe/core/version.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe/io/dtype.hpp>
 #include <moe/io/folder_reader.hpp>
@@ -12,8 +13,6 @@
 // that a checkpoint is of the model that a program was compiled for.
 
 namespace moe {
-
-inline constexpr const char* library_version = "0.1.0";
 
 namespace detail {
 
@@ -28,7 +27,7 @@ inline std::string manifest_field(const std::string& folder, const std::string& 
 }
 
 [[noreturn]] inline void damaged(const std::string& folder, const std::string& why) {
-  throw Error("moe: cannot load checkpoint '" + folder + "': " + why +
+  throw Error("cannot load checkpoint '" + folder + "': " + why +
               "; the files were damaged or altered, use another checkpoint");
 }
 
@@ -51,7 +50,7 @@ inline Json read_manifest(const FolderReader& reader) {
   const std::string path = folder + "/" + manifest_file;
   if (!reader.has(manifest_file)) {
     if (reader.error() != ENOENT) file_failed("read checkpoint", folder, reader.error());
-    throw Error("moe: cannot load checkpoint '" + folder + "': there is no file '" + path +
+    throw Error("cannot load checkpoint '" + folder + "': there is no file '" + path +
                 "'; check the path");
   }
   const std::string text = read_file(reader.file(manifest_file));
@@ -63,7 +62,7 @@ inline Json read_manifest(const FolderReader& reader) {
   const std::int64_t version = manifest.at("format_version", path).as_int(field("format_version"));
   if (manifest.at("format", path).as_string(field("format")) != manifest_format ||
       version != manifest_version) {
-    throw Error("moe: cannot load checkpoint '" + folder + "': it has format version " +
+    throw Error("cannot load checkpoint '" + folder + "': it has format version " +
                 std::to_string(version) + " and this program reads version " +
                 std::to_string(manifest_version) + "; use the program that wrote it");
   }
@@ -111,7 +110,7 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
   const std::string stored = detail::stored_scalar(folder, manifest);
   if (found.empty()) {
     if (stored != "F64" || model.at("scalar") == Json("F64")) return;
-    throw Error("moe: cannot load checkpoint '" + folder +
+    throw Error("cannot load checkpoint '" + folder +
                 "': its parameters are double and this program's are float, which hold less of "
                 "them; use a program with Cpu<double>, or export the model there as F32 with "
                 "moe::export_hugging_face and import that");
@@ -130,7 +129,7 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
     advice += (advice.empty() ? "" : ", ") + std::string("build the model with the Options ") +
               detail::listed(options, &Difference::first, ".", " = ");
   const bool only_options = structure.empty() && options.size() == found.size();
-  throw Error("moe: checkpoint '" + folder + "' has " +
+  throw Error("checkpoint '" + folder + "' has " +
               detail::listed(found, &Difference::first, "", " ") +
               (only_options ? " where this model has " : " where this program was compiled for ") +
               detail::listed(found, &Difference::second, "", " ") + "; " + advice +
@@ -144,7 +143,7 @@ inline void require_same_numbers(const std::string& folder, const Json& manifest
   const std::string &stored = detail::stored_scalar(folder, manifest),
                     &ours = model.at("scalar").as_string("scalar");
   if (stored == ours) return;
-  throw Error("moe: cannot resume from '" + folder + "': the run computes in " + stored +
+  throw Error("cannot resume from '" + folder + "': the run computes in " + stored +
               " and this program in " + ours +
               ", which would change it in the middle; use the backend that it was begun with, or "
               "begin a new run from its parameters with moe::load");
@@ -156,7 +155,7 @@ Json describe_model(const Model& model) {
   Json json = to_json(Model::config);
   detail::put(json, "norm_eps", model.options().norm_eps);
   detail::put(json, "rope_base", model.options().rope_base);
-  detail::put(json, "scalar", std::string(name_of(dtype_of<typename Model::T>())));
+  detail::put(json, "scalar", std::string(enum_name(dtype_of<typename Model::T>())));
   return json;
 }
 

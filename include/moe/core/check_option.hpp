@@ -1,8 +1,8 @@
 #pragma once
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <moe/core/error.hpp>
+#include <moe/core/format.hpp>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -22,7 +22,7 @@ struct OptionCheck {
   template <class Number>
   void operator()(bool good, const char* name, Number value, std::string_view rule) const {
     if (good) return;
-    throw Error("moe: cannot " + std::string(action) + " with " + owner + "." + name + " = " +
+    throw Error("cannot " + std::string(action) + " with " + owner + "." + name + " = " +
                 text(value) + ": it must be " + std::string(rule) + "; correct the option");
   }
   template <class Integer>
@@ -69,11 +69,8 @@ struct OptionCheck {
   static std::string text(Number value) {
     if constexpr (std::is_floating_point_v<Number>) {
       const double size = std::abs(double(value));
-      if (size > 0 && (size < 1e-3 || size >= 1e9)) {  // six decimals would not show it
-        char digits[32];
-        std::snprintf(digits, sizeof digits, "%g", double(value));
-        return digits;
-      }
+      if (size > 0 && (size < 1e-3 || size >= 1e9))  // six decimals would not show it
+        return format("%g", double(value));
     }
     return std::to_string(value);
   }

@@ -4,15 +4,23 @@
 #include <moe/core/strict_math.hpp>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace moe {
 
 /// What went wrong outside the program (file, data, memory, numbers given by the user).
 /// One sentence: what was attempted, with what, why it failed, what to try.
 ///
-///     throw moe::Error("moe: cannot read 'a.txt': no such file; check the path");
+///     throw moe::Error("cannot read 'a.txt': no such file; check the path");
 struct Error : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  /// what() is "moe: " and the sentence.
+  explicit Error(const std::string& sentence)
+      : std::runtime_error(std::string(prefix) + sentence) {}
+  /// what() without "moe: ", for use inside another sentence.
+  std::string sentence() const { return std::string(what()).substr(prefix.size()); }
+
+ private:
+  static constexpr std::string_view prefix = "moe: ";
 };
 
 namespace detail {

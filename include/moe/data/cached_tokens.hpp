@@ -43,8 +43,8 @@ inline CachedTokens cached_tokens(std::string_view text, const std::string& text
     write_token_file(path, tokens);
     return {TokenFile(path, options), "tokens: " + path + " (made and kept)"};
   } catch (const Error& error) {
-    return {TokenFile(std::move(tokens)), "tokens: made from " + text_path + " and not kept: " +
-                                              std::string(error.what()).substr(5)};
+    return {TokenFile(std::move(tokens)),
+            "tokens: made from " + text_path + " and not kept: " + error.sentence()};
   }
 }
 

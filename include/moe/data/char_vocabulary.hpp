@@ -27,7 +27,7 @@ class CharVocabulary {
       const std::size_t begin = at;
       const std::int32_t point = next_point(text, at), token = token_of(point);
       if (token < 0) {
-        throw Error("moe: cannot encode character '" + std::string(text.substr(begin, at - begin)) +
+        throw Error("cannot encode character '" + std::string(text.substr(begin, at - begin)) +
                     "' (code point " + std::to_string(point) + ") at byte " +
                     std::to_string(begin) + ": it is not among the " + std::to_string(size()) +
                     " characters of the vocabulary; leave it out");
@@ -63,7 +63,7 @@ class CharVocabulary {
     for (std::size_t at = 0; at < text.size();) {
       const std::int32_t point = next_point(text, at);
       if (point <= std::exchange(last, point)) {
-        throw Error("moe: cannot use field '" + std::string(what) +
+        throw Error("cannot use field '" + std::string(what) +
                     "': its characters are not sorted and unique; the file is damaged");
       }
     }
@@ -85,7 +85,7 @@ class CharVocabulary {
   static std::int32_t next_point(std::string_view text, std::size_t& at) {
     const std::int32_t point = next_code_point(text, at);
     if (point >= 0) return point;
-    throw Error("moe: cannot read the text: byte " + std::to_string(at) +
+    throw Error("cannot read the text: byte " + std::to_string(at) +
                 " is not UTF-8; give plain text in UTF-8");
   }
   static std::vector<std::int32_t> points_of(std::string_view text) {
@@ -108,7 +108,7 @@ class CharVocabulary {
 
   void append_token(std::string& text, std::int64_t token) const {
     if (token < 0 || token >= size()) {
-      throw Error("moe: cannot decode token " + std::to_string(token) + ": the vocabulary has " +
+      throw Error("cannot decode token " + std::to_string(token) + ": the vocabulary has " +
                   std::to_string(size()) + " characters; use the vocabulary of the model");
     }
     append_code_point(text, points_[static_cast<std::size_t>(token)]);
@@ -122,7 +122,7 @@ class CharVocabulary {
 /// Errors: it cannot; the sentence says what to compile.
 inline void require_fits(int vocab_size, int model_vocab) {
   if (vocab_size <= model_vocab) return;
-  throw Error("moe: cannot train on this text: it has " + std::to_string(vocab_size) +
+  throw Error("cannot train on this text: it has " + std::to_string(vocab_size) +
               " distinct characters and this program was compiled for vocab " +
               std::to_string(model_vocab) +
               "; rebuild with .vocab = " + std::to_string(vocab_size) + " or use another text");

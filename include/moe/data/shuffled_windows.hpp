@@ -78,7 +78,7 @@ class ShuffledWindows {
       : file_(file), text_(text), sequences_(sequences), length_(length), seed_(seed) {
     detail::require_windows(count, sequences, length);
     if (per_step != 0 && per_step < sequences) {
-      throw Error("moe: cannot draw batches of " + std::to_string(sequences) +
+      throw Error("cannot draw batches of " + std::to_string(sequences) +
                   " sequences where a step has " + std::to_string(per_step) +
                   ": they would overlap; give the sequences of all batches of a step");
     }

@@ -14,7 +14,7 @@ namespace moe {
 inline std::string load_text(const std::string& path) {
   std::string text = read_input(path);
   const auto fail = [&](const std::string& why) {
-    throw Error("moe: cannot use " + input_name(path) + " as text: " + why +
+    throw Error("cannot use " + input_name(path) + " as text: " + why +
                 "; give a plain text file in UTF-8");
   };
   if (text.empty()) fail("it is empty");
@@ -42,7 +42,7 @@ struct Split {
 inline Split split(std::string_view text, double validation_fraction = 0.1,
                    const std::string& name = "a text") {
   if (!(validation_fraction > 0 && validation_fraction < 1)) {
-    throw Error("moe: cannot split the text: the validation fraction is " +
+    throw Error("cannot split the text: the validation fraction is " +
                 std::to_string(validation_fraction) + "; give a number between 0 and 1");
   }
   // The tiny addend keeps 0.9 * 10 at 9 where rounding gives 8.999...
@@ -50,7 +50,7 @@ inline Split split(std::string_view text, double validation_fraction = 0.1,
   std::size_t at = std::min(text.size(), static_cast<std::size_t>(std::floor(wanted + 1e-6)));
   while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
   if (at == 0 || at == text.size()) {
-    throw Error("moe: cannot split " + name + " of " + std::to_string(text.size()) +
+    throw Error("cannot split " + name + " of " + std::to_string(text.size()) +
                 " bytes: one part would be empty; give a longer text");
   }
   return {text.substr(0, at), text.substr(at)};
@@ -84,8 +84,8 @@ inline void require_parts(std::size_t train, std::size_t validation, int length,
   };
   const double least = std::max(enough(train, least_train), enough(validation, least_validation));
   const auto count = [](auto n) { return std::to_string(std::uint64_t(n)); };
-  throw Error("moe: cannot train on " + name + ": of its " + count(train + validation) + " " +
-              unit + " " + count(train) + " are to train on and " + count(validation) +
+  throw Error("cannot train on " + name + ": of its " + count(train + validation) + " " + unit +
+              " " + count(train) + " are to train on and " + count(validation) +
               " to validate, and windows of " + std::to_string(length) +
               (length == eval_length ? std::string() : " and " + std::to_string(eval_length)) +
               " need one more than that in each part; give a text of " + count(least) + " " + unit +

@@ -42,7 +42,7 @@ class TokenShard {
       std::memcpy(header.data(), bytes.data(), std::min(bytes.size(), sizeof header));
     const bool narrow = header[0] == token_magic, wide = header[0] == wide_token_magic;
     const auto fail = [&](const std::string& why, const char* hint) {
-      throw Error("moe: cannot use '" + path + "' as tokens: " + why + "; " + hint);
+      throw Error("cannot use '" + path + "' as tokens: " + why + "; " + hint);
     };
     if (!narrow && !wide && !options.headerless) {
       fail("it does not begin with llm.c's number 20240520 or 20240801",
@@ -200,8 +200,8 @@ inline std::vector<std::string> token_shards(const std::string& folder,
   }
   ::closedir(opened);
   if (found.empty()) {
-    throw Error("moe: cannot find tokens in '" + folder + "': it has no file '" +
-                std::string(prefix) + "*.bin'; give the folder of the token files");
+    throw Error("cannot find tokens in '" + folder + "': it has no file '" + std::string(prefix) +
+                "*.bin'; give the folder of the token files");
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -212,7 +212,7 @@ inline std::vector<std::string> token_shards(const std::string& folder,
 /// Errors: negative tokens, 2^31 tokens or more, and those of replace_file.
 inline void write_token_file(const std::string& path, std::span<const std::int32_t> tokens) {
   const auto fail = [&](const std::string& why) {
-    throw Error("moe: cannot write tokens to '" + path + "': " + why);
+    throw Error("cannot write tokens to '" + path + "': " + why);
   };
   if (tokens.size() > INT_MAX) {
     fail(std::to_string(tokens.size()) +

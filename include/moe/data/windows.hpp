@@ -33,16 +33,16 @@ namespace detail {
 inline void require_windows(std::size_t tokens, int sequences, int length,
                             const std::string& name = "a text") {
   if (sequences < 1 || length < 1) {
-    throw Error("moe: cannot cut batches of " + std::to_string(sequences) + " sequences of " +
+    throw Error("cannot cut batches of " + std::to_string(sequences) + " sequences of " +
                 std::to_string(length) + " tokens: both must be 1 or more; give other sizes");
   }
   if (sequences > std::numeric_limits<int>::max() / length) {
-    throw Error("moe: cannot cut batches of " + std::to_string(sequences) + " sequences of " +
+    throw Error("cannot cut batches of " + std::to_string(sequences) + " sequences of " +
                 std::to_string(length) + " tokens: the tokens of a batch are counted in int; " +
                 "give smaller sizes");
   }
   if (tokens < static_cast<std::size_t>(length) + 1) {
-    throw Error("moe: cannot cut windows of " + std::to_string(length) + " tokens from " + name +
+    throw Error("cannot cut windows of " + std::to_string(length) + " tokens from " + name +
                 " of " + std::to_string(tokens) + ": length + 1 tokens are needed; " +
                 "give a longer text or a shorter length");
   }
@@ -109,7 +109,7 @@ class DisjointWindows {
       : split_(tokens), sequences_(sequences), length_(length) {
     detail::require_windows(tokens.size(), sequences, length);
     if (targets() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
-      throw Error("moe: cannot evaluate on " + std::to_string(targets()) +
+      throw Error("cannot evaluate on " + std::to_string(targets()) +
                   " tokens: they are counted in int; give a part of them");
     }
     full_windows_ = targets() / static_cast<std::size_t>(length);
@@ -159,7 +159,7 @@ class ByteCorpus {
     tokens_.reserve(bytes.size());
     for (const char c : bytes) tokens_.push_back(static_cast<unsigned char>(c));
     if (tokens_.empty()) {
-      throw Error("moe: cannot use " + name_ + " as text: it is empty; give another file");
+      throw Error("cannot use " + name_ + " as text: it is empty; give another file");
     }
   }
 

@@ -24,7 +24,7 @@ constexpr int kept_tokens(int context) {
 template <class Model>
 void check_token(std::int32_t token) {
   if (token < 0 || token >= Model::config.vocab)
-    throw Error("moe: cannot continue from token " + std::to_string(token) + ": the model has " +
+    throw Error("cannot continue from token " + std::to_string(token) + ": the model has " +
                 std::to_string(Model::config.vocab) +
                 "; encode the text with the vocabulary that it was trained with");
 }
@@ -153,10 +153,10 @@ std::vector<std::int32_t> continue_tokens(const std::vector<std::int32_t>& promp
   check_options(options);
   if (prompt.empty())
     throw Error(
-        "moe: cannot generate from an empty prompt: there is nothing to continue; give at least "
+        "cannot generate from an empty prompt: there is nothing to continue; give at least "
         "one character, for example a line break");
   if (prompt.size() > std::size_t(Model::config.context))
-    throw Error("moe: cannot generate from a prompt of " + std::to_string(prompt.size()) +
+    throw Error("cannot generate from a prompt of " + std::to_string(prompt.size()) +
                 " tokens: the context of the model is " + std::to_string(Model::config.context) +
                 "; give the end of the prompt only");
   std::vector<std::int32_t> tokens;

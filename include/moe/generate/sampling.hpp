@@ -49,7 +49,7 @@ std::size_t most_likely(std::span<const T> logits) {
   std::size_t best = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(double(logits[i])))
-      throw Error("moe: cannot choose a token: logit " + std::to_string(i) + " of " +
+      throw Error("cannot choose a token: logit " + std::to_string(i) + " of " +
                   std::to_string(logits.size()) + " is " + std::to_string(double(logits[i])) +
                   "; the model has diverged, use an earlier checkpoint");
     if (logits[i] > logits[best]) best = i;
@@ -87,7 +87,7 @@ std::vector<Candidate> candidates(std::span<const T> logits, const SampleOptions
   check_options(o);
   MOE_EXPECTS(!logits.empty(), "choosing a token needs at least one logit");
   if (std::size_t(o.vocab) > logits.size())
-    throw Error("moe: cannot choose among " + std::to_string(o.vocab) + " tokens: the model has " +
+    throw Error("cannot choose among " + std::to_string(o.vocab) + " tokens: the model has " +
                 std::to_string(logits.size()) + "; use the vocabulary that it was trained with");
   if (o.vocab > 0) logits = logits.first(std::size_t(o.vocab));
   const std::size_t best = detail::most_likely(logits);

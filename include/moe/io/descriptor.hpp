@@ -5,12 +5,12 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <memory>
 #include <moe/core/error.hpp>
+#include <moe/core/format.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,7 +43,7 @@ inline const char* hint_for(int code) {
 }
 
 [[noreturn]] inline void file_failed(std::string_view action, std::string_view path, int code) {
-  throw Error("moe: cannot " + std::string(action) + " '" + std::string(path) +
+  throw Error("cannot " + std::string(action) + " '" + std::string(path) +
               "': " + std::strerror(code) + "; " + hint_for(code));
 }
 
@@ -65,6 +65,20 @@ class Descriptor {
  private:
   int fd_;
 };
+
+/// Writes to an open file and gives how many bytes were written. When it is not all of them, errno
+/// says why.
+inline std::size_t write_all(const Descriptor& file, std::string_view bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t put = ::write(file.get(), bytes.data() + done, bytes.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put == 0) errno = ENOSPC;
+    if (put <= 0) break;
+    done += static_cast<std::size_t>(put);
+  }
+  return done;
+}
 
 /// Opens as ::open does, never as 0, 1 or 2: in a program that was started with one of these closed
 /// a file would take its number, and what is printed would land in that file.
@@ -120,11 +134,9 @@ inline std::string unique_suffix() {
   static std::atomic<unsigned> count{0};
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  char text[64];
-  std::snprintf(text, sizeof text, "%ld-%u-%lx%05lx", static_cast<long>(::getpid()),
-                count.fetch_add(1), static_cast<unsigned long>(now.tv_sec),
+  return format("%ld-%u-%lx%05lx", static_cast<long>(::getpid()), count.fetch_add(1),
+                static_cast<unsigned long>(now.tv_sec),
                 static_cast<unsigned long>(now.tv_nsec) & 0xFFFFFUL);
-  return text;
 }
 
 inline void sync_folder(const std::string& path) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <moe/core/bfloat16.hpp>
+#include <moe/core/enum_names.hpp>
 #include <moe/core/error.hpp>
 #include <string>
 #include <string_view>
@@ -14,24 +15,14 @@ namespace moe {
 static_assert(std::endian::native == std::endian::little && sizeof(std::size_t) == 8,
               "moe: tensor files are read and written on 64-bit little-endian machines");
 
-/// Element types of a tensor file, in the order of the safetensors reference (by alignment).
+/// Element types of a tensor file, in the order of the safetensors reference (by alignment); their
+/// names are those of the files.
 // clang-format off
 enum class Dtype : std::uint8_t {
   BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, F8_E4M3FNUZ, F8_E5M2FNUZ,
   I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64
 };
 // clang-format on
-
-inline constexpr int dtypes = 22;
-
-/// Name as files spell it.
-constexpr std::string_view name_of(Dtype dtype) {
-  constexpr std::string_view names[dtypes] = {
-      "BOOL",    "F4",          "F6_E2M3",     "F6_E3M2", "U8",  "I8",  "F8_E5M2", "F8_E4M3",
-      "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16",     "U16", "F16", "BF16",    "I32",
-      "U32",     "F32",         "C64",         "F64",     "I64", "U64"};
-  return names[static_cast<int>(dtype)];
-}
 
 /// Size of one element in bits.
 constexpr int bits_of(Dtype dtype) {
@@ -146,7 +137,7 @@ void convert(Dtype dtype, const void* from, std::size_t count, To* to) {
     case Dtype::U64:
       return detail::convert_elements<std::uint64_t>(bytes, count, to, same);
     default:
-      MOE_EXPECTS(false, "no conversion from elements " + std::string(name_of(dtype)));
+      MOE_EXPECTS(false, "no conversion from elements " + std::string(enum_name(dtype)));
   }
 }
 

@@ -24,7 +24,7 @@ class FileReader {
     }
     if (S_ISDIR(status.st_mode)) detail::file_failed("read", path_, EISDIR);
     if (!S_ISREG(status.st_mode)) {
-      throw Error("moe: cannot read '" + path_ +
+      throw Error("cannot read '" + path_ +
                   "': it is a pipe or a device; save its content to a file first");
     }
     size_ = static_cast<std::uint64_t>(status.st_size);
@@ -52,8 +52,8 @@ class FileReader {
   void read(std::uint64_t offset, void* to, std::size_t bytes) const {
     const std::size_t got = read_some(offset, to, bytes);
     if (got == bytes) return;
-    throw Error("moe: cannot read '" + path_ + "': it ends at byte " +
-                std::to_string(offset + got) + " where " + std::to_string(offset + bytes) +
+    throw Error("cannot read '" + path_ + "': it ends at byte " + std::to_string(offset + got) +
+                " where " + std::to_string(offset + bytes) +
                 " are needed; the file was cut off, copy it again");
   }
 
@@ -95,17 +95,12 @@ class FileWriter {
 
   const std::string& path() const { return path_; }
 
-  void write(const void* data, std::size_t bytes) {
-    const char* from = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t put = ::write(file_.get(), from, bytes);
-      if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) detail::file_failed("write", path_, put == 0 ? ENOSPC : errno);
-      from += put;
-      bytes -= static_cast<std::size_t>(put);
-    }
+  void write(std::string_view bytes) {
+    if (detail::write_all(file_, bytes) < bytes.size()) detail::file_failed("write", path_, errno);
   }
-  void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+  void write(const void* data, std::size_t bytes) {
+    write(std::string_view(static_cast<const char*>(data), bytes));
+  }
 
   /// Waits until the disk has everything, then closes.
   void finish() {

@@ -166,7 +166,7 @@ class FolderTransaction {
   std::string path_of(const std::string& file) const { return working_ + "/" + file; }
 
   [[noreturn]] void refuse(const std::string& why) const {
-    throw Error("moe: cannot replace folder '" + shown_ + "': " + why);
+    throw Error("cannot replace folder '" + shown_ + "': " + why);
   }
 
   std::vector<std::string> written() const {

@@ -114,7 +114,7 @@ class JsonReader {
 
   /// Throws with the current position.
   [[noreturn]] void fail(const std::string& why) const {
-    throw Error("moe: cannot read " + std::string(what_) + " as JSON: " + why + " at byte " +
+    throw Error("cannot read " + std::string(what_) + " as JSON: " + why + " at byte " +
                 std::to_string(at_) + "; the file is damaged or not of this format");
   }
 

@@ -59,8 +59,8 @@ class Safetensors {
   /// The tensor `name`.  Errors: absent.
   const Tensor& at(std::string_view name) const {
     if (const Tensor* tensor = find(name)) return *tensor;
-    throw Error("moe: cannot find tensor " + in_quotes(name) + " in '" + path() +
-                "': none of its " + std::to_string(tensors_.size()) +
+    throw Error("cannot find tensor " + in_quotes(name) + " in '" + path() + "': none of its " +
+                std::to_string(tensors_.size()) +
                 " tensors has this name; check that the file is of this model");
   }
 
@@ -76,8 +76,8 @@ class Safetensors {
   void read_into(std::string_view name, T* to, std::size_t count) const {
     const Tensor& tensor = at(name);
     if (tensor.dtype != dtype_of<T>()) {
-      fail(tensor, "its elements are " + std::string(name_of(tensor.dtype)) + " where " +
-                       std::string(name_of(dtype_of<T>())) + " is expected");
+      fail(tensor, "its elements are " + std::string(enum_name(tensor.dtype)) + " where " +
+                       std::string(enum_name(dtype_of<T>())) + " is expected");
     }
     require_count(tensor, count);
     file_.read(data_begin_ + tensor.begin, to, count * sizeof(T));
@@ -100,7 +100,7 @@ class Safetensors {
   void read_part_as(std::string_view name, std::size_t first, T* to, std::size_t count) const {
     const Tensor& tensor = at(name);
     if (!is_convertible(tensor.dtype)) {
-      fail(tensor, "elements " + std::string(name_of(tensor.dtype)) + " cannot be converted");
+      fail(tensor, "elements " + std::string(enum_name(tensor.dtype)) + " cannot be converted");
     }
     if (first > tensor.elements() || count > tensor.elements() - first) {
       fail(tensor, "it has " + std::to_string(tensor.elements()) + " elements where " +
@@ -133,12 +133,12 @@ class Safetensors {
   [[noreturn]] void fail(const std::string& why) const {
     char begin[64];
     detail::refuse_foreign({begin, file_.read_some(0, begin, sizeof begin)}, path());
-    throw Error("moe: cannot read '" + path() + "' as safetensors: " + why +
+    throw Error("cannot read '" + path() + "' as safetensors: " + why +
                 "; the file is damaged or not of this format");
   }
   [[noreturn]] void fail(const Tensor& tensor, const std::string& why) const {
-    throw Error("moe: cannot read tensor " + in_quotes(tensor.name) + " of '" + path() +
-                "': " + why + "; the file is damaged or of another model");
+    throw Error("cannot read tensor " + in_quotes(tensor.name) + " of '" + path() + "': " + why +
+                "; the file is damaged or of another model");
   }
   void require_count(const Tensor& tensor, std::size_t count) const {
     if (tensor.elements() == count) return;
@@ -227,10 +227,9 @@ inline Safetensors::Tensor Safetensors::read_tensor(JsonReader& reader, std::str
     if (field == "dtype") {
       ++dtype_seen;
       const std::string wanted = reader.string();
-      int i = 0;
-      while (i < dtypes && name_of(static_cast<Dtype>(i)) != wanted) ++i;
-      if (i == dtypes) reader.fail("element type " + in_quotes(wanted) + " is unknown");
-      tensor.dtype = static_cast<Dtype>(i);
+      const std::optional<Dtype> known = find_enum<Dtype>(wanted);
+      if (!known) reader.fail("element type " + in_quotes(wanted) + " is unknown");
+      tensor.dtype = *known;
     } else if (field == "shape") {
       ++shape_seen;
       reader.each_item([&] {

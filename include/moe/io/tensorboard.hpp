@@ -6,8 +6,8 @@
 #include <bit>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <moe/core/error.hpp>
+#include <moe/core/format.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/utf8.hpp>
@@ -196,14 +196,13 @@ class TensorBoardWriter {
   explicit TensorBoardWriter(const std::string& folder, std::int64_t resumed_at = -1) {
     make_folders(folder);
     const auto seconds = static_cast<long long>(wall_time());
-    char host[256] = "localhost", name[400];
-    if (::gethostname(host, sizeof host - 1) != 0) std::snprintf(host, sizeof host, "localhost");
-    std::replace(host, host + sizeof host, '/', '_');
+    char known[256] = "";
+    std::string host = ::gethostname(known, sizeof known - 1) == 0 ? known : "localhost";
+    std::replace(host.begin(), host.end(), '/', '_');
     // Two writers of one second, or of two containers with equal process ids, take turns.
     for (int id = 0; file_.get() < 0; ++id) {
-      std::snprintf(name, sizeof name, "/events.out.tfevents.%010lld.%s.%ld.%d", seconds, host,
-                    static_cast<long>(::getpid()), id);
-      path_ = folder + name;
+      path_ = folder + detail::format("/events.out.tfevents.%010lld.%s.%ld.%d", seconds,
+                                      host.c_str(), static_cast<long>(::getpid()), id);
       file_ = detail::open_file(path_, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, 0666);
       if (file_.get() < 0 && errno != EEXIST) detail::file_failed("create", path_, errno);
     }
@@ -236,16 +235,12 @@ class TensorBoardWriter {
 
   void write(std::string_view event) {
     const std::string record = detail::event_record(event);
-    for (std::size_t done = 0; done < record.size();) {
-      const ssize_t put = ::write(file_.get(), record.data() + done, record.size() - done);
-      if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) {
-        const int code = put == 0 ? ENOSPC : errno;
-        // Readers stop at half a record, so that records behind it would be lost.
-        if (::ftruncate(file_.get(), size_) != 0) size_ += static_cast<off_t>(done);
-        detail::file_failed("write", path_, code);
-      }
-      done += static_cast<std::size_t>(put);
+    const std::size_t done = detail::write_all(file_, record);
+    if (done < record.size()) {
+      const int code = errno;
+      // Readers stop at half a record, so that records behind it would be lost.
+      if (::ftruncate(file_.get(), size_) != 0) size_ += static_cast<off_t>(done);
+      detail::file_failed("write", path_, code);
     }
     size_ += static_cast<off_t>(record.size());
   }

@@ -10,6 +10,7 @@
 #include <moe/layers/embedding.hpp>
 #include <moe/model/block.hpp>
 #include <moe/model/initial_values.hpp>
+#include <moe/model/loss.hpp>
 #include <moe/model/parameters.hpp>
 #include <moe/tree/bind.hpp>
 #include <moe/tree/per_layer.hpp>
@@ -18,15 +19,6 @@
 #include <vector>
 
 namespace moe {
-
-/// What a forward pass found. Units: nats per token; the auxiliary terms are means over the MoE
-/// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
-/// entropy. Of a batch without targets cross_entropy, total and accuracy are not known: NaN.
-struct Loss {
-  double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
-  double accuracy = 0;  // share of the targets that got the highest logit
-  int tokens = 0;       // that had a target
-};
 
 /// A decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy, and back.
 /// It owns four arenas (the optimiser has the fifth) and allocates nothing after construction. The
@@ -128,7 +120,7 @@ class Transformer {
   void backward(double loss_scale = 1) {
     const auto in_use = hold();
     if (without_targets_)
-      throw Error("moe: cannot go back through the last pass: " + std::string(no_targets));
+      throw Error("cannot go back through the last pass: " + std::string(no_targets));
     MOE_EXPECTS(state_ == State::loss,
                 "backward needs the forward pass of the same batch before it");
     state_ = State::logits;
@@ -142,7 +134,7 @@ class Transformer {
   /// bits. It computes the logits once.
   Loss forward_backward(const Batch& batch, double loss_scale = 1) {
     const auto in_use = hold();
-    if (!batch.targets) throw Error("moe: cannot train on a batch: " + std::string(no_targets));
+    if (!batch.targets) throw Error("cannot train on a batch: " + std::string(no_targets));
     forward_to_head(batch, true);
     HeadScratch& s = scratch_.stage.head;
     Head::forward_backward(be_, head(params_), dropped(), targets_.data(), cache_.head, loss_scale,
@@ -157,7 +149,7 @@ class Transformer {
     const auto in_use = hold();
     if (state_ < State::logits)
       throw Error(
-          "moe: cannot give logits: no forward pass went before, or one of next_logits, which "
+          "cannot give logits: no forward pass went before, or one of next_logits, which "
           "gives its own; call forward first");
     const Rows<T, C.dim> x = cache_.normed;
     Arena<B> out(be_, std::size_t(x.count) * C.vocab * sizeof(W));
@@ -275,8 +267,8 @@ class Transformer {
   /// Errors: what cannot be computed; the model has not changed.
   void check_batch(const Batch& batch) const {
     const auto refuse = [&](const std::string& why) {
-      throw Error("moe: cannot read a batch of " + std::to_string(batch.sequences) +
-                  " sequences of " + std::to_string(batch.length) + " tokens: " + why);
+      throw Error("cannot read a batch of " + std::to_string(batch.sequences) + " sequences of " +
+                  std::to_string(batch.length) + " tokens: " + why);
     };
     const int most = options_->max_tokens;
     if (batch.sequences < 1 || batch.length < 1)
@@ -294,13 +286,13 @@ class Transformer {
   static void check_tokens(const char* what, const std::int32_t* from, int n) {
     for (int i = 0; i < n; ++i)
       if (from[i] < 0 || from[i] >= C.vocab)
-        throw Error("moe: " + std::string(what) + " " + std::to_string(from[i]) + " at place " +
+        throw Error(std::string(what) + " " + std::to_string(from[i]) + " at place " +
                     std::to_string(i) + " of the batch is outside the vocabulary of " +
                     std::to_string(C.vocab) + "; encode the text with the model's own vocabulary");
   }
   void require_routed(int moe_layer) const {
     if (moe_layer >= 0 && moe_layer < C.moe_layers() && state_ != State::unused) return;
-    throw Error("moe: cannot tell the routing of MoE layer " + std::to_string(moe_layer) +
+    throw Error("cannot tell the routing of MoE layer " + std::to_string(moe_layer) +
                 ": the model has " + std::to_string(C.moe_layers()) + " of them" +
                 (state_ == State::unused ? " and has read no batch" : "") +
                 "; count them from 0, after a forward pass");

@@ -15,9 +15,6 @@ namespace moe {
 /// moonlight: 0.2 sqrt(max(out, in)), a root mean square of 0.2, so that AdamW's lr carries over.
 enum class MuonScale { keller, moonlight };
 
-inline constexpr Choice<MuonScale> muon_scales[] = {{MuonScale::keller, "keller"},
-                                                    {MuonScale::moonlight, "moonlight"}};
-
 struct MuonOptions {
   double lr = 0.02, momentum = 0.95, weight_decay = 0.1;
   bool nesterov = true;

@@ -227,7 +227,7 @@ class Update {
     model_->zero_grads();
     if (consecutive_skips_ < options_.skip_limit) return;
     const std::string leaf = norm_.first_non_finite();
-    throw Diverged("moe: stopped training after update " + std::to_string(updates_) + ": " +
+    throw Diverged("stopped training after update " + std::to_string(updates_) + ": " +
                    std::to_string(consecutive_skips_) + " updates in a row were skipped because " +
                    (loss_finite    ? ""
                     : leaf.empty() ? "the loss"

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <moe/backend/backend.hpp>
-#include <moe/core/choice.hpp>
 #include <moe/core/error.hpp>
 #include <moe/kernels/chunk.hpp>
 #include <moe/kernels/gradient_norm.hpp>
@@ -16,10 +15,6 @@ namespace moe {
 /// [0.01, 1] land in [0.68, 1.14]. polar_express5: Amsel et al. 2025, arXiv:2505.16932; those of
 /// [0.001, 1] land in [0.84, 1.15].
 enum class Orthogonalisation { newton_schulz5, polar_express5 };
-
-inline constexpr Choice<Orthogonalisation> orthogonalisations[] = {
-    {Orthogonalisation::newton_schulz5, "newton_schulz5"},
-    {Orthogonalisation::polar_express5, "polar_express5"}};
 
 namespace detail {
 

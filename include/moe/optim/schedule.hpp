@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <moe/core/check_option.hpp>
-#include <moe/core/choice.hpp>
 
 // Learning rates as a share of the peak. Steps are optimiser updates, counted from 0, never
 // micro-batches. Warm-up starts at 1/warmup, not 0, and `final` is the limit at step == steps, so
@@ -11,11 +10,6 @@
 namespace moe {
 
 enum class ScheduleKind { cosine, warmup_stable_decay, constant };
-
-inline constexpr Choice<ScheduleKind> schedule_kinds[] = {
-    {ScheduleKind::cosine, "cosine"},
-    {ScheduleKind::warmup_stable_decay, "warmup_stable_decay"},
-    {ScheduleKind::constant, "constant"}};
 
 /// The numbers of a schedule; a negative count asks for its share of the steps.
 struct ScheduleOptions {
@@ -79,7 +73,7 @@ inline double constant(int step, int steps, ScheduleOptions o = {}) {
 
 /// One of the schedules as a value, for trainers and configuration files.
 ///
-///     moe::Schedule lr{.kind = moe::choose("schedule", text, moe::schedule_kinds), .steps = 2000};
+///     moe::Schedule lr{.kind = moe::parse_enum<moe::ScheduleKind>("schedule", text), .steps = 9};
 ///     optimizer.step(lr(step));
 struct Schedule {
   ScheduleKind kind = ScheduleKind::cosine;

@@ -32,22 +32,14 @@ std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
     stopped = should_stop && should_stop();
     if (stopped) break;
     const Loss loss = model.forward(windows.batch(i), /*training=*/false);
-    const double n = loss.tokens;
-    sum.cross_entropy += n * loss.cross_entropy;
-    sum.balance += n * loss.balance;
-    sum.z += n * loss.z;
-    sum.entropy += n * loss.entropy;
-    sum.total += n * loss.total;
-    sum.accuracy += n * loss.accuracy;
-    sum.tokens += loss.tokens;
+    sum.add(loss, loss.tokens);
   }
   // A loss that is not finite must not make the next update a skipped one: resumed runs have not
   // seen it.
   if (!model.loss_finite()) model.zero_grads();
   if (stopped) return {};
-  const double n = sum.tokens;
-  return Loss{sum.cross_entropy / n, sum.balance / n,  sum.z / n, sum.entropy / n,
-              sum.total / n,         sum.accuracy / n, sum.tokens};
+  sum.divide(sum.tokens);
+  return sum;
 }
 
 /// The same without a way to stop it.

@@ -38,17 +38,11 @@ class MetricsWriter {
     const std::string line = row.dump() + "\n";
     struct stat before;
     if (::fstat(file_.get(), &before) != 0) detail::file_failed("write", path_, errno);
-    for (std::size_t done = 0; done < line.size();) {
-      const ssize_t put = ::write(file_.get(), line.data() + done, line.size() - done);
-      if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) {
-        const int code = put == 0 ? ENOSPC : errno;
-        // Half a row would spoil the one that is written behind it later.
-        static_cast<void>(!::ftruncate(file_.get(), before.st_size));
-        detail::file_failed("write", path_, code);
-      }
-      done += static_cast<std::size_t>(put);
-    }
+    if (detail::write_all(file_, line) == line.size()) return;
+    const int code = errno;
+    // Half a row would spoil the one that is written behind it later.
+    static_cast<void>(!::ftruncate(file_.get(), before.st_size));
+    detail::file_failed("write", path_, code);
   }
 
  private:

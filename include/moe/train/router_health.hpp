@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <limits>
+#include <moe/core/format.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,16 +55,12 @@ inline std::string health_verdict(std::span<const RouterHealth> layers, int expe
     dead += layers[i].dead_experts;
   }
   const double used = layers[worst].effective_experts;
-  char text[96];
-  if (collapsed > 0)
-    std::snprintf(text, sizeof text, "COLLAPSED in %d of %zu layers", collapsed, layers.size());
-  else if (dead > 0)
-    std::snprintf(text, sizeof text, "%d dead", dead);
-  else
-    std::snprintf(text, sizeof text, "%s", used < 0.75 * experts ? "uneven" : "healthy");
-  std::string verdict = text;
-  std::snprintf(text, sizeof text, " (%.1f of %d experts", used, experts);
-  verdict += text;
+  std::string verdict =
+      collapsed > 0 ? detail::format("COLLAPSED in %d of %zu layers", collapsed, layers.size())
+      : dead > 0    ? detail::format("%d dead", dead)
+      : used < 0.75 * experts ? "uneven"
+                              : "healthy";
+  verdict += detail::format(" (%.1f of %d experts", used, experts);
   if (used < 0.75 * experts) verdict += " in layer " + std::to_string(worst);
   return verdict + ")";
 }
@@ -94,9 +90,11 @@ class RouterSentinel {
     bad = is_collapsed(health) ? bad + 1 : 0;
     if (bad != rows_) return "";
     return "the router of MoE layer " + std::to_string(layer) + " has collapsed: for " +
-           std::to_string(rows_) + " steps it used " + rounded(health.effective_experts) + " of " +
-           std::to_string(experts_) + " experts (largest share " +
-           rounded(health.max_violation + 1) + " times the fair one); raise balance_weight";
+           std::to_string(rows_) +
+           detail::format(
+               " steps it used %.1f of %d experts (largest share %.1f times the fair one);",
+               health.effective_experts, experts_, health.max_violation + 1) +
+           " raise balance_weight";
   }
 
   /// Layers that have been in this state for long enough.
@@ -105,11 +103,6 @@ class RouterSentinel {
   }
 
  private:
-  static std::string rounded(double x) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f", x);
-    return text;
-  }
   int experts_, top_k_, rows_;
   std::vector<int> bad_;
 };

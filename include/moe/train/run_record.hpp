@@ -39,7 +39,7 @@ class RunRecord {
         }
         // Where the files are good the reason is another one, which holds for `best` as well.
         if (detail::is_intact(saved[i]) || !detail::is_intact(path("best"))) throw;
-        throw Error(error.what() + std::string("; or put a copy of '") + path("best") +
+        throw Error(error.sentence() + "; or put a copy of '" + path("best") +
                     "' into its place to go on from the best evaluation");
       }
     }
@@ -125,7 +125,7 @@ class RunRecord {
   /// own.
   void require_own_places() const {
     const auto refuse = [&](const std::string& why) {
-      throw Error("moe: cannot use '" + options_.out + "' for a run: " + why);
+      throw Error("cannot use '" + options_.out + "' for a run: " + why);
     };
     const auto is_saved_model = detail::has_members({"format", "files", "sha256"});
     for (const std::string& place : {options_.out, detail::parent_folder(options_.out)})
@@ -151,7 +151,7 @@ class RunRecord {
     const std::string owner = FolderLock::owner(options_.out, "run");
     const bool cannot_go_on =
         owner.empty() && !has_checkpoint(options_.out) && !detail::exists(path("best"));
-    throw Error("moe: cannot start a run in '" + options_.out + "': it already holds one" +
+    throw Error("cannot start a run in '" + options_.out + "': it already holds one" +
                 (owner.empty() ? "" : ", which " + owner + " is training") +
                 (cannot_go_on ? ", stopped before its first checkpoint; " : "; resume that run, ") +
                 "overwrite it, or choose another folder");

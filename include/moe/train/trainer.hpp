@@ -151,8 +151,8 @@ class Trainer {
     json["best_val_loss"] = cursor_.best_loss;
     json["best_step"] = cursor_.best_step < 0 ? Json() : Json(cursor_.best_step);
     json["skipped_updates"] = optimizer_.skipped();
-    const std::string why = failure(cursor_);
-    json["failure"] = why.empty() ? Json() : Json(why);
+    const auto why = failure(cursor_);
+    json["failure"] = why ? Json(why->what()) : Json();
     if constexpr (requires { model_.backend().threads(); })
       json["threads"] = model_.backend().threads();
     json["seed"] = options_.seed;
@@ -231,13 +231,7 @@ class Trainer {
 
   /// Adds one batch to the row of the update.
   void add(const Loss& loss, double share) {
-    row_.loss.cross_entropy += share * loss.cross_entropy;
-    row_.loss.balance += share * loss.balance;
-    row_.loss.z += share * loss.z;
-    row_.loss.entropy += share * loss.entropy;
-    row_.loss.total += share * loss.total;
-    row_.loss.accuracy += share * loss.accuracy;
-    row_.loss.tokens += loss.tokens;
+    row_.loss.add(loss, share);
     for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
       const auto load = model_.expert_load(int(layer));
       for (std::size_t e = 0; e < load.size(); ++e) row_.load[layer][e] += share * load[e];

@@ -1,6 +1,7 @@
 #pragma once
 #include <boost/pfr/core.hpp>
 #include <cstddef>
+#include <moe/core/enum_names.hpp>
 #include <string_view>
 
 #ifdef __CUDACC__
@@ -29,16 +30,6 @@ struct Pointer {
 template <Pointer P>
 constexpr auto spelling() {
   return std::string_view(__PRETTY_FUNCTION__);
-}
-constexpr std::string_view last_identifier(std::string_view text) {
-  const auto word = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  };
-  std::size_t end = text.size();
-  while (end > 0 && !word(text[end - 1])) --end;
-  std::size_t begin = end;
-  while (begin > 0 && word(text[begin - 1])) --begin;
-  return text.substr(begin, end - begin);
 }
 template <class Tree, std::size_t I>
 consteval std::string_view field_name() {

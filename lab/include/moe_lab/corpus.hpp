@@ -104,7 +104,7 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
       moe::detail::file_failed("create", cached, errno);
     }
   } catch (const moe::Error& error) {
-    why = std::string(error.what()).substr(5);
+    why = error.sentence();
   }
   ::unlink(part.c_str());
   return why;

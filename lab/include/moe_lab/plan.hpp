@@ -43,7 +43,7 @@ Plan make_plan(int sequences, int length, int threads = 1) {
 template <moe::Backend B>
 double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
   if (m < 1 || n < 1 || k < 1 || !(seconds >= 0 && seconds <= 3600))
-    throw moe::Error("moe: cannot measure a product of " + std::to_string(m) + " x " +
+    throw moe::Error("cannot measure a product of " + std::to_string(m) + " x " +
                      std::to_string(n) + " x " + std::to_string(k) + " for " +
                      std::to_string(seconds) +
                      " s: sizes must be 1 or more and the time at most an hour; correct them");

@@ -1,7 +1,9 @@
 #pragma once
 #include <cstdint>
+#include <moe/optim/muon.hpp>
+#include <moe/train/trainer_options.hpp>
+#include <moe_lab/names.hpp>
 #include <string>
-#include <vector>
 
 // Every number a run of the laboratory starts from, but for the model's structure.
 
@@ -25,8 +27,6 @@ struct Settings {
   std::uint64_t seed = 42;
 };
 
-using Names = std::vector<std::string>;
-
 /// Calls f(flag, member, least, most, help) for every number and f(flag, member, names, help) for
 /// every name: the one list of options that programs, tests and documents share.
 template <class F>
@@ -38,9 +38,9 @@ void for_each_knob(F&& f) {
   f("--accumulation", &Settings::accumulation, 1, 1 << 16, "Micro-batches of one update");
   f("--optimizer", &Settings::optimizer, Names{"muon", "adamw"},
     "muon (hidden matrices, AdamW for the rest) or adamw");
-  f("--schedule", &Settings::schedule, Names{"cosine", "warmup_stable_decay", "constant"},
+  f("--schedule", &Settings::schedule, names_of<moe::ScheduleKind>(),
     "cosine, warmup_stable_decay or constant");
-  f("--windows", &Settings::windows, Names{"random", "shuffled"},
+  f("--windows", &Settings::windows, names_of<moe::Windows>(),
     "Training windows: at random places, or shuffled: each once in an epoch");
   f("--warmup", &Settings::warmup, -1, many, "Updates of warm-up; -1: a twentieth of the steps");
   f("--final-rate", &Settings::final_rate, 0, 1, "Share of the peak learning rate at the end");
@@ -48,8 +48,8 @@ void for_each_knob(F&& f) {
   f("--muon-momentum", &Settings::muon_momentum, 0, 0.9999, "Momentum of Muon");
   f("--muon-decay", &Settings::muon_decay, 0, 1e3, "Weight decay of Muon's matrices");
   f("--nesterov", &Settings::nesterov, 0, 1, "Nesterov momentum in Muon: 1 or 0");
-  f("--muon-scale", &Settings::muon_scale, Names{"keller", "moonlight"}, "keller or moonlight");
-  f("--orthogonalisation", &Settings::orthogonalisation, Names{"newton_schulz5", "polar_express5"},
+  f("--muon-scale", &Settings::muon_scale, names_of<moe::MuonScale>(), "keller or moonlight");
+  f("--orthogonalisation", &Settings::orthogonalisation, names_of<moe::Orthogonalisation>(),
     "newton_schulz5 or polar_express5");
   f("--adamw-lr", &Settings::adamw_lr, 0, 1e3, "Peak learning rate of AdamW");
   f("--beta1", &Settings::beta1, 0, 0.99999, "AdamW's first decay rate");

@@ -42,22 +42,20 @@ inline moe::MuonOptions muon_options(const Settings& s) {
       .momentum = s.muon_momentum,
       .weight_decay = s.muon_decay,
       .nesterov = s.nesterov,
-      .scale = moe::choose("--muon-scale", s.muon_scale, moe::muon_scales),
-      .method = moe::choose("--orthogonalisation", s.orthogonalisation, moe::orthogonalisations),
+      .scale = moe::parse_enum<moe::MuonScale>("--muon-scale", s.muon_scale),
+      .method = moe::parse_enum<moe::Orthogonalisation>("--orthogonalisation", s.orthogonalisation),
       .adamw = adamw_options(s)};
 }
 
 inline moe::TrainerOptions trainer_options(const Job& job) {
-  constexpr moe::Choice<moe::Windows> windows[] = {{moe::Windows::random, "random"},
-                                                   {moe::Windows::shuffled, "shuffled"}};
   const Settings& s = job.settings;
   return {.steps = s.steps,
           .sequences = s.batch,
           .length = s.length,
           .accumulation = s.accumulation,
           .eval_length = s.eval_length,
-          .windows = moe::choose("--windows", s.windows, windows),
-          .schedule = moe::choose("--schedule", s.schedule, moe::schedule_kinds),
+          .windows = moe::parse_enum<moe::Windows>("--windows", s.windows),
+          .schedule = moe::parse_enum<moe::ScheduleKind>("--schedule", s.schedule),
           .rates = {.warmup = s.warmup, .final = s.final_rate},
           .log_every = s.log_every,
           .eval_every = s.eval_every,

@@ -24,8 +24,8 @@ const Twins& find(const Request& r) {
     if (r.layers.empty() || r.layers == t.layers) return t;
     known += (known.empty() ? "" : " or ") + std::string(t.layers);
   }
-  throw moe::Error("moe: cannot compare preset '" + r.preset + "' with experts in layers '" +
-                   r.layers + "': that model is not compiled in; use --moe-layers " + known);
+  throw moe::Error("cannot compare preset '" + r.preset + "' with experts in layers '" + r.layers +
+                   "': that model is not compiled in; use --moe-layers " + known);
 }
 
 void check_counts(const Twins& t) {
@@ -34,7 +34,7 @@ void check_counts(const Twins& t) {
   if (dense.total != paper_dense_total || moe.total != paper_moe_total ||
       moe.active != paper_moe_active)
     throw moe::Error(
-        "moe: cannot train preset paper: its parameter counts are not those of the document; the "
+        "cannot train preset paper: its parameter counts are not those of the document; the "
         "configuration was changed");
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <moe/io/files.hpp>
+#include <moe/model/config_text.hpp>
 
 #include "report.hpp"
 
@@ -12,7 +13,6 @@ namespace scale {
 inline std::string header(const Plan& p, const Request& r, std::string command) {
   for (char& c : command)
     if (c < ' ' || c > '~' || c == '\\') c = '?';
-  const moe::ModelConfig& c = p.config;
   using detail::duration, detail::grouped, detail::line;
   std::string out =
       "#pragma once\n// Written by scale_model: a model and the numbers to train it with.\n//   " +
@@ -27,26 +27,7 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
               grouped(p.parameters.total).c_str(), grouped(p.parameters.active).c_str(),
               p.memory.total() * 1e-9);
   out += "#include <moe/core/config.hpp>\n\nnamespace emitted {\n\n";
-  out += line("inline constexpr moe::ModelConfig model{.vocab = %d,", c.vocab);
-  const std::string indent(40, ' ');
-  const auto field = [&](const char* name, const std::string& value, const char* end = ",") {
-    out += indent + "." + name + " = " + value + end + "\n";
-  };
-  field("dim", std::to_string(c.dim));
-  field("layers", std::to_string(c.layers));
-  field("heads", std::to_string(c.heads));
-  field("hidden", std::to_string(c.hidden));
-  field("context", std::to_string(c.context));
-  field("scale_embedding", "true");
-  field("norm", "moe::Norm::rms");
-  field("position", "moe::Position::rope_interleaved");
-  field("activation", "moe::Activation::silu", c.moe.experts > 0 ? "," : "};");
-  if (c.moe.experts > 0) {
-    field("moe",
-          "{.experts = " + std::to_string(c.moe.experts) +
-              ", .top_k = " + std::to_string(c.moe.top_k) + "}",
-          "};");
-  }
+  out += "inline constexpr moe::ModelConfig model" + moe::to_cpp(p.config, "\n    ") + ";\n";
   out +=
       "\n// An update is `accumulation` batches of `sequences` sequences of model.context "
       "tokens.\n";
@@ -61,7 +42,7 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
 /// an emitted header is there to be edited.
 inline void write_header(const std::string& path, const std::string& text, bool force) {
   if (!force && moe::detail::exists(path) && moe::read_file(path) != text)
-    throw moe::Error("moe: cannot write '" + path +
+    throw moe::Error("cannot write '" + path +
                      "': a file with another content is there; choose another path or add --force "
                      "to replace it");
   moe::write_file(path, text);

@@ -61,7 +61,7 @@ void resolve(Options& o) {
   Request& r = o.request;
   r.device = find_device(o.gpu);
   if (o.top_k && r.experts == 0)
-    throw moe::Error("moe: cannot use --top-k with --experts 0: a dense model has none to choose");
+    throw moe::Error("cannot use --top-k with --experts 0: a dense model has none to choose");
   if (o.top_k) r.top_k = *o.top_k;
   if (o.price) r.device.price = *o.price;
   if (o.peak_tflops) r.device.peak = *o.peak_tflops * 1e12;

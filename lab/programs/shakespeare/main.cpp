@@ -53,7 +53,7 @@ int resume(TrainRequest request, const Changes& changes) {
   if (request.dry_run) return model.plan(request);
   Data data = text_of(origin, request.data);
   if (!origin.text.empty() && origin.text != data.hash) {
-    throw moe::Error("moe: cannot resume '" + request.out + "' with " + data.name() +
+    throw moe::Error("cannot resume '" + request.out + "' with " + data.name() +
                      ": it was trained on another one" + origin.where() + "; give the same --data");
   }
   data.encode(model.config.context);
@@ -79,9 +79,9 @@ int start(TrainRequest request, const Changes& changes) {
   if (data.vocabulary.is_bytes()) {
     const int found = moe::CharVocabulary(data.corpus.text).size();
     if (!preset.bytes) {
-      throw moe::Error("moe: cannot train on " + data.name() + " with preset " + s.preset +
-                       ": it has " + std::to_string(found) +
-                       " distinct characters and the preset " + std::to_string(config.vocab) +
+      throw moe::Error("cannot train on " + data.name() + " with preset " + s.preset + ": it has " +
+                       std::to_string(found) + " distinct characters and the preset " +
+                       std::to_string(config.vocab) +
                        "; choose the preset demo, quick, document or full, which then reads bytes");
     }
     std::fprintf(stderr,
@@ -116,7 +116,7 @@ int evaluate(const EvaluateRequest& request) {
   Data data = text_of(origin, request.data);
   if (!origin.text.empty() && origin.text != data.hash) {
     if (request.data.empty()) {
-      throw moe::Error("moe: cannot evaluate '" + request.checkpoint + "' on " + data.name() +
+      throw moe::Error("cannot evaluate '" + request.checkpoint + "' on " + data.name() +
                        ": it was trained on another text" + origin.where() +
                        "; give the text to evaluate on with --data");
     }

@@ -54,7 +54,7 @@ class Samples {
       row["text"] = text;
       file_->write(row);
     } catch (const moe::Error& error) {
-      return "no sample: " + std::string(error.what()).substr(5);
+      return "no sample: " + error.sentence();
     }
     return "sample after step " + std::to_string(step) + ":\n" + text + "\n";
   }

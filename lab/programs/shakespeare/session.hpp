@@ -56,7 +56,7 @@ class Session {
   static int evaluate(const EvaluateRequest& request, const Data& data) {
     const int sequences = request.batch > 0 ? request.batch : 16;
     if (sequences > (1 << 20))
-      throw moe::Error("moe: cannot evaluate with --batch " + std::to_string(sequences) +
+      throw moe::Error("cannot evaluate with --batch " + std::to_string(sequences) +
                        ": it must be 1048576 or less; use a smaller one");
     Backend backend(request.threads);
     require_memory(sequences * C.context, backend.threads(), 0, "evaluate",
@@ -67,7 +67,7 @@ class Session {
         moe::evaluate(model, moe::DisjointWindows(data.validation, sequences, C.context));
     std::printf("%s\n", data.corpus.source.c_str());
     if (!std::isfinite(loss.cross_entropy)) {
-      throw moe::Error("moe: the loss of '" + request.checkpoint +
+      throw moe::Error("the loss of '" + request.checkpoint +
                        "' on the validation part is not finite: the model is of no use; try "
                        "another checkpoint of its run");
     }
@@ -79,7 +79,7 @@ class Session {
   static int sample(const SampleRequest& request, const Vocabulary& vocabulary) {
     const auto prompt = vocabulary.encode(request.prompt, "--prompt");
     if (prompt.size() > std::size_t(C.context)) {
-      throw moe::Error("moe: cannot use a --prompt of " + std::to_string(prompt.size()) + " " +
+      throw moe::Error("cannot use a --prompt of " + std::to_string(prompt.size()) + " " +
                        vocabulary.unit() + ": the model reads at most " +
                        std::to_string(C.context) + "; shorten the prompt");
     }
@@ -91,7 +91,7 @@ class Session {
     const auto print = [](const std::string& text) {
       if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
         throw moe::Error(
-            "moe: cannot write the sample: the output is closed or full; give one "
+            "cannot write the sample: the output is closed or full; give one "
             "that is read to its end");
     };
     print(request.prompt);
@@ -183,7 +183,7 @@ class Session {
                       .enabled = request.progress});
     for (const char* name : {"settings.json", "study.json"})
       if (moe::detail::has_members({"tokens"})(request.out + "/" + name))
-        throw moe::Error("moe: cannot train in '" + request.out + "': its '" + name +
+        throw moe::Error("cannot train in '" + request.out + "': its '" + name +
                          "' is of an experiment of another program; choose another --out");
     moe::Json about;
     about["settings"] = moe::to_json(s);
@@ -255,10 +255,10 @@ class Session {
                   request.out.c_str());
     if (reason == moe::StopReason::no_gain)
       std::printf("stopped early: %d evaluations in a row brought no gain\n", request.patience);
-    const std::string why = moe::failure(c);
-    if (!why.empty()) std::fprintf(stderr, "%s\n", why.c_str());
+    const auto why = moe::failure(c);
+    if (why) std::fprintf(stderr, "%s\n", why->what());
     if (reason == moe::StopReason::stopped) return signals::exit_code;
-    return why.empty() ? 0 : 1;
+    return why ? 1 : 0;
   }
 };
 

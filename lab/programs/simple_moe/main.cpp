@@ -51,11 +51,10 @@ const Preset presets[] = {
 void check_counts(const lab::Model& model) {
   if (std::string(model.name) != "paper") return;
   if (model.parameters.total != paper_total || model.parameters.active != paper_active)
-    throw moe::Error("moe: cannot train preset paper: it has " +
-                     std::to_string(model.parameters.total) + " parameters, " +
-                     std::to_string(model.parameters.active) + " active, and must have " +
-                     std::to_string(paper_total) + " and " + std::to_string(paper_active) +
-                     "; the configuration was changed");
+    throw moe::Error("cannot train preset paper: it has " + std::to_string(model.parameters.total) +
+                     " parameters, " + std::to_string(model.parameters.active) +
+                     " active, and must have " + std::to_string(paper_total) + " and " +
+                     std::to_string(paper_active) + "; the configuration was changed");
 }
 
 std::string describe(const lab::Model& model) {
@@ -187,7 +186,7 @@ std::optional<lab::Model> compiled(const lab::ModelConfig& config, bool bf16) {
     if (!preset.model || moe::to_json(preset.config) != moe::to_json(config)) continue;
     if (!bf16) return preset.model();
     if (preset.bf16) return preset.bf16();
-    throw moe::Error("moe: cannot train preset " + std::string(preset.name) +
+    throw moe::Error("cannot train preset " + std::string(preset.name) +
                      " with --scalar bf16: only tiny and small are compiled with it; leave "
                      "--scalar out");
   }
@@ -198,7 +197,7 @@ int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
   const auto preset = std::find_if(std::begin(presets), std::end(presets),
                                    [&](const Preset& p) { return r.preset == p.name; });
   if (preset == std::end(presets))
-    throw moe::Error("moe: cannot use preset '" + r.preset +
+    throw moe::Error("cannot use preset '" + r.preset +
                      "': no model of yours is compiled in; use ./dev simple_moe --model HEADER");
   const std::uint64_t seed = r.settings.seed;
   r.settings = preset->settings();
@@ -242,11 +241,11 @@ int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
   lab::check_sizes(r.settings, model->config.context, data);
   if (r.muon_rates.empty() != r.adamw_rates.empty())
     throw moe::Error(
-        "moe: cannot compare the optimisers: only one grid of rates was given; give both "
+        "cannot compare the optimisers: only one grid of rates was given; give both "
         "--muon-rates and --adamw-rates");
   if (r.muon_rates.empty() && r.seeds)
     throw moe::Error(
-        "moe: cannot use --seeds for one run: it is for the comparison of optimisers; give "
+        "cannot use --seeds for one run: it is for the comparison of optimisers; give "
         "--muon-rates and --adamw-rates, or --seed");
   if (!r.muon_rates.empty())
     knobs.refuse({"--optimizer", "--muon-lr"}, "the comparison takes both from its grids");

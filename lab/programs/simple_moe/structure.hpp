@@ -1,4 +1,5 @@
 #pragma once
+#include <moe/model/config_text.hpp>
 #include <moe_lab/cli.hpp>
 #include <moe_lab/models.hpp>
 #include <optional>
@@ -40,17 +41,17 @@ class Structure {
     if (own_hidden) c.hidden = 4 * c.dim;
     if (layers_option_->count() > 0) c = lab::with_moe_layers(c, moe_layers_);
     if (c.moe_layers() == 0)
-      throw moe::Error("moe: cannot build a mixture of " + std::to_string(c.layers) +
+      throw moe::Error("cannot build a mixture of " + std::to_string(c.layers) +
                        " layers with --moe-layers " + moe_layers_ +
                        ": no layer would have experts; use more --layers or --moe-layers all");
     if (c.dim % c.heads != 0 || c.dim / c.heads % 2 != 0)
-      throw moe::Error("moe: cannot build a model of width " + std::to_string(c.dim) + " with " +
+      throw moe::Error("cannot build a model of width " + std::to_string(c.dim) + " with " +
                        std::to_string(c.heads) +
                        " heads: rotary positions need an even width for each; change --dim or "
                        "--heads");
     if (c.moe.top_k > c.moe.experts)
-      throw moe::Error("moe: cannot build a model with top-" + std::to_string(c.moe.top_k) +
-                       " of " + std::to_string(c.moe.experts) +
+      throw moe::Error("cannot build a model with top-" + std::to_string(c.moe.top_k) + " of " +
+                       std::to_string(c.moe.experts) +
                        " experts: there are not so many; change --top-k or --experts");
     return c;
   }
@@ -70,22 +71,12 @@ inline std::string model_header(const lab::ModelConfig& c, const lab::Settings& 
            std::string(std::is_integral_v<decltype(value)> ? "int " : "double ") + name + " = " +
            moe::Json(value).dump() + ";\n";
   };
-  const auto field = [](const char* name, int value) {
-    return "." + std::string(name) + " = " + std::to_string(value) + ", ";
-  };
   return "#pragma once\n#include <moe/core/config.hpp>\n\nnamespace emitted {\n\n"
-         "inline constexpr moe::ModelConfig model{" +
-         field("vocab", c.vocab) + field("dim", c.dim) + field("layers", c.layers) +
-         field("heads", c.heads) + field("hidden", c.hidden) + field("context", c.context) +
-         ".scale_embedding = true, .norm = moe::Norm::rms,\n    .position = "
-         "moe::Position::rope_interleaved, .activation = moe::Activation::silu,\n    .moe = {" +
-         field("experts", c.moe.experts) + ".top_k = " + std::to_string(c.moe.top_k) +
-         (c.moe.last_half ? ", .last_half = true"
-                          : ", .every = " + std::to_string(c.moe.every) +
-                                ", .offset = " + std::to_string(c.moe.offset)) +
-         "}};\n\n" + number("steps", s.steps) + number("sequences", s.batch) +
-         number("accumulation", s.accumulation) + number("muon_lr", s.muon_lr) +
-         number("adamw_lr", s.adamw_lr) + "\n}  // namespace emitted\n";
+         "inline constexpr moe::ModelConfig model" +
+         moe::to_cpp(c, "\n    ") + ";\n\n" + number("steps", s.steps) +
+         number("sequences", s.batch) + number("accumulation", s.accumulation) +
+         number("muon_lr", s.muon_lr) + number("adamw_lr", s.adamw_lr) +
+         "\n}  // namespace emitted\n";
 }
 
 }  // namespace simple_moe

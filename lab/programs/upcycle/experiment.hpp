@@ -24,12 +24,20 @@ class Experiment {
       : request_(request), data_(data), backend_(request.threads) {}
 
   int run() {
-    const std::string& recipe = request_.settings.recipe;
-    if (recipe == "copy") return with<Recipe::copy>();
-    if (recipe == "noise") return with<Recipe::noise>();
-    if (recipe == "permute") return with<Recipe::permute>();
-    if (recipe == "drop") return with<Recipe::drop>();
-    if (recipe == "virtual_groups") return with<Recipe::virtual_groups>();
+    switch (moe::parse_enum<Recipe>("--recipe", request_.settings.recipe)) {
+      case Recipe::copy:
+        return with<Recipe::copy>();
+      case Recipe::noise:
+        return with<Recipe::noise>();
+      case Recipe::permute:
+        return with<Recipe::permute>();
+      case Recipe::drop:
+        return with<Recipe::drop>();
+      case Recipe::virtual_groups:
+        return with<Recipe::virtual_groups>();
+      case Recipe::shared:
+        break;
+    }
     return with<Recipe::shared>();
   }
 
@@ -137,9 +145,7 @@ class Experiment {
   }
   moe::UpcycleOptions upcycle_options(std::uint64_t seed, const moe::Batch& probe) const {
     const Settings& s = request_.settings;
-    return {.router = s.router == "zero"         ? moe::RouterStart::zero
-                      : s.router == "orthogonal" ? moe::RouterStart::orthogonal
-                                                 : moe::RouterStart::normal,
+    return {.router = moe::parse_enum<moe::RouterStart>("--router", s.router),
             .router_std = s.router_std,
             .noise = s.noise,
             .drop = s.drop,

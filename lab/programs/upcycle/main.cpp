@@ -3,6 +3,7 @@
 // upcycle --help tells the options.
 #include <CLI/CLI.hpp>
 #include <moe/core/error.hpp>
+#include <moe_lab/names.hpp>
 #include <moe_lab/output.hpp>
 #include <moe_lab/signals.hpp>
 #include <moe_lab/strict_options.hpp>
@@ -46,9 +47,9 @@ int run(int argc, char** argv) {
                  "simple: LayerNorm, GELU, biases (default); smollm: RMSNorm, SwiGLU")
       ->check(CLI::IsMember({"simple", "smollm"}));
   app.add_option("--recipe", recipe, "copy (default), noise, permute, drop, virtual_groups, shared")
-      ->check(CLI::IsMember({"copy", "noise", "permute", "drop", "virtual_groups", "shared"}));
+      ->check(CLI::IsMember(lab::names_of<moe::Recipe>()));
   app.add_option("--router", router, "How the router starts: normal (default), zero, orthogonal")
-      ->check(CLI::IsMember({"normal", "zero", "orthogonal"}));
+      ->check(CLI::IsMember(lab::names_of<moe::RouterStart>()));
   app.add_option("--router-std", router_std, "Standard deviation of its weights")->check(rate);
   app.add_option("--noise", noise, "Recipe noise: deviation in root mean squares of a matrix")
       ->check(rate);
@@ -123,7 +124,7 @@ int run(int argc, char** argv) {
     set(s.noise, noise), set(s.drop, drop), set(s.seed, seed);
     const auto needs = [](const auto& given, const char* flag, bool used, const std::string& what) {
       if (given && !used)
-        throw moe::Error("moe: cannot use " + std::string(flag) + " here: it is for " + what +
+        throw moe::Error("cannot use " + std::string(flag) + " here: it is for " + what +
                          "; leave it out, or choose that");
     };
     needs(noise, "--noise", s.recipe == "noise", "--recipe noise");

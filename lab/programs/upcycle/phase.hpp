@@ -37,7 +37,7 @@ struct Folder {
     const std::string now = json.dump(2) + "\n";
     const bool there = moe::detail::exists(file);
     if (there && request.resume && moe::read_file(file) != now)
-      throw moe::Error("moe: cannot resume '" + request.out +
+      throw moe::Error("cannot resume '" + request.out +
                        "': it was started with other settings or another text, see settings.json; "
                        "give the same command, or another --out");
     if (request.overwrite) {
@@ -45,8 +45,7 @@ struct Folder {
       add_results(old);
       old.go();
     } else if (there ? !request.resume : holds_phases()) {
-      throw moe::Error("moe: cannot start in '" + request.out +
-                       "': it already holds an experiment" +
+      throw moe::Error("cannot start in '" + request.out + "': it already holds an experiment" +
                        (request.resume ? ", but no settings.json that says which; put that back"
                                        : "; give --resume") +
                        ", --overwrite or another --out");
@@ -163,8 +162,9 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
   run.seconds = c.seconds, run.steps = c.step, run.tokens = c.tokens;
   run.skipped = optimizer.skipped();
   run.flops = flops * double(c.tokens);
-  if (const std::string why = moe::failure(c); !why.empty())
-    throw moe::Error(why + " (phase '" + name + "'; --lr1 is of phase 1, --lr2 of phase 2)");
+  if (const auto why = moe::failure(c))
+    throw moe::Error(why->sentence() + " (phase '" + name +
+                     "'; --lr1 is of phase 1, --lr2 of phase 2)");
   return run;
 }
 

@@ -50,7 +50,7 @@ inline std::string verdict(Promise promise, const moe::UpcycleReport& r) {
 inline void require(Promise promise, const moe::UpcycleReport& r) {
   if (!passed(promise, r))
     throw moe::Error(lab::print(
-        "moe: cannot go on with the grown mixture: on the frozen probe its logits differ by %.3g "
+        "cannot go on with the grown mixture: on the frozen probe its logits differ by %.3g "
         "from those of the dense model, more than the recipe may change; this is an error of the "
         "program or a dense model that is not finite, look at its losses",
         r.max_difference));

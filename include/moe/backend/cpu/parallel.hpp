@@ -31,7 +31,7 @@ inline int checked_threads(int threads) {
   const int most = std::max(1024, std::min(processors, 1 << 20) * 4);
   const int wanted = threads == 0 ? available_threads() : threads;
   if (wanted < 1 || wanted > most)
-    throw Error("moe: cannot compute with " + std::to_string(wanted) + " threads" +
+    throw Error("cannot compute with " + std::to_string(wanted) + " threads" +
                 (threads == 0 ? " (OMP_NUM_THREADS)" : "") + ": it must be from 1 to " +
                 std::to_string(most) + ", and there are " + std::to_string(processors) +
                 " processors; give a smaller number, or 0 for all of them");

@@ -24,7 +24,7 @@ inline void copy_tokenizer(const std::string& from, FolderTransaction& to, bool 
     any = true;
   }
   if (!any && required) {
-    throw Error("moe: cannot copy a tokenizer from '" + from +
+    throw Error("cannot copy a tokenizer from '" + from +
                 "': it holds neither tokenizer.json nor vocab.json; check the path");
   }
 }
@@ -70,9 +70,7 @@ inline std::vector<std::size_t> shards_of(const std::vector<ExportedTensor>& ten
 
 inline std::string shard_name(std::size_t number, std::size_t count) {
   if (count == 1) return "model.safetensors";
-  char name[64];
-  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", number + 1, count);
-  return name;
+  return format("model-%05zu-of-%05zu.safetensors", number + 1, count);
 }
 
 /// Writes a number as an element of a file; false when it is finite and the element is not.
@@ -106,8 +104,8 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
         const std::size_t at = piece->first + i * piece->row_stride + j * piece->col_stride;
         const T value = matrix[i * cols + j];
         if (store_as(dtype, value, &bytes[at * width])) continue;
-        throw Error("moe: cannot export tensor '" + tensor.name + "' as " +
-                    std::string(name_of(dtype)) + ": it holds " + std::to_string(double(value)) +
+        throw Error("cannot export tensor '" + tensor.name + "' as " +
+                    std::string(enum_name(dtype)) + ": it holds " + std::to_string(double(value)) +
                     ", which is out of its range; choose BF16 or F32");
       }
     }
@@ -128,23 +126,23 @@ inline void require_export_place(const std::string& folder) {
 }
 
 /// Writes a model as a Hugging Face folder, in the layout that transformers 4 and 5 read (./dev
-/// interop compares with transformers 5): dense models with RMSNorm as LlamaForCausalLM, with
-/// LayerNorm as GPT2LMHeadModel, mixtures as MixtralForCausalLM with one tensor for each matrix of
-/// an expert. The folder appears whole or not at all; an old one is replaced if this
-/// function wrote it. Needs the memory of one file. Errors: a structure that none of them has (the
-/// field is named), the disk, F16 too small. Test: tests/checkpoint/hugging_face.cpp, and with
-/// transformers
+/// interop compares with transformers 5), as the first of the families that computes the same:
+/// dense models with LayerNorm as GPT2LMHeadModel, with RMSNorm as LlamaForCausalLM, mixtures as
+/// MixtralForCausalLM with one tensor for each matrix of an expert. The folder appears whole or not
+/// at all; an old one is replaced if this function wrote it. Needs the memory of one file. Errors:
+/// a structure that none of them has (the field is named), the disk, F16 too small. Test:
+/// tests/checkpoint/hugging_face.cpp, and with transformers
 /// ./dev interop.
 ///
 ///     moe::import_hugging_face(model, "smollm2");
 ///     moe::export_hugging_face(model, "out", {.dtype = moe::Dtype::BF16, .like = "smollm2"});
 template <class Model>
-void export_hugging_face(Model& model, const std::string& folder,
-                         const HuggingFaceExport& how = {}) {
+void export_hugging_face(Model& model, const std::string& folder, const HuggingFaceExport& how = {},
+                         HuggingFaceFamilies families = hugging_face_families) {
   using Params = typename Model::Params;
   constexpr ModelConfig config = Model::config;
   detail::check_export(how, config.vocab);
-  const HuggingFaceFamily family = detail::family_of(config);
+  const HuggingFaceFamily& family = detail::family_of(config, families);
   const std::string like = detail::kept_folder(how);
   std::string about =
       detail::hugging_face_config(family, config, model.options(), how).dump(2) + "\n";
@@ -154,13 +152,12 @@ void export_hugging_face(Model& model, const std::string& folder,
   if (how.pad_token) plain_generation["pad_token_id"] = *how.pad_token;
   std::string generation = plain_generation.dump(2) + "\n";
   if (!how.like.empty() || (!like.empty() && detail::exists(like + "/config.json"))) {
-    const auto kept = detail::kept_config(like, family, config, model.options(), how);
+    const auto kept = detail::kept_config(like, family, families, config, model.options(), how);
     about = kept.dump();
     generation = detail::kept_generation(like, kept, config.vocab, how).dump();
   }
   const auto pieces =
-      detail::hugging_face_pieces(detail::names_of(family, detail::ExpertLayout::separate),
-                                  leaf_names<Params>(), leaves<Params>());
+      detail::hugging_face_pieces(family.names, leaf_names<Params>(), leaves<Params>());
   const auto tensors = detail::exported_tensors(pieces);
   const std::size_t width = std::size_t(bits_of(how.dtype)) / 8;
   const auto shard = detail::shards_of(tensors, width, how.shard_bytes);

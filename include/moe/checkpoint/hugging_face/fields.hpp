@@ -1,17 +1,27 @@
 #pragma once
 #include <climits>
 #include <cmath>
+#include <moe/core/config.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/json.hpp>
 #include <moe/io/utf8.hpp>
 #include <optional>
+#include <string>
+#include <string_view>
 
-namespace moe::detail {
+namespace moe {
 
-/// The fields of one config.json. null counts as absent, as in transformers.
+/// The fields of one config.json, read strictly. A field that is null counts as absent, as in
+/// transformers.
+/// Errors: moe::Error naming the file, the field and its value, ending with `hint`.
+/// Test: tests/checkpoint/hugging_face.cpp.
+///
+///     const moe::HuggingFaceFields fields("smollm/config.json", "use a checkpoint of Llama");
+///     const int layers = fields.integer("num_hidden_layers");
 class HuggingFaceFields {
  public:
-  explicit HuggingFaceFields(std::string path) : path_(std::move(path)) {
+  HuggingFaceFields(std::string path, std::string hint)
+      : path_(std::move(path)), hint_(std::move(hint)) {
     constexpr std::uint64_t limit = 1 << 20;
     if (const std::uint64_t size = FileReader(path_).size(); size > limit)
       fail("it has " + std::to_string(size) + " bytes where at most 1048576 are expected");
@@ -48,6 +58,11 @@ class HuggingFaceFields {
     if (!value->is_number()) refuse(key, "where a number is expected");
     return value->as_double(key);
   }
+  double positive(const std::string& key, double fallback) const {
+    const double value = number(key, fallback);
+    if (!(value > 0)) refuse(key, "where a number above 0 is expected");
+    return value;
+  }
   bool boolean(const std::string& key, bool fallback) const {
     const Json* value = find(key);
     if (!value) return fallback;
@@ -67,11 +82,78 @@ class HuggingFaceFields {
 
  private:
   [[noreturn]] void fail(const std::string& why) const {
-    throw Error("moe: cannot use '" + path_ + "': " + why +
-                "; use a checkpoint of GPT-2, Llama or Mixtral");
+    throw Error("cannot use '" + path_ + "': " + why + "; " + hint_);
   }
-  std::string path_;
+  std::string path_, hint_;
   Json json_;
 };
 
-}  // namespace moe::detail
+namespace detail {
+
+/// What Hugging Face calls an activation. Of several names of one the first is written. In gated
+/// feed-forwards the same name stands for the gated form.
+struct ActivationName {
+  Activation activation;
+  std::string_view name;
+};
+inline constexpr ActivationName activation_names[] = {
+    {Activation::gelu, "gelu"},           {Activation::geglu, "gelu"},
+    {Activation::silu, "silu"},           {Activation::silu, "swish"},
+    {Activation::swiglu, "silu"},         {Activation::swiglu, "swish"},
+    {Activation::gelu_tanh, "gelu_new"},  {Activation::gelu_tanh, "gelu_pytorch_tanh"},
+    {Activation::gelu_tanh, "gelu_fast"}, {Activation::relu_squared, "relu2"},
+};
+
+inline Activation activation_of(const HuggingFaceFields& fields, const std::string& key,
+                                const std::string& fallback, bool gated) {
+  const std::string name = fields.text(key, fallback);
+  for (const ActivationName& known : activation_names)
+    if (known.name == name && is_gated(known.activation) == gated) return known.activation;
+  fields.refuse(key, "and this activation is not supported");
+}
+
+inline std::string_view hugging_face_name(Activation activation) {
+  for (const ActivationName& known : activation_names)
+    if (known.activation == activation) return known.name;
+  MOE_EXPECTS(false, "an activation has no name in activation_names");
+  return {};
+}
+
+/// The base of the rotary angles, in the spelling of transformers 4 (rope_theta, rope_scaling) or 5
+/// (rope_parameters). Other than plain rotary positions are refused.
+inline double rope_base_of(const HuggingFaceFields& fields, double fallback) {
+  std::optional<double> base;
+  const auto take = [&](const std::string& key, double value) {
+    if (!(value > 0)) fields.refuse(key, "where a rope_theta above 0 is expected");
+    if (base.value_or(value) != value)
+      fields.refuse(key, "and another field gives another rope_theta");
+    base = value;
+  };
+  if (fields.find("rope_theta")) take("rope_theta", fields.number("rope_theta", 0));
+  const auto whole = [&](const std::string& key, const Json& value) {
+    if (!value.is_number() || value.as_double(key) != 1)
+      fields.refuse(key, "and positions that turn a part of each head are not supported");
+  };
+  if (const Json* part = fields.find("partial_rotary_factor"))
+    whole("partial_rotary_factor", *part);
+  for (const std::string key : {"rope_parameters", "rope_scaling"}) {
+    const Json* rope = fields.find(key);
+    if (!rope) continue;
+    if (!rope->is_object()) fields.refuse(key, "where an object is expected");
+    for (const auto& [name, value] : rope->members(key)) {
+      if (value.is_null()) continue;
+      if (name == "rope_theta") {
+        take(key, value.is_number() ? value.as_double(key) : 0);
+      } else if (name == "partial_rotary_factor") {
+        whole(key, value);
+      } else if (value.is_object() ||
+                 ((name == "rope_type" || name == "type") && !(value == Json("default")))) {
+        fields.refuse(key, "and of rotary positions only those of type default are supported");
+      }
+    }
+  }
+  return base.value_or(fallback);
+}
+
+}  // namespace detail
+}  // namespace moe

@@ -1,32 +1,23 @@
 #pragma once
 #include <algorithm>
-#include <charconv>
 #include <cstring>
+#include <moe/checkpoint/hugging_face/config.hpp>
 #include <moe/checkpoint/hugging_face/names.hpp>
-#include <moe/checkpoint/hugging_face/tensors.hpp>
 #include <moe/tree/leaves.hpp>
 #include <set>
-#include <system_error>
 
 namespace moe {
 
 namespace detail {
 
-/// Tensors that old files carry and that hold no parameters: causal masks and rotary frequencies.
-inline bool is_buffer(HuggingFaceFamily family, const HuggingFaceNames& names, int layers,
-                      const std::string& name) {
-  const std::string before = names.prefix + names.layers;
-  if (family != HuggingFaceFamily::gpt2 && name == names.prefix + "rotary_emb.inv_freq")
-    return true;
-  if (!name.starts_with(before)) return false;
-  const std::size_t dot = name.find('.', before.size());
-  int layer = -1;
-  if (dot == std::string::npos) return false;
-  const auto [end, error] = std::from_chars(&name[before.size()], &name[dot], layer);
-  if (error != std::errc() || end != &name[dot] || layer < 0 || layer >= layers) return false;
-  const std::string_view rest = std::string_view(name).substr(dot + 1);
-  if (family == HuggingFaceFamily::gpt2) return rest == "attn.bias" || rest == "attn.masked_bias";
-  return rest == "self_attn.rotary_emb.inv_freq";
+/// Tensors that old files carry and that hold no parameters: causal masks, rotary frequencies.
+inline bool is_buffer(const HuggingFaceFamily& family, std::string_view prefix, int layers,
+                      std::string_view name) {
+  if (!name.starts_with(prefix)) return false;
+  name.remove_prefix(prefix.size());
+  return std::any_of(family.buffers.begin(), family.buffers.end(), [&](std::string_view pattern) {
+    return is_of_a_layer(name, pattern, layers);
+  });
 }
 
 /// What keeps a folder from being the parameters of a model: first ones and number of them.
@@ -40,8 +31,8 @@ class Complaints {
     const std::string more = count_ > shown ? " (the first " + std::to_string(shown) + " of " +
                                                   std::to_string(count_) + " differences)"
                                             : "";
-    throw Error("moe: cannot load '" + folder + "': its tensors are not those of this model: " +
-                text_ + more + "; use the checkpoint that its config.json belongs to");
+    throw Error("cannot load '" + folder + "': its tensors are not those of this model: " + text_ +
+                more + "; use the checkpoint that its config.json belongs to");
   }
 
  private:
@@ -52,24 +43,6 @@ class Complaints {
 
 inline std::string shape_text(const std::vector<std::size_t>& shape) {
   return Json(shape).dump();
-}
-
-/// How the files store the experts: by the names, and the fused tensors by their shape.
-inline ExpertLayout expert_layout(const HuggingFaceTensors& files, const HuggingFaceConfig& config,
-                                  const std::string& prefix) {
-  const std::string name = prefix + "layers.0.mlp.experts.gate_up_proj";
-  if (config.family != HuggingFaceFamily::mixtral || !files.contains(name))
-    return ExpertLayout::separate;
-  const auto dim = std::size_t(config.model.dim), both = 2 * std::size_t(config.model.hidden);
-  if (dim == both) {
-    throw Error("moe: cannot load '" + files.folder() + "': tensor '" + name +
-                "' may hold its matrices either way round, as hidden_size is twice "
-                "intermediate_size; save the model with one tensor for each expert "
-                "(save_original_format=True)");
-  }
-  const auto experts = std::size_t(config.model.moe.experts);
-  const bool transposed = files.at(name).shape == std::vector<std::size_t>{experts, dim, both};
-  return transposed ? ExpertLayout::fused_transposed : ExpertLayout::fused;
 }
 
 /// Whether two tensors hold the same numbers.
@@ -93,12 +66,11 @@ inline bool same_numbers(const HuggingFaceTensors& files, const std::string& a,
 /// its body saved alone have none.
 inline bool has_prefix(const HuggingFaceTensors& files, const HuggingFaceNames& names) {
   const std::string embedding = std::string(names.model[0].theirs) + ".weight";
-  if (files.contains(names.prefix + embedding)) return true;
+  if (files.contains(std::string(names.prefix) + embedding)) return true;
   if (files.contains(embedding)) return false;
   const auto all = files.names();
-  return std::any_of(all.begin(), all.end(), [&](const std::string& name) {
-    return name.starts_with(names.prefix + names.layers);
-  });
+  return std::any_of(all.begin(), all.end(),
+                     [&](const std::string& name) { return name.starts_with(names.prefix); });
 }
 
 /// A tied matrix is one matrix: where a file holds it as the head only, that is the embedding.
@@ -127,11 +99,11 @@ inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingF
                      shape_text(piece.shape) + " is expected");
     if (tensor.dtype != Dtype::F32 && tensor.dtype != Dtype::F16 && tensor.dtype != Dtype::BF16 &&
         tensor.dtype != Dtype::F64)
-      complaints.add("'" + piece.tensor + "' has elements " + std::string(name_of(tensor.dtype)) +
+      complaints.add("'" + piece.tensor + "' has elements " + std::string(enum_name(tensor.dtype)) +
                      " where F32, F16, BF16 or F64 are expected");
   }
   for (const std::string& name : files.names()) {
-    if (known.contains(name) || is_buffer(config.family, names, config.model.layers, name))
+    if (known.contains(name) || is_buffer(*config.family, names.prefix, config.model.layers, name))
       continue;
     // Old files of models with a tied head hold it all the same.
     if (name == "lm_head.weight" && config.model.tied) {
@@ -161,30 +133,30 @@ void read_piece(const HuggingFaceTensors& files, const HuggingFacePiece& piece, 
 
 }  // namespace detail
 
-/// Fills the parameters of a model from a Hugging Face folder: GPT-2, Llama (SmolLM, TinyLlama) or
-/// Mixtral in the layout of transformers 4 or 5, one file or several, F32, F16, BF16 or F64.
-/// Strict: config.json says what the model was compiled and built for, every parameter is assigned
-/// once, no tensor is left over; all of this is checked before the first is assigned. Beside the
-/// model it needs the memory of one matrix.
-/// Errors: moe::Error naming the folder and every difference.  Test:
-/// tests/checkpoint/hugging_face.cpp.
+/// Fills the parameters of a model from a Hugging Face folder of one of the families: GPT-2, Llama
+/// (SmolLM, TinyLlama) or Mixtral in the layout of transformers 4 or 5, one file or several, F32,
+/// F16, BF16 or F64. Strict: config.json says what the model was compiled and built for, every
+/// parameter is assigned once, no tensor is left over; all of this is checked before the first is
+/// assigned. Beside the model it needs the memory of one matrix. Errors: moe::Error naming the
+/// folder and every difference.  Test: tests/checkpoint/hugging_face.cpp.
 ///
 ///     moe::Transformer<smollm, moe::Cpu<float>> model{
 ///         backend, moe::hugging_face_options("smollm", {.max_tokens = smollm.context})};
 ///     moe::import_hugging_face(model, "smollm");
 template <class Model>
-void import_hugging_face(Model& model, const std::string& folder) {
+void import_hugging_face(Model& model, const std::string& folder,
+                         HuggingFaceFamilies families = hugging_face_families) {
   using T = typename Model::W;
   using Params = typename Model::Params;
   const auto [config, files] = read_settled(folder, [&](const std::string& place) {
-    const HuggingFaceConfig found = read_hugging_face_config(place);
+    const HuggingFaceConfig found = read_hugging_face_config(place, families);
     detail::require_same_config(place, found, Model::config, model.options());
     return std::pair(found, HuggingFaceTensors(place));  // which opens all files
   });
-  auto names = detail::names_of(config.family, detail::ExpertLayout::separate);
+  HuggingFaceNames names = config.family->names;
   if (!detail::has_prefix(files, names)) names.prefix = "";
-  const auto layout = detail::expert_layout(files, config, names.prefix);
-  names.feed_forward = detail::names_of(config.family, layout).feed_forward;
+  if (config.family->experts_in)
+    names.experts = config.family->experts_in(files, config, names.prefix);
   auto pieces = detail::hugging_face_pieces(names, leaf_names<Params>(), leaves<Params>());
   if (config.model.tied) detail::take_embedding_from_head(files, pieces);
   detail::require_same_tensors(files, config, names, pieces);

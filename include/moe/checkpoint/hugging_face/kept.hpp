@@ -95,32 +95,30 @@ inline std::string kept_folder(const HuggingFaceExport& how) {
 /// What the config.json of `folder` says and is still true of a model of configuration `c`. Its
 /// import has verified what decides the computation; if it is of another kind of model, the
 /// numbers of the special tokens are all that can be kept.
-inline KeptJson kept_config(const std::string& folder, HuggingFaceFamily family,
-                            const ModelConfig& c, const Options& o, const HuggingFaceExport& how) {
+inline KeptJson kept_config(const std::string& folder, const HuggingFaceFamily& family,
+                            HuggingFaceFamilies families, const ModelConfig& c, const Options& o,
+                            const HuggingFaceExport& how) {
   KeptJson kept(folder + "/config.json");
   HuggingFaceConfig from;
   bool readable = true;
   try {
-    from = read_hugging_face_config(folder);
+    from = read_hugging_face_config(folder, families);
   } catch (const Error&) {
     readable = false;
   }
-  const bool same_family = readable && from.family == family;
-  const bool grown =
-      readable && from.family == HuggingFaceFamily::llama && family == HuggingFaceFamily::mixtral;
-  const auto is_one_of = [](std::initializer_list<std::string_view> names, std::string_view name) {
+  const bool same_family = readable && from.family == &family;
+  const bool grown = readable && from.family == family.dense;
+  using Names = std::initializer_list<std::string_view>;
+  const auto is_one_of = [](const auto& names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   kept.erase_if([&](const std::string& name) {
     // Of the program, the place and the code that wrote the file; and weights of other numbers.
-    if (is_one_of({"transformers_version", "_name_or_path", "_commit_hash", "auto_map",
-                   "quantization_config"},
+    if (is_one_of(Names{"transformers_version", "_name_or_path", "_commit_hash", "auto_map",
+                        "quantization_config"},
                   name))
       return true;
-    if (grown && is_one_of({"attention_bias", "mlp_bias", "pretraining_tp", "is_llama_config",
-                            "rope_interleaved", "layer_types"},
-                           name))
-      return true;
+    if (grown && is_one_of(family.only_dense, name)) return true;
     if (name == "layer_types" && from.model.layers != c.layers) return true;
     if (name == "rope_scaling" && from.rope_base != o.rope_base) return true;
     return !same_family && !grown && !name.ends_with("_token_id");
@@ -133,10 +131,8 @@ inline KeptJson kept_config(const std::string& folder, HuggingFaceFamily family,
     if (name.ends_with("_token_id")) continue;
     const std::string* theirs = kept.find(name);
     // The import reads none of these: they are kept unless our options were changed.
-    const bool untouched = is_one_of({"initializer_range", "use_cache", "embd_pdrop", "attn_pdrop",
-                                      "resid_pdrop", "attention_dropout", "output_router_logits",
-                                      "router_aux_loss_coef", "router_jitter_noise"},
-                                     name) &&
+    const bool untouched = (is_one_of(Names{"initializer_range", "use_cache"}, name) ||
+                            is_one_of(family.not_read, name)) &&
                            value == unchanged.at(name);
     // null stands for what the import took it for.
     const bool implied = theirs && *theirs == "null" && same_family &&

@@ -72,7 +72,7 @@ class BytePairEncoding {
 
   std::string_view bytes_of(std::int32_t token) const {
     if (token >= 0 && token < vocab_size()) return tokens()[token];
-    throw Error("moe: cannot decode token " + std::to_string(token) + ": the vocabulary has " +
+    throw Error("cannot decode token " + std::to_string(token) + ": the vocabulary has " +
                 std::to_string(vocab_size()) + " tokens; use the tokenizer of the model");
   }
   /// The bytes of the tokens, special ones as their text. Of tokens that a model chose they need
@@ -100,7 +100,7 @@ class BytePairEncoding {
     for (const auto& [name, text] : files) {
       const std::string path = folder + "/" + name;
       if (detail::exists(path) && read_file(path) != *text)
-        throw Error("moe: cannot save the tokenizer to '" + folder + "': '" + name +
+        throw Error("cannot save the tokenizer to '" + folder + "': '" + name +
                     "' is there and is of another one; move it away or choose another folder");
     }
     for (const auto& [name, text] : files) write_file(folder + "/" + name, *text);
@@ -125,7 +125,7 @@ class BytePairEncoding {
   static detail::BytePairVocabulary first_merges(const detail::BytePairVocabulary& all, int merges,
                                                  const std::string& path) {
     const auto fail = [&](const std::string& why) {
-      throw Error("moe: cannot take the first " + std::to_string(merges) + " merges of '" + path +
+      throw Error("cannot take the first " + std::to_string(merges) + " merges of '" + path +
                   "': " + why + "; give a smaller number or GPT-2's files");
     };
     if (static_cast<std::size_t>(merges) > all.merges.size())

@@ -1,0 +1,16 @@
+#pragma once
+#include <moe/core/enum_names.hpp>
+#include <string>
+#include <vector>
+
+namespace lab {
+
+using Names = std::vector<std::string>;
+
+/// The names of an enumeration, as a check of an option takes them.
+template <class E>
+Names names_of() {
+  return {moe::enum_names<E>.begin(), moe::enum_names<E>.end()};
+}
+
+}  // namespace lab
