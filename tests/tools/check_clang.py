@@ -10,7 +10,9 @@ import sys
 import tempfile
 
 FLAGS = ["-std=c++20", "-march=native", "-Wall", "-Wextra", "-Wpedantic",
-         "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror", '-DMOE_PLOT_SCRIPT=""']
+         "-Wconversion", "-Wshadow", "-Wno-unknown-pragmas", "-Werror",
+         *(f'-D{name}=""' for name in ("MOE_PLOT_SCRIPT", "MOE_CMAKE", "MOE_BUILD_DIR",
+                                       "MOE_CUSTOM_PROGRAM"))]
 
 
 def main(root, *arguments):

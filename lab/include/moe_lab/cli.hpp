@@ -1,96 +1,109 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <moe/core/error.hpp>
+#include <moe_lab/common.hpp>
 #include <moe_lab/output.hpp>
-#include <moe_lab/run.hpp>
 #include <moe_lab/signals.hpp>
 #include <moe_lab/strict_options.hpp>
 #include <new>
-#include <optional>
-#include <tuple>
+#include <string>
+#include <vector>
 
-// What the command lines of the laboratory share. Included by one file of a program.
+// What the command lines of the laboratory's programs share.
 
 namespace lab {
 
-/// Options of every program that trains.
-struct Common {
-  std::string out = {}, data = {}, vocabulary = {}, command = {}, program = {};
-  int threads = 0;
-  std::string tokenizer = {};
-  int stories = 0;
-  bool resume = false, overwrite = false, dry_run = false, progress = true;
-  bool plots = false, no_plots = false;  // neither: drawn where that is possible
+/// A wrong command line: exit code 2, where other errors give 1.
+struct UsageError : moe::Error {
+  using moe::Error::Error;
 };
 
-inline void add_common(CLI::App& app, Common& c, const std::string& out) {
-  c.out = out;
-  app.add_option("--out", c.out, "Folder of the results; default: " + out);
-  app.add_option("--data", c.data, "Text file; default: Tiny Shakespeare or TinyStories");
+/// Parses the command line, runs the program, and turns what is thrown into a sentence and an exit
+/// code: 1 for errors, 2 for a wrong command line, 130 after a signal. Output that could not be
+/// written is an error, too.   Test: tests/programs/output.py, tests/programs/limits.py.
+///
+///     int main(int argc, char** argv) {
+///       CLI::App app("Counts.", "count");
+///       return lab::run_program(argc, argv, app, [] { return count(); });
+///     }
+inline int run_program(int argc, char** argv, CLI::App& app, const std::function<int()>& run) {
+  signals::install();
+  read_strictly(app);
+  const auto say = [](const char* sentence) { std::fprintf(stderr, "%s\n", sentence); };
+  try {
+    app.parse(argc, argv);
+    return finish_output(run());
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return finish_output(app.exit(error));
+    std::fprintf(stderr, "moe: %s; see %s --help\n", error.what(), app.get_name().c_str());
+    return 2;
+  } catch (const UsageError& error) {
+    say(error.what());
+    return 2;
+  } catch (const Stopped&) {
+    std::printf("stopped and saved; go on with the same command and --resume\n");
+    return finish_output(signals::exit_code);
+  } catch (const moe::Error& error) {
+    say(error.what());
+  } catch (const std::bad_alloc&) {
+    say("moe: the memory is not enough: use a smaller batch or preset");
+  }
+  return finish_output(1);
+}
+
+/// --data. `otherwise`: what is read without it.
+inline CLI::Option* add_data_option(CLI::App& app, std::string& data,
+                                    const std::string& otherwise) {
+  return app.add_option("--data", data,
+                        "Text: a file, a pipe, or - for standard input; default: " + otherwise);
+}
+
+/// Where the text comes from and how it becomes tokens.
+inline void add_text_options(CLI::App& app, Common& c, const std::string& otherwise) {
+  add_data_option(app, c.data, otherwise);
   app.add_option("--vocabulary", c.vocabulary, "Folder with vocab.json and merges.txt of GPT-2");
   app.add_option("--tokenizer", c.tokenizer,
                  "Folder with a tokenizer.json, such as SmolLM's; all of its tokens are used");
   app.add_option("--stories", c.stories, "Only so many documents of the text; default: all")
       ->check(CLI::Range(1, 1 << 30));
-  app.add_option("--threads", c.threads, "Threads; 0: all cores")->check(CLI::Range(0, 4096));
+}
+
+inline void add_threads_option(CLI::App& app, int& threads) {
+  app.add_option("--threads", threads, "Threads; 0: all cores")->check(CLI::NonNegativeNumber);
+}
+
+/// Where a run goes, how it begins and how it is shown. `folder`: the default of --out.
+inline void add_run_options(CLI::App& app, Common& c, const std::string& folder) {
+  app.add_option("--out", c.out, "Folder of the results; default: " + folder);
+  add_threads_option(app, c.threads);
   app.add_flag("--resume", c.resume, "Go on with what is in --out");
   app.add_flag("--overwrite", c.overwrite, "Replace what is in --out");
-  app.add_flag("--dry-run", c.dry_run,
-               "Only print the plan (another structure: only write its header)");
+  app.add_flag("--replace-default", c.replace_default,
+               "Replace what is in the default folder, but nothing in one that --out names");
+  app.add_flag("--dry-run", c.dry_run, "Only print the plan");
   app.add_flag("--progress,!--no-progress", c.progress, "A progress bar, or lines; default: yes");
+}
+
+inline void add_plot_options(CLI::App& app, Common& c) {
   CLI::Option* plots = app.add_flag("--plots", c.plots,
                                     "Draw plots at the end, and fail where that is not possible");
   app.add_flag("--no-plots", c.no_plots, "Draw none; default: draw them where that is possible")
       ->excludes(plots);
 }
 
-/// The settings that were given, over those of a preset.
-class Knobs {
- public:
-  explicit Knobs(CLI::App& app) {
-    for_each_knob([&](const char* flag, auto member, const auto&... rest) {
-      CLI::Option* option =
-          app.add_option(flag, given_.*member, std::get<sizeof...(rest) - 1>(std::tie(rest...)));
-      if constexpr (sizeof...(rest) == 3) {
-        const auto [least, most, help] = std::tie(rest...);
-        option->check(CLI::Range(double(least), double(most)));
-      } else {
-        option->check(CLI::IsMember(std::get<0>(std::tie(rest...))));
-      }
-      options_.push_back(option);
-      setters_.push_back([this, option, member](Settings& to) {
-        if (option->count() > 0) to.*member = given_.*member;
-      });
-    });
-  }
-  Knobs(const Knobs&) = delete;
-
-  /// Errors: an option of an optimiser or a schedule that was not chosen.
-  void apply(Settings& to) const {
-    for (const auto& set : setters_) set(to);
-    if (to.optimizer == "adamw")
-      refuse({"--muon-lr", "--muon-momentum", "--muon-decay", "--nesterov", "--muon-scale",
-              "--orthogonalisation"},
-             "it is Muon's, and the optimizer is adamw; leave it out");
-    if (to.schedule == "constant")
-      refuse({"--final-rate"}, "the schedule is constant; leave it out, or choose another one");
-  }
-
-  /// For options that would have no effect.
-  void refuse(const std::vector<std::string>& flags, const std::string& why) const {
-    for (const CLI::Option* option : options_)
-      for (const std::string& flag : flags)
-        if (option->count() > 0 && option->get_name() == flag)
-          throw moe::Error("cannot use " + flag + " here: " + why);
-  }
-
- private:
-  Settings given_;
-  std::vector<CLI::Option*> options_;
-  std::vector<std::function<void(Settings&)>> setters_;
-};
+/// Checks what was asked for and fills in the folder.
+/// Errors: --resume with --overwrite.
+inline void settle(Common& c, const std::string& folder) {
+  if (c.resume && c.overwrite)
+    throw UsageError("--resume goes on with a run and --overwrite deletes it: choose one");
+  if (!c.out.empty()) return;
+  c.out = folder;
+  c.overwrite = c.overwrite || (c.replace_default && !c.resume && !c.dry_run);
+}
 
 /// The command as it can be typed again.
 inline std::string command_line(int argc, char** argv) {
@@ -116,6 +129,17 @@ inline std::string again(const Common& common) {
   return common.overwrite ? line : line + " --overwrite";
 }
 
+/// The same for an experiment whose results go to `folder` unless --out names another one.
+inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
+                       const std::string& folder, const std::function<int()>& run) {
+  return run_program(argc, argv, app, [&] {
+    settle(common, folder);
+    common.command = command_line(argc, argv);
+    common.program = app.get_name();
+    return run();
+  });
+}
+
 /// Numbers as in "0.005,0.01,0.02".
 inline std::vector<double> numbers(const std::string& text, const char* flag) {
   std::vector<double> list;
@@ -131,39 +155,6 @@ inline std::vector<double> numbers(const std::string& text, const char* flag) {
     begin = end + 1;
   }
   return list;
-}
-
-/// Parses, runs, and turns what is thrown into a sentence and an exit code: 1 for errors, 2 for a
-/// wrong command line, 130 after a signal. What could not be printed is an error, too.
-inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
-                       const std::function<int()>& run) {
-  read_strictly(app);
-  signals::install();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return finish_output(app.exit(error));
-    std::fprintf(stderr, "moe: %s; see %s --help\n", error.what(), app.get_name().c_str());
-    return 2;
-  }
-  if (common.resume && common.overwrite) {
-    std::fprintf(stderr,
-                 "moe: --resume goes on with a run and --overwrite deletes it: choose one\n");
-    return 2;
-  }
-  common.command = command_line(argc, argv);
-  common.program = app.get_name();
-  try {
-    return finish_output(run());
-  } catch (const Stopped&) {
-    std::printf("stopped and saved; go on with the same command and --resume\n");
-    return finish_output(signals::exit_code);
-  } catch (const moe::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "moe: the memory is not enough: use a smaller batch or preset\n");
-  }
-  return finish_output(1);
 }
 
 }  // namespace lab

@@ -1,9 +1,10 @@
 #pragma once
 #include <moe/model/parameters.hpp>
+#include <moe_lab/compiled.hpp>
 #include <moe_lab/configs.hpp>
 #include <moe_lab/run.hpp>
 
-// The models of the laboratory, fixed when it is compiled: each in a file of its own in models/.
+// The models of the laboratory, fixed when it is compiled. Their list is in lab/CMakeLists.txt.
 
 namespace lab {
 
@@ -22,16 +23,10 @@ struct Model {
   double flops(int length) const { return moe::token_flops(config, length).training(); }
 };
 
-Model tiny_moe(), tiny_dense(), tiny_iso_active();
-Model small_moe(), small_dense(), small_iso_active();
-Model small_alternate(), small_alternate_iso_active();
-Model small_last_half(), small_last_half_iso_active();
-/// The same with activations in bfloat16; parameters and sums stay in fp32.
-Model tiny_moe_bf16(), small_moe_bf16();
-Model paper_moe(), paper_dense(), paper_alternate(), paper_alternate_iso_active();
-
-/// Of the header that MOE_LAB_MODEL names.
-Model custom_moe();
-Settings custom_settings();
+/// A model that is compiled in, by its name: "small", or "small bf16" with activations in bfloat16,
+/// where parameters and sums stay in fp32.   Errors: there is none.
+inline const Model& model(const std::string& name) {
+  return get_compiled<Model>(name);
+}
 
 }  // namespace lab

@@ -35,7 +35,4 @@ struct Outcome {
   }
 };
 
-/// Thrown after a signal, when the run has saved itself.
-struct Stopped {};
-
 }  // namespace lab

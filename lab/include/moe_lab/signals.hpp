@@ -7,6 +7,11 @@
 
 // What the programs do when a terminal, a scheduler or a person asks them to end.
 
+namespace lab {
+
+/// Thrown after a signal, when the run has saved itself.
+struct Stopped {};
+
 namespace signals {
 
 /// The exit code of a program that ended early because it was asked to.
@@ -46,10 +51,10 @@ inline void on_signal(int number) {
 /// size of files become errors of write.
 /// Test: tests/programs/signals.py.
 ///
-///     signals::install();                        // first line of main
+///     lab::signals::install();                        // first line of main
 ///     ... read the text, build the model ...
-///     signals::finish_first();                   // from here on there is something to save
-///     callbacks.should_stop = signals::interrupted;
+///     lab::signals::finish_first();                   // from here on there is something to save
+///     callbacks.should_stop = lab::signals::interrupted;
 inline void install() {
   for (const int number : detail::impatient) std::signal(number, detail::on_signal);
   for (const int number : detail::patient) {
@@ -71,3 +76,5 @@ inline bool interrupted() {
 }
 
 }  // namespace signals
+
+}  // namespace lab

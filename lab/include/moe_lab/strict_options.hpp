@@ -9,6 +9,8 @@
 
 // Command lines: numbers and names are what was written, or an error.
 
+namespace lab {
+
 /// Why `text` is not a number of CLI11's type `type` (INT, UINT, FLOAT), or "".
 inline std::string objection_to_number(std::string_view type, const std::string& text) {
   const bool whole = !type.starts_with("FLOAT");
@@ -65,3 +67,5 @@ inline void read_strictly(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
     read_strictly(*command);
 }
+
+}  // namespace lab

@@ -3,11 +3,12 @@
 #include <moe_lab/limits.hpp>
 #include <moe_lab/machine.hpp>
 #include <moe_lab/models.hpp>
+#include <moe_lab/options.hpp>
 #include <moe_lab/plan.hpp>
 #include <moe_lab/results.hpp>
 #include <moe_lab/watch.hpp>
 
-// The training run of one compiled model. Included by models/*.cpp only.
+// The training run of one compiled model. Included by its file only.
 
 namespace lab {
 
@@ -27,42 +28,11 @@ inline moe::Options model_options(const Settings& s) {
           .seed = s.seed};
 }
 
-inline moe::AdamWOptions adamw_options(const Settings& s) {
-  return {.lr = s.adamw_lr,
-          .beta1 = s.beta1,
-          .beta2 = s.beta2,
-          .eps = s.eps,
-          .weight_decay = s.adamw_decay,
-          .clip = s.clip};
-}
-
-inline moe::MuonOptions muon_options(const Settings& s) {
-  return {
-      .lr = s.muon_lr,
-      .momentum = s.muon_momentum,
-      .weight_decay = s.muon_decay,
-      .nesterov = s.nesterov,
-      .scale = moe::parse_enum<moe::MuonScale>("--muon-scale", s.muon_scale),
-      .method = moe::parse_enum<moe::Orthogonalisation>("--orthogonalisation", s.orthogonalisation),
-      .adamw = adamw_options(s)};
-}
-
 inline moe::TrainerOptions trainer_options(const Job& job) {
-  const Settings& s = job.settings;
-  return {.steps = s.steps,
-          .sequences = s.batch,
-          .length = s.length,
-          .accumulation = s.accumulation,
-          .eval_length = s.eval_length,
-          .windows = moe::parse_enum<moe::Windows>("--windows", s.windows),
-          .schedule = moe::parse_enum<moe::ScheduleKind>("--schedule", s.schedule),
-          .rates = {.warmup = s.warmup, .final = s.final_rate},
-          .log_every = s.log_every,
-          .eval_every = s.eval_every,
-          .seed = s.seed,
-          .out = job.folder,
-          .overwrite = job.resume,  // one that was stopped before its first save
-          .tensorboard = true};
+  moe::TrainerOptions o = trainer_options(job.settings, job.folder);
+  o.overwrite = job.resume;  // one that was stopped before its first save
+  o.tensorboard = true;
+  return o;
 }
 
 /// Speed at a tenth, a quarter, a half, three quarters and the end.
@@ -158,10 +128,9 @@ template <ModelConfig C, class Backend>
 void require_room(const Settings& s, int threads) {
   using Transformer = moe::Transformer<C, Backend>;
   const int n = Backend(threads).threads();
-  if (s.optimizer == "adamw")
-    require_room_with<Transformer, moe::AdamW<Transformer>>(s, n);
-  else
-    require_room_with<Transformer, moe::Muon<Transformer>>(s, n);
+  with_optimizer<Transformer>(s, [&]<class O>(std::type_identity<O>, const auto&) {
+    require_room_with<Transformer, O>(s, n);
+  });
 }
 
 template <ModelConfig C, class Backend>
@@ -171,9 +140,9 @@ Outcome train(const Job& job, const char* name) {
   if (finished(job, moe::to_json(C), known)) return known;
   const Settings& s = job.settings;
   require_room<C, Backend>(s, job.threads);  // a study takes hours, and memory comes and goes
-  if (s.optimizer == "adamw")
-    return train_with<Transformer, moe::AdamW<Transformer>>(job, name, adamw_options(s));
-  return train_with<Transformer, moe::Muon<Transformer>>(job, name, muon_options(s));
+  return with_optimizer<Transformer>(s, [&]<class O>(std::type_identity<O>, const auto& options) {
+    return train_with<Transformer, O>(job, name, options);
+  });
 }
 
 template <ModelConfig C, class Backend>
@@ -183,9 +152,10 @@ std::string plan(const Settings& s, int threads) {
   check_lengths(s, C.context);
   Backend backend(threads);
   const int n = backend.threads();
-  const auto plan = s.optimizer == "adamw"
-                        ? make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, s.length, n)
-                        : make_plan<Transformer, moe::Muon<Transformer>>(s.batch, s.length, n);
+  const Plan plan =
+      with_optimizer<Transformer>(s, [&]<class O>(std::type_identity<O>, const auto&) {
+        return make_plan<Transformer, O>(s.batch, s.length, n);
+      });
   try {
     require_memory(plan.memory.total(), "train model " + s.model,
                    "use a smaller --batch with more --accumulation, or a smaller preset");
@@ -197,7 +167,7 @@ std::string plan(const Settings& s, int threads) {
          predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);
 }
 
-template <ModelConfig C, class Backend = moe::Cpu<float>>
+template <ModelConfig C, class Backend>
 Model make_model(const char* name) {
   constexpr bool wide = std::is_same_v<moe::Scalar<Backend>, float>;
   return {name,

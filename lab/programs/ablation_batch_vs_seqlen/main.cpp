@@ -3,6 +3,7 @@
 // ablation_batch_vs_seqlen --help tells the options.
 #include <algorithm>
 #include <cmath>
+#include <moe_lab/knobs.hpp>
 #include <moe_lab/study.hpp>
 #include <numeric>
 
@@ -28,10 +29,10 @@ struct Result {
 
 class Program {
  public:
-  Program(const Request& r, const Preset& p, const lab::Knobs& knobs)
-      : r_(r), p_(p), model_(p.model()), settings_(p.settings) {
+  Program(const Request& r, const Preset& p, const lab::Knobs<lab::Settings>& knobs)
+      : r_(r), p_(p), model_(lab::model(p.model)), settings_(p.settings) {
     settings_.accumulation = 1, settings_.log_every = 1;  // some runs have few updates
-    knobs.apply(settings_);
+    lab::apply(knobs, settings_);
     knobs.refuse({"--batch", "--length", "--steps", "--eval-every", "--eval-length"},
                  "the strategies and the budget decide it; use --tokens, --updates or "
                  "--common-length");
@@ -221,7 +222,7 @@ class Program {
   int updates_ = 0;
 };
 
-int run(const Request& r, const lab::Knobs& knobs) {
+int run(const Request& r, const lab::Knobs<lab::Settings>& knobs) {
   const Preset& preset = r.quick ? quick : full;
   Program program(r, preset, knobs);
   std::printf("%s", program.describe().c_str());
@@ -255,7 +256,10 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--seed", r.seed, "First seed")->check(CLI::NonNegativeNumber);
   app.add_option("--seeds", r.seeds, "How many; default 1")->check(CLI::Range(1, 1000));
-  const lab::Knobs knobs(app);
-  lab::add_common(app, r.common, "results/ablation_batch_vs_seqlen");
-  return lab::run_program(argc, argv, app, r.common, [&] { return run(r, knobs); });
+  const lab::Knobs<lab::Settings> knobs(app);
+  const char* const folder = "results/ablation_batch_vs_seqlen";
+  lab::add_text_options(app, r.common, "Tiny Shakespeare");
+  lab::add_run_options(app, r.common, folder);
+  lab::add_plot_options(app, r.common);
+  return lab::run_program(argc, argv, app, r.common, folder, [&] { return run(r, knobs); });
 }

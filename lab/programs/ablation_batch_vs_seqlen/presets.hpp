@@ -14,7 +14,7 @@ struct Strategy {
 struct Preset {
   const char* name;
   lab::Settings settings;
-  lab::Model (*model)();
+  const char* model;
   Strategy strategies[3];
   const char* rates;
   int eval_length;
@@ -25,17 +25,20 @@ struct Preset {
 /// The document's strategies, on the small mixture of simple_moe.
 inline const Preset full{"full",
                          lab::small_settings,
-                         lab::small_moe,
+                         "small",
                          {{"large_batch", 64, 256}, {"long_seq", 8, 1024}, {"balanced", 24, 512}},
                          "0.005,0.01,0.02",
                          256,
                          20 * 49152,
                          10};
 /// A quarter of every batch and of every length, on the tiny mixture: about a minute.
-inline const Preset quick{
-    "quick",           lab::tiny_settings,
-    lab::tiny_moe,     {{"large_batch", 16, 64}, {"long_seq", 2, 256}, {"balanced", 6, 128}},
-    "0.005,0.01,0.02", 64,
-    32 * 3072,         8};
+inline const Preset quick{"quick",
+                          lab::tiny_settings,
+                          "tiny",
+                          {{"large_batch", 16, 64}, {"long_seq", 2, 256}, {"balanced", 6, 128}},
+                          "0.005,0.01,0.02",
+                          64,
+                          32 * 3072,
+                          8};
 
 }  // namespace ablation

@@ -2,6 +2,7 @@
 // equal updates, equal training FLOPs, equal wall time. dense_vs_moe --help tells the options.
 #include <algorithm>
 #include <cmath>
+#include <moe_lab/knobs.hpp>
 #include <moe_lab/limits.hpp>
 
 #include "presets.hpp"
@@ -30,7 +31,7 @@ const Twins& find(const Request& r) {
 
 void check_counts(const Twins& t) {
   if (std::string(t.preset) != "paper") return;
-  const auto dense = t.dense().parameters, moe = t.moe().parameters;
+  const auto dense = lab::model(t.dense).parameters, moe = lab::model(t.moe).parameters;
   if (dense.total != paper_dense_total || moe.total != paper_moe_total ||
       moe.active != paper_moe_active)
     throw moe::Error(
@@ -43,11 +44,11 @@ class Program {
   Program(const Request& r, const Twins& t, lab::Settings settings)
       : r_(r),
         s_(std::move(settings)),
-        dense_{"dense", t.dense()},
-        moe_{"moe", t.moe()},
-        iso_{"moe_iso_active", t.iso_active()},
-        flops_{"dense_equal_flops", t.dense()},
-        time_{"dense_equal_time", t.dense()} {}
+        dense_{"dense", lab::model(t.dense)},
+        moe_{"moe", lab::model(t.moe)},
+        iso_{"moe_iso_active", lab::model(t.iso_active)},
+        flops_{"dense_equal_flops", lab::model(t.dense)},
+        time_{"dense_equal_time", lab::model(t.dense)} {}
 
   std::string describe() const {
     std::string text;
@@ -152,11 +153,11 @@ class Program {
   std::vector<double> rates_;  // to choose from
 };
 
-int run(const Request& r, const lab::Knobs& knobs) {
+int run(const Request& r, const lab::Knobs<lab::Settings>& knobs) {
   const Twins& t = find(r);
   check_counts(t);
   lab::Settings settings = t.settings();
-  knobs.apply(settings);
+  lab::apply(knobs, settings);
   Program program(r, t, settings);
   std::printf("%s", program.describe().c_str());
   if (r.common.dry_run) return 0;
@@ -165,10 +166,10 @@ int run(const Request& r, const lab::Knobs& knobs) {
                         .vocabulary = r.common.vocabulary,
                         .tokenizer = r.common.tokenizer,
                         .stories = r.common.stories,
-                        .vocab = t.dense().config.vocab,
+                        .vocab = lab::model(t.dense).config.vocab,
                         .cache = r.common.out});
   std::printf("%s", data.describe().c_str());
-  lab::check_sizes(settings, t.dense().config.context, data);
+  lab::check_sizes(settings, lab::model(t.dense).config.context, data);
   return program.run(data);
 }
 
@@ -189,7 +190,10 @@ int main(int argc, char** argv) {
                  "Learning rates, as in 0.01,0.02: each model gets its best one");
   app.add_option("--seed", r.seed, "First seed")->check(CLI::NonNegativeNumber);
   app.add_option("--seeds", r.seeds, "How many; default 3")->check(CLI::Range(1, 1000));
-  const lab::Knobs knobs(app);
-  lab::add_common(app, r.common, "results/dense_vs_moe");
-  return lab::run_program(argc, argv, app, r.common, [&] { return run(r, knobs); });
+  const lab::Knobs<lab::Settings> knobs(app);
+  const char* const folder = "results/dense_vs_moe";
+  lab::add_text_options(app, r.common, "Tiny Shakespeare or TinyStories");
+  lab::add_run_options(app, r.common, folder);
+  lab::add_plot_options(app, r.common);
+  return lab::run_program(argc, argv, app, r.common, folder, [&] { return run(r, knobs); });
 }

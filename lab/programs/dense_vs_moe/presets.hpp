@@ -1,5 +1,4 @@
 #pragma once
-#include <moe_lab/models.hpp>
 #include <moe_lab/presets.hpp>
 
 namespace dense_vs_moe {
@@ -36,19 +35,17 @@ inline lab::Settings tiny() {
 struct Twins {
   const char *preset, *layers;  // which layers have experts
   lab::Settings (*settings)();
-  lab::Model (*dense)();
-  lab::Model (*moe)();
-  lab::Model (*iso_active)();
-  const char* text;
+  const char *dense, *moe, *iso_active;  // names of models
+  const char *text;
 };
 inline const Twins twins[] = {
-    {"tiny", "all", tiny, lab::tiny_dense, lab::tiny_moe, lab::tiny_iso_active, "shakespeare"},
-    {"small", "all", small, lab::small_dense, lab::small_moe, lab::small_iso_active, "shakespeare"},
-    {"small", "alternate", small_alternate, lab::small_dense, lab::small_alternate,
-     lab::small_alternate_iso_active, "shakespeare"},
-    {"small", "last-half", small_alternate, lab::small_dense, lab::small_last_half,
-     lab::small_last_half_iso_active, "shakespeare"},
-    {"paper", "alternate", paper, lab::paper_dense, lab::paper_alternate,
-     lab::paper_alternate_iso_active, "stories"}};
+    {"tiny", "all", tiny, "tiny dense", "tiny", "tiny iso-active", "shakespeare"},
+    {"small", "all", small, "small dense", "small", "small iso-active", "shakespeare"},
+    {"small", "alternate", small_alternate, "small dense", "small alternate",
+     "small alternate iso-active", "shakespeare"},
+    {"small", "last-half", small_alternate, "small dense", "small last-half",
+     "small last-half iso-active", "shakespeare"},
+    {"paper", "alternate", paper, "paper dense", "paper alternate", "paper alternate iso-active",
+     "stories"}};
 
 }  // namespace dense_vs_moe

@@ -1,9 +1,6 @@
 // Finds the mixture of experts that a budget pays for: its size, data, memory, time and expected
 // loss, on one kind of device or on all that it knows.  scale_model --help tells the options.
-#include <CLI/CLI.hpp>
-#include <moe_lab/output.hpp>
-#include <moe_lab/strict_options.hpp>
-#include <new>
+#include <moe_lab/cli.hpp>
 #include <optional>
 
 #include "emit.hpp"
@@ -83,29 +80,19 @@ std::string command(int argc, char** argv) {
   return text;
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("The mixture of experts that a budget pays for.", "scale_model");
-  Options o;
-  declare(app, o);
-  read_strictly(app);
+int run(Options& o, const std::string& command) {
   try {
-    app.parse(argc, argv);
     resolve(o);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    std::fprintf(stderr, "moe: %s; see scale_model --help\n", error.what());
-    return 2;
   } catch (const moe::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 2;
+    throw lab::UsageError(error.sentence());
   }
   const Plan plan = make_plan(o.request);
   std::vector<Offer> offers;
   if (o.compare) offers = compare(o.request);
-  if (!o.emit.empty()) write_header(o.emit, header(plan, o.request, command(argc, argv)), o.force);
+  if (!o.emit.empty()) write_header(o.emit, header(plan, o.request, command), o.force);
   if (o.json) {
     moe::Json json;
-    json["command"] = command(argc, argv), json["budget"] = o.request.budget;
+    json["command"] = command, json["budget"] = o.request.budget;
     json["law"] = to_json(o.request.law);
     json["plan"] = to_json(plan);
     if (o.compare) json["compare"] = to_json(offers);
@@ -122,12 +109,9 @@ int run(int argc, char** argv) {
 }  // namespace scale
 
 int main(int argc, char** argv) {
-  try {
-    return lab::finish_output(scale::run(argc, argv));
-  } catch (const moe::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "moe: the memory is not enough for a plan\n");
-  }
-  return lab::finish_output(1);
+  CLI::App app("The mixture of experts that a budget pays for.", "scale_model");
+  scale::Options options;
+  scale::declare(app, options);
+  return lab::run_program(argc, argv, app,
+                          [&] { return scale::run(options, scale::command(argc, argv)); });
 }

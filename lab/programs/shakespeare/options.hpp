@@ -2,8 +2,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <moe_lab/cli.hpp>
+#include <moe_lab/knobs.hpp>
 #include <optional>
-#include <stdexcept>
 
 #include "program.hpp"
 
@@ -12,10 +13,7 @@
 
 namespace shakespeare {
 
-/// A wrong command line: exit code 2, where moe::Error gives 1.
-struct UsageError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+using lab::UsageError;
 
 template <class T>
 void at_least(const char* option, T value, T least) {
@@ -26,12 +24,12 @@ void at_least(const char* option, T value, T least) {
       s.erase(std::max(s.find_last_not_of('0'), s.find('.') + 1) + 1);
     return s;
   };
-  throw UsageError(std::string("moe: cannot use ") + option + " " + text(value) + ": it must be " +
+  throw UsageError(std::string("cannot use ") + option + " " + text(value) + ": it must be " +
                    text(least) + " or more; correct the command");
 }
 inline void within_one(const char* option, double value, bool one_allowed) {
   if (value >= 0 && (value < 1 || (one_allowed && value == 1))) return;
-  throw UsageError(std::string("moe: cannot use ") + option + " " + std::to_string(value) +
+  throw UsageError(std::string("cannot use ") + option + " " + std::to_string(value) +
                    ": it must be from 0 to " + (one_allowed ? "1" : "below 1") +
                    "; correct the command");
 }
@@ -80,57 +78,32 @@ inline Preset preset_named(const std::string& name) {
     if (preset.defaults.preset == name) return preset;
     names += (names.empty() ? "" : ", ") + preset.defaults.preset;
   }
-  throw UsageError("moe: there is no preset '" + name + "': choose one of " + names);
+  throw UsageError("there is no preset '" + name + "': choose one of " + names);
 }
 
 /// The options that were given.
 struct Changes {
-  std::optional<std::string> preset, optimizer;
-  std::optional<int> steps, batch, warmup, eval_every, sample_every;
-  std::optional<double> lr, dropout, balance, z, entropy;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::string> preset;
+  std::optional<double> lr;
+  lab::Knobs<Settings> knobs;
   Sizes sizes;
 
-  void add_to(CLI::App& app) {
+  explicit Changes(CLI::App& app) : knobs(app) {
     app.add_option("--preset", preset, "demo (default), quick, document, full or nanogpt");
-    app.add_option("--steps,--max_steps", steps, "Updates");
-    app.add_option("--batch,--batch_size", batch, "Sequences of one update");
     app.add_option("--lr", lr, "Peak learning rate of the optimizer");
-    app.add_option("--warmup,--warmup_steps", warmup, "Updates until the peak rate");
-    app.add_option("--optimizer", optimizer, "muon or adamw");
-    app.add_option("--dropout", dropout, "Dropout rate, 0 to below 1");
-    app.add_option("--balance,--lb_weight", balance, "Weight of the balance loss");
-    app.add_option("--z-loss,--zloss_weight", z, "Weight of the z-loss of the router");
-    app.add_option("--entropy,--entropy_weight", entropy, "Weight of the router's entropy bonus");
-    app.add_option("--seed", seed, "Seed of initial values, batches and dropout");
-    app.add_option("--eval-every", eval_every, "Steps between evaluations");
-    app.add_option("--sample-every", sample_every,
-                   "Steps between samples of text, printed and kept in OUT/samples.jsonl; 0: none");
     sizes.add_to(app);
   }
+  Changes(const Changes&) = delete;
 
   void apply(Settings& s) const {
-    const auto set = [](auto& to, const auto& from) {
-      if (from) to = *from;
-    };
-    set(s.steps, steps);
-    set(s.batch, batch);
-    set(s.optimizer, optimizer);
-    set(s.optimizer == "muon" ? s.muon_lr : s.adamw_lr, lr);
-    set(s.warmup, warmup);
-    set(s.dropout, dropout);
-    set(s.balance_weight, balance);
-    set(s.z_weight, z);
-    set(s.entropy_weight, entropy);
-    set(s.seed, seed);
-    set(s.eval_every, eval_every);
-    set(s.sample_every, sample_every);
+    knobs.apply(s);
+    if (lr) (s.optimizer == "muon" ? s.muon_lr : s.adamw_lr) = *lr;
     check(s);
   }
 
-  /// The preset that was named, or the first one that has the sizes that were given.
-  /// Errors: there is none.
-  Preset chosen() const {
+  /// The preset `name`, or the first one that has the sizes that were given.
+  /// Errors: it has other sizes, or there is none.
+  Preset chosen(const std::optional<std::string>& name) const {
     const auto refuse = [](const Sizes::Size& size, const std::string& by, double has) {
       const auto text = [](double x) {
         char digits[32];
@@ -138,21 +111,21 @@ struct Changes {
         return std::string(digits);
       };
       const std::string have = has < 0 ? "" : " is compiled with " + text(has);
-      throw UsageError("moe: cannot use " + std::string(size.flag) + " (" + size.document + ") " +
+      throw UsageError("cannot use " + std::string(size.flag) + " (" + size.document + ") " +
                        text(*size.wanted) + ": " + by + have +
                        "; leave it out, or have another model built: ./dev simple_moe --help");
     };
-    if (preset) {
-      const Preset named = preset_named(*preset);
-      const moe::ModelConfig config = named.characters().config;
+    if (name) {
+      const Preset named = preset_named(*name);
+      const moe::ModelConfig config = named.model().config;
       if (const auto* size = sizes.missing_in(config))
-        refuse(*size, "preset " + *preset, size->of(config));
+        refuse(*size, "preset " + *name, size->of(config));
       return named;
     }
     if (!sizes.given()) return presets().front();
     const Sizes::Size* last = nullptr;
     for (const Preset& each : presets()) {
-      const auto* size = sizes.missing_in(each.characters().config);
+      const auto* size = sizes.missing_in(each.model().config);
       if (!size) {
         std::fprintf(stderr, "note: these sizes are those of preset %s\n",
                      each.defaults.preset.c_str());
@@ -178,11 +151,11 @@ struct Changes {
       at_least(flag, std::isfinite(value) ? value : -1.0, 0.0);
     within_one("--dropout", s.dropout, false);
     if (s.batch > (1 << 20)) {
-      throw UsageError("moe: cannot use --batch " + std::to_string(s.batch) +
+      throw UsageError("cannot use --batch " + std::to_string(s.batch) +
                        ": it must be 1048576 or less; correct the command");
     }
     if (s.optimizer != "muon" && s.optimizer != "adamw") {
-      throw UsageError("moe: there is no optimizer '" + s.optimizer + "': choose muon or adamw");
+      throw UsageError("there is no optimizer '" + s.optimizer + "': choose muon or adamw");
     }
   }
 };

@@ -21,6 +21,25 @@ struct Settings {
   double balance_weight = 0.01, z_weight = 0.001, entropy_weight = 0;
   int eval_every = 250, sample_every = 0;  // 0: no samples during training
   std::uint64_t seed = 1337;
+
+  /// The list of options that change a field: see lab::Knobs. The second spelling of a flag is the
+  /// document's that this program reproduces.
+  template <class F>
+  static void for_each_knob(F&& f) {
+    f("--steps,--max_steps", &Settings::steps, "Updates");
+    f("--batch,--batch_size", &Settings::batch, "Sequences of one update");
+    f("--warmup,--warmup_steps", &Settings::warmup, "Updates until the peak rate");
+    f("--optimizer", &Settings::optimizer, "muon or adamw");
+    f("--dropout", &Settings::dropout, "Dropout rate, 0 to below 1");
+    f("--balance,--lb_weight", &Settings::balance_weight, "Weight of the balance loss");
+    f("--z-loss,--zloss_weight", &Settings::z_weight, "Weight of the z-loss of the router");
+    f("--entropy,--entropy_weight", &Settings::entropy_weight,
+      "Weight of the router's entropy bonus");
+    f("--seed", &Settings::seed, "Seed of initial values, batches and dropout");
+    f("--eval-every", &Settings::eval_every, "Steps between evaluations");
+    f("--sample-every", &Settings::sample_every,
+      "Steps between samples of text, printed and kept in OUT/samples.jsonl; 0: none");
+  }
 };
 
 /// A mixture that learns verse on two cores in under three minutes.

@@ -1,19 +1,20 @@
 #pragma once
+#include <moe_lab/common.hpp>
+#include <moe_lab/compiled.hpp>
 #include <string>
 #include <vector>
 
 #include "data.hpp"
 #include "presets.hpp"
 
-// What main.cpp knows of the models: each is compiled in a file of its own.
+// What main.cpp knows of the models. Their list is in lab/CMakeLists.txt.
 
 namespace shakespeare {
 
 struct TrainRequest {
   Settings settings = {};
-  std::string data = {}, out = {};
-  bool resume = false, overwrite = false, dry_run = false, progress = true;
-  int threads = 0, pause_at = 0, patience = 0, checkpoint_every = 0, log_every = 10;
+  lab::Common common = {};
+  int pause_at = 0, patience = 0, checkpoint_every = 0, log_every = 10;
 };
 struct EvaluateRequest {
   std::string checkpoint = {}, data = {};
@@ -35,30 +36,24 @@ struct Model {
   int (*sample)(const SampleRequest&, const Vocabulary&);
 };
 
-Model demo_model();
-Model demo_bytes_model();
-Model full_model();
-Model full_bytes_model();
-Model nanogpt_model();
-
 /// A name for a model and the numbers a run starts from. `bytes`: for texts with too many
 /// characters, null where nobody has asked for it.
 struct Preset {
   Settings defaults;
-  Model (*characters)();
-  Model (*bytes)();
+  const char *characters, *bytes;  // names of models
 
+  Model model() const { return lab::get_compiled<Model>(characters); }
   Model model(const Vocabulary& vocabulary) const {
-    return vocabulary.is_bytes() ? bytes() : characters();
+    return lab::get_compiled<Model>(vocabulary.is_bytes() ? bytes : characters);
   }
 };
 
 inline std::vector<Preset> presets() {
-  return {{demo_settings, demo_model, demo_bytes_model},
-          {quick_settings, demo_model, demo_bytes_model},
-          {document_settings, full_model, full_bytes_model},
-          {full_settings, full_model, full_bytes_model},
-          {nanogpt_settings, nanogpt_model, nullptr}};
+  return {{demo_settings, "demo", "demo bytes"},
+          {quick_settings, "demo", "demo bytes"},
+          {document_settings, "full", "full bytes"},
+          {full_settings, "full", "full bytes"},
+          {nanogpt_settings, "nanogpt", nullptr}};
 }
 
 }  // namespace shakespeare

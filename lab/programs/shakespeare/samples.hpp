@@ -48,7 +48,7 @@ class Samples {
                                 .seed = request_.settings.seed + std::uint64_t(step),
                                 .vocab = vocabulary_.size()});
       text = readable_text(vocabulary_.decode(tokens));
-      if (!file_) file_.emplace(request_.out + "/samples.jsonl", resumed_at_);
+      if (!file_) file_.emplace(request_.common.out + "/samples.jsonl", resumed_at_);
       moe::Json row;
       row["step"] = step;
       row["text"] = text;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <moe/moe.hpp>
 #include <moe_lab/machine.hpp>
+#include <moe_lab/options.hpp>
 #include <moe_lab/plan.hpp>
 #include <moe_lab/watch.hpp>
 #include <optional>
@@ -13,9 +14,9 @@
 
 namespace shakespeare {
 
-using Backend = moe::Cpu<float>;
+using lab::Stopped;
 
-template <moe::ModelConfig C>
+template <moe::ModelConfig C, class Backend>
 class Session {
   using Transformer = moe::Transformer<C, Backend>;
 
@@ -23,7 +24,7 @@ class Session {
   /// Prints what a run will take; no model is made.
   static int plan(const TrainRequest& request) {
     const Settings& s = request.settings;
-    Backend backend(request.threads);
+    Backend backend(request.common.threads);
     const auto plan = plan_of(s, backend.threads());
     std::printf("preset       %s, optimiser %s, %d threads\n%s", s.preset.c_str(),
                 s.optimizer.c_str(), backend.threads(), lab::describe(plan).c_str());
@@ -39,18 +40,10 @@ class Session {
   }
 
   static int train(const TrainRequest& request, const Data& data) {
-    const Settings& s = request.settings;
-    const moe::AdamWOptions adamw{.lr = s.adamw_lr,
-                                  .beta1 = s.beta1,
-                                  .beta2 = s.beta2,
-                                  .weight_decay = s.adamw_decay,
-                                  .clip = s.clip};
-    if (s.optimizer == "adamw") return train_with<moe::AdamW<Transformer>>(request, data, adamw);
-    return train_with<moe::Muon<Transformer>>(request, data,
-                                              moe::MuonOptions{.lr = s.muon_lr,
-                                                               .momentum = s.muon_momentum,
-                                                               .weight_decay = s.muon_decay,
-                                                               .adamw = adamw});
+    return lab::with_optimizer<Transformer>(
+        request.settings, [&]<class O>(std::type_identity<O>, const auto& options) {
+          return train_with<O>(request, data, options);
+        });
   }
 
   static int evaluate(const EvaluateRequest& request, const Data& data) {
@@ -95,8 +88,7 @@ class Session {
             "that is read to its end");
     };
     print(request.prompt);
-    signals::finish_first();
-    struct Stopped {};
+    lab::signals::finish_first();
     moe::TextStream stream;
     int code = 0;
     try {
@@ -110,10 +102,10 @@ class Session {
                             .vocab = vocabulary.size()},
                            [&](std::int32_t token) {
                              print(stream.push(vocabulary.decode({token})));
-                             if (signals::interrupted()) throw Stopped{};
+                             if (lab::signals::interrupted()) throw Stopped{};
                            });
     } catch (const Stopped&) {
-      code = signals::exit_code;
+      code = lab::signals::exit_code;
     }
     print(stream.finish() + "\n");
     return code;
@@ -140,9 +132,9 @@ class Session {
   }
 
   static lab::Plan plan_of(const Settings& s, int threads) {
-    if (s.optimizer == "adamw")
-      return lab::make_plan<Transformer, moe::AdamW<Transformer>>(s.batch, C.context, threads);
-    return lab::make_plan<Transformer, moe::Muon<Transformer>>(s.batch, C.context, threads);
+    return lab::with_optimizer<Transformer>(s, [&]<class O>(std::type_identity<O>, const auto&) {
+      return lab::make_plan<Transformer, O>(s.batch, C.context, threads);
+    });
   }
   static void require_room(const lab::Plan& plan, const Settings& s) {
     lab::require_memory(plan.memory.total(), "train with preset " + s.preset,
@@ -150,25 +142,20 @@ class Session {
   }
 
   static moe::TrainerOptions trainer_options(const TrainRequest& request) {
-    const Settings& s = request.settings;
-    return {.steps = s.steps,
-            .sequences = s.batch,
-            .rates = {.warmup = s.warmup, .final = s.final_rate},
-            .log_every = request.log_every,
-            .eval_every = s.eval_every,
-            .checkpoint_every = request.checkpoint_every,
-            .patience = request.patience,
-            .pause_at = request.pause_at,
-            .seed = s.seed,
-            .out = request.out,
-            .overwrite = request.overwrite};
+    moe::TrainerOptions o = lab::trainer_options(request.settings, request.common.out);
+    o.log_every = request.log_every;
+    o.checkpoint_every = request.checkpoint_every;
+    o.patience = request.patience;
+    o.pause_at = request.pause_at;
+    o.overwrite = request.common.overwrite;
+    return o;
   }
 
   template <class Optimizer, class OptimizerOptions>
   static int train_with(const TrainRequest& request, const Data& data,
                         const OptimizerOptions& optimizer_options) {
     const Settings& s = request.settings;
-    Backend backend(request.threads);
+    Backend backend(request.common.threads);
     const auto plan = plan_of(s, backend.threads());
     std::fprintf(stderr, "%s, %d %s in the vocabulary\n%s", data.corpus.source.c_str(),
                  data.vocabulary.size(), data.vocabulary.unit().c_str(),
@@ -177,13 +164,14 @@ class Session {
 
     Transformer model(backend, model_options(s));
     Optimizer optimizer(model, optimizer_options);
-    lab::Watch watch({.steps = s.steps,
-                      .flops_per_token = plan.flops.training(),
-                      .peak_gflops = request.progress ? moe::fma_peak_gflops(backend, 0.3) : 0,
-                      .enabled = request.progress});
+    lab::Watch watch(
+        {.steps = s.steps,
+         .flops_per_token = plan.flops.training(),
+         .peak_gflops = request.common.progress ? moe::fma_peak_gflops(backend, 0.3) : 0,
+         .enabled = request.common.progress});
     for (const char* name : {"settings.json", "study.json"})
-      if (moe::detail::has_members({"tokens"})(request.out + "/" + name))
-        throw moe::Error("cannot train in '" + request.out + "': its '" + name +
+      if (moe::detail::has_members({"tokens"})(request.common.out + "/" + name))
+        throw moe::Error("cannot train in '" + request.common.out + "': its '" + name +
                          "' is of an experiment of another program; choose another --out");
     moe::Json about;
     about["settings"] = moe::to_json(s);
@@ -194,18 +182,18 @@ class Session {
     const auto after_step = [&](const moe::StepRow& row) {
       if (!samples->is_due(row.step)) return;
       const std::string text = samples->take(model, row.step);
-      if (request.progress) watch.progress.message(text);
+      if (request.common.progress) watch.progress.message(text);
     };
     moe::Trainer trainer(model, optimizer, data.train, data.validation, trainer_options(request),
                          watch.callbacks(after_step), about);
-    if (request.resume) {
+    if (request.common.resume) {
       resume(trainer);
     } else {
       moe::detail::require_ours(trainer.folder("summary.json"), is_summary());
       moe::detail::require_ours(trainer.folder("samples.jsonl"), moe::detail::has_samples);
     }
-    samples.emplace(request, data.vocabulary, request.resume ? trainer.cursor().step : -1);
-    signals::finish_first();
+    samples.emplace(request, data.vocabulary, request.common.resume ? trainer.cursor().step : -1);
+    lab::signals::finish_first();
     moe::StopReason reason;
     try {
       reason = trainer.run();
@@ -252,19 +240,20 @@ class Session {
                 c.seconds);
     if (reason == moe::StopReason::paused || reason == moe::StopReason::stopped)
       std::printf("stopped early and saved; go on with: shakespeare train --out '%s' --resume\n",
-                  request.out.c_str());
+                  request.common.out.c_str());
     if (reason == moe::StopReason::no_gain)
       std::printf("stopped early: %d evaluations in a row brought no gain\n", request.patience);
     const auto why = moe::failure(c);
     if (why) std::fprintf(stderr, "%s\n", why->what());
-    if (reason == moe::StopReason::stopped) return signals::exit_code;
+    if (reason == moe::StopReason::stopped) return lab::signals::exit_code;
     return why ? 1 : 0;
   }
 };
 
-template <moe::ModelConfig C>
-Model make_model() {
-  return {C, &Session<C>::plan, &Session<C>::train, &Session<C>::evaluate, &Session<C>::sample};
+template <moe::ModelConfig C, class Backend>
+Model make_model(const char*) {
+  using S = Session<C, Backend>;
+  return {C, &S::plan, &S::train, &S::evaluate, &S::sample};
 }
 
 }  // namespace shakespeare

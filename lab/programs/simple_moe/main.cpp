@@ -3,11 +3,13 @@
 // options.
 #include <algorithm>
 #include <cmath>
+#include <moe_lab/knobs.hpp>
 #include <moe_lab/limits.hpp>
 #include <moe_lab/presets.hpp>
 #include <moe_lab/study.hpp>
 #include <optional>
 
+#include "build.hpp"
 #include "structure.hpp"
 
 namespace simple_moe {
@@ -19,34 +21,27 @@ constexpr std::size_t paper_total = 79'059'840, paper_active = 36'592'512;
 struct Request {
   lab::Common common;
   lab::Settings settings;
-  std::string preset = "small", muon_rates = {}, adamw_rates = {}, scalar = "fp32";
+  std::string preset = "small", muon_rates = {}, adamw_rates = {}, scalar = "fp32", header = {};
   std::optional<int> seeds;
+  bool build = false;
 };
 
-/// What a preset starts from. In a program that was built for a model of the user's own, only that
-/// model is compiled in, but all presets' numbers are there.
+/// What a preset starts from. A program that was built for a model of the user's own has that one
+/// alone, and the numbers of all presets.
 struct Preset {
-  const char* name;
-  lab::Settings (*settings)();
+  std::string name;  // also of its model
+  lab::Settings settings;
   lab::ModelConfig config;
-  lab::Model (*model)();
   const char* text;
-  lab::Model (*bf16)() = nullptr;  // the same model with activations in bfloat16
 };
-#ifdef MOE_LAB_MODEL
-const Preset presets[] = {
-    {"tiny", [] { return lab::tiny_settings; }, lab::tiny, nullptr, "shakespeare"},
-    {"small", [] { return lab::small_settings; }, lab::small, nullptr, "shakespeare"},
-    {"paper", [] { return lab::paper_settings; }, lab::paper, nullptr, "stories"},
-    {"custom", lab::custom_settings, lab::custom_moe().config, lab::custom_moe, "shakespeare"}};
-#else
-const Preset presets[] = {
-    {"tiny", [] { return lab::tiny_settings; }, lab::tiny, lab::tiny_moe, "shakespeare",
-     lab::tiny_moe_bf16},
-    {"small", [] { return lab::small_settings; }, lab::small, lab::small_moe, "shakespeare",
-     lab::small_moe_bf16},
-    {"paper", [] { return lab::paper_settings; }, lab::paper, lab::paper_moe, "stories"}};
-#endif
+std::vector<Preset> presets() {
+  std::vector<Preset> all = {{"tiny", lab::tiny_settings, lab::tiny, "shakespeare"},
+                             {"small", lab::small_settings, lab::small, "shakespeare"},
+                             {"paper", lab::paper_settings, lab::paper, "stories"}};
+  if (const auto* settings = lab::find_compiled<lab::Settings>("custom"))
+    all.push_back({"custom", *settings, lab::model("custom").config, "shakespeare"});
+  return all;
+}
 
 void check_counts(const lab::Model& model) {
   if (std::string(model.name) != "paper") return;
@@ -179,42 +174,69 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
   return study.end();
 }
 
-/// The model of this structure, if it is compiled in.
-/// Errors: it is, but not with activations of this type.
-std::optional<lab::Model> compiled(const lab::ModelConfig& config, bool bf16) {
-  for (const Preset& preset : presets) {
-    if (!preset.model || moe::to_json(preset.config) != moe::to_json(config)) continue;
-    if (!bf16) return preset.model();
-    if (preset.bf16) return preset.bf16();
-    throw moe::Error("cannot train preset " + std::string(preset.name) +
+/// The model of this structure, or null if none is compiled in.
+/// Errors: one is, but not with activations of this type.
+const lab::Model* compiled(const lab::ModelConfig& config, bool bf16) {
+  for (const Preset& preset : presets()) {
+    const auto* const model = lab::find_compiled<lab::Model>(preset.name);
+    if (!model || moe::to_json(preset.config) != moe::to_json(config)) continue;
+    if (!bf16) return model;
+    if (const auto* const half = lab::find_compiled<lab::Model>(preset.name + " bf16")) return half;
+    throw moe::Error("cannot train preset " + preset.name +
                      " with --scalar bf16: only tiny and small are compiled with it; leave "
                      "--scalar out");
   }
-  return std::nullopt;
+  return nullptr;
 }
 
-int run(Request& r, const lab::Knobs& knobs, const Structure& structure) {
-  const auto preset = std::find_if(std::begin(presets), std::end(presets),
-                                   [&](const Preset& p) { return r.preset == p.name; });
-  if (preset == std::end(presets))
+/// The options for the program that has the model compiled in: without what asks for it.
+std::vector<std::string> options_for_custom(const std::vector<std::string>& words) {
+  std::vector<std::string> options;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const bool alone = words[i] == "--model";
+    if (alone || words[i].starts_with("--model=")) {
+      options.insert(options.end(), {"--preset", "custom"});
+      i += alone;
+    } else if (words[i] != "--build") {
+      options.push_back(words[i]);
+    }
+  }
+  return options;
+}
+
+/// Writes the header of a model that is not compiled in; gives its path.
+std::string write_header(const Request& r, const lab::ModelConfig& config) {
+  const std::string header = r.common.out + "/model.hpp";
+  moe::make_folders(r.common.out);
+  moe::detail::require_ours(header, [](const std::string& path) {
+    return moe::read_file(path).find("namespace emitted") != std::string::npos;
+  });
+  moe::write_file(header, model_header(config, r.settings));
+  return header;
+}
+
+/// `words`: the options of the command line.
+int run(Request& r, const lab::Knobs<lab::Settings>& knobs, const Structure& structure,
+        const std::vector<std::string>& words) {
+  if (!r.header.empty()) return become_custom(r.header, options_for_custom(words));
+  const std::vector<Preset> all = presets();
+  const auto preset =
+      std::find_if(all.begin(), all.end(), [&](const Preset& p) { return r.preset == p.name; });
+  if (preset == all.end())
     throw moe::Error("cannot use preset '" + r.preset +
                      "': no model of yours is compiled in; use ./dev simple_moe --model HEADER");
   const std::uint64_t seed = r.settings.seed;
-  r.settings = preset->settings();
+  r.settings = preset->settings;
   r.settings.seed = seed;
-  knobs.apply(r.settings);
+  lab::apply(knobs, r.settings);
   const lab::ModelConfig config = structure.of(preset->config);
-  const std::optional<lab::Model> model = compiled(config, r.scalar == "bf16");
+  const lab::Model* const model = compiled(config, r.scalar == "bf16");
   if (!model) {
-    const std::string header = r.common.out + "/model.hpp";
-    moe::make_folders(r.common.out);
-    moe::detail::require_ours(header, [](const std::string& path) {
-      return moe::read_file(path).find("namespace emitted") != std::string::npos;
-    });
-    moe::write_file(header, model_header(config, r.settings));
+    const std::string header = write_header(r, config);
+    if (r.build) return become_custom(header, options_for_custom(words));
     std::fprintf(stderr,
-                 "moe: a model of this structure is not compiled in: it was written to '%s'; "
-                 "./dev simple_moe with the same options builds and trains it\n",
+                 "moe: a model of this structure is not compiled in: it was written to '%s'; the "
+                 "same options and --build build the program for it and train it\n",
                  header.c_str());
     return 3;
   }
@@ -259,8 +281,9 @@ int main(int argc, char** argv) {
   simple_moe::Request r;
   CLI::App app("Trains a small transformer with a mixture of experts with Muon and AdamW.",
                "simple_moe");
-  app.add_option("--preset", r.preset, "tiny, small (default), paper, or custom")
-      ->check(CLI::IsMember({"tiny", "small", "paper", "custom"}));
+  CLI::Option* const preset =
+      app.add_option("--preset", r.preset, "tiny, small (default), paper, or custom");
+  preset->check(CLI::IsMember({"tiny", "small", "paper", "custom"}));
   app.add_option("--seed", r.settings.seed, "Of initial values, batches, dropout and noise")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--scalar", r.scalar, "Type of activations: fp32 (default), bf16 (tiny, small)")
@@ -270,8 +293,18 @@ int main(int argc, char** argv) {
   app.add_option("--adamw-rates", r.adamw_rates, "... and of AdamW");
   app.add_option("--seeds", r.seeds, "Seeds of the best rates in that comparison")
       ->check(CLI::Range(1, 1000));
-  const lab::Knobs knobs(app);
+  app.add_flag("--build", r.build,
+               "Build the program for a structure that is not compiled in, and train it");
+  app.add_option("--model", r.header,
+                 "Header of a model, as scale_model --emit writes it: built, then trained")
+      ->excludes(preset);
+  const lab::Knobs<lab::Settings> knobs(app);
   const simple_moe::Structure structure(app);
-  lab::add_common(app, r.common, "results/simple_moe");
-  return lab::run_program(argc, argv, app, r.common, [&] { return run(r, knobs, structure); });
+  const char* const folder = "results/simple_moe";
+  lab::add_text_options(app, r.common, "Tiny Shakespeare or TinyStories");
+  lab::add_run_options(app, r.common, folder);
+  lab::add_plot_options(app, r.common);
+  return lab::run_program(argc, argv, app, r.common, folder, [&] {
+    return run(r, knobs, structure, {argv + 1, argv + argc});
+  });
 }

@@ -5,7 +5,7 @@
 #include <optional>
 
 // The structure of a model is compiled in. Options that ask for another one are answered with a
-// header, from which the program is built anew: ./dev simple_moe does both.
+// header, from which the program is built anew.
 
 namespace simple_moe {
 

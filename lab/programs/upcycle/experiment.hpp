@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <memory>
 #include <moe/moe.hpp>
+#include <moe_lab/compiled.hpp>
 #include <moe_lab/machine.hpp>
 #include <optional>
 
@@ -14,14 +15,14 @@
 
 namespace growth {
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 class Experiment {
   using Dense = moe::Transformer<C, Backend>;
 
  public:
   /// No data: only the plan is printed.
   Experiment(const Request& request, const Data* data)
-      : request_(request), data_(data), backend_(request.threads) {}
+      : request_(request), data_(data), backend_(request.common.threads) {}
 
   int run() {
     switch (moe::parse_enum<Recipe>("--recipe", request_.settings.recipe)) {
@@ -53,14 +54,14 @@ class Experiment {
     if (!data_) return 0;
     lab::require_memory(plan.bytes + moe::workspace_bytes<Moe>(backend_.threads()),
                         "grow with preset " + s.preset, "use a smaller --batch or preset");
-    signals::finish_first();  // an old experiment goes whole, or not at all
+    lab::signals::finish_first();  // an old experiment goes whole, or not at all
     const moe::FolderLock lock = Folder{request_, s.seed}.open(*data_);
     std::printf("%s\n%s\n%zu tokens train, %zu validate\n", data_->source.c_str(),
                 data_->vocabulary.c_str(), data_->train.size(), data_->validation.size());
     std::vector<SeedResult> results;
     for (int i = 0; i < request_.seeds; ++i) {
       results.push_back(seed<R, Moe>(s.seed + std::uint64_t(i), plan));
-      moe::write_file(request_.out + "/results.json",
+      moe::write_file(request_.common.out + "/results.json",
                       to_json(results, plan, request_, data_->source, R).dump(2) + "\n");
     }
     std::printf("%s", summary(results, plan, request_.controls).c_str());
@@ -103,7 +104,7 @@ class Experiment {
     result.fixed_final = fixed_loss(*grown, fixed);
     samples(*grown);
     result.words = specialisation(*grown, validation_windows(), data_->tokenizer, 64);
-    if (signals::interrupted()) throw Stopped{};
+    if (lab::signals::interrupted()) throw Stopped{};
     std::printf("%s%s", describe(result.words).c_str(), boundary(result).c_str());
     grown.reset();
 
@@ -172,7 +173,7 @@ class Experiment {
   void samples(Model& model) {
     for (const char* prompt : {"Once upon a time there was", "Tom and Lily went to the"}) {
       const auto stop = [](std::string_view) {
-        if (signals::interrupted()) throw Stopped{};
+        if (lab::signals::interrupted()) throw Stopped{};
       };
       const auto text = moe::generate(model, data_->tokenizer, prompt,
                                       {.tokens = request_.sample_tokens, .temperature = 0}, stop);
@@ -190,23 +191,24 @@ class Experiment {
   Backend backend_;
 };
 
-template <ModelConfig C>
+template <ModelConfig C, class Backend>
 int run(const Request& request) {
-  if (request.dry_run) return Experiment<C>(request, nullptr).run();
-  const Data data({.path = request.data,
-                   .vocabulary = request.vocabulary,
-                   .tokenizer = request.tokenizer,
-                   .stories = request.stories,
+  const lab::Common& common = request.common;
+  if (common.dry_run) return Experiment<C, Backend>(request, nullptr).run();
+  const Data data({.path = common.data,
+                   .vocabulary = common.vocabulary,
+                   .tokenizer = common.tokenizer,
+                   .stories = common.stories,
                    .vocab = C.vocab,
                    .documents = false,
-                   .cache = request.out});
+                   .cache = common.out});
   data.check_size(C.context, C.context, "");
-  try {
-    return Experiment<C>(request, &data).run();
-  } catch (const Stopped&) {
-    std::printf("stopped and saved; go on with the same command and --resume\n");
-    return signals::exit_code;
-  }
+  return Experiment<C, Backend>(request, &data).run();
+}
+
+template <ModelConfig C, class Backend>
+Model make_model(const char*) {
+  return {&run<C, Backend>};
 }
 
 }  // namespace growth

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <moe/moe.hpp>
 #include <moe_lab/data.hpp>
+#include <moe_lab/options.hpp>
 #include <moe_lab/watch.hpp>
 
 #include "program.hpp"
@@ -11,8 +12,8 @@
 
 namespace growth {
 
-using Backend = moe::Cpu<float>;
 using lab::Data;
+using lab::Stopped;
 
 inline constexpr const char* phases[] = {"dense", "moe", "dense_control", "moe_from_scratch"};
 
@@ -22,40 +23,41 @@ struct Folder {
   std::uint64_t seed;
 
   std::string path(const std::string& name) const {
-    return request.out + "/seed" + std::to_string(seed) + "/" + name;
+    return request.common.out + "/seed" + std::to_string(seed) + "/" + name;
   }
 
   /// Refuses to mix two experiments; keeps the settings for who resumes. The folder is this
   /// program's until the lock ends.
   [[nodiscard]] moe::FolderLock open(const Data& data) const {
-    moe::make_folders(request.out);
-    moe::FolderLock lock(request.out, "study");
-    const std::string file = request.out + "/settings.json";
+    moe::make_folders(request.common.out);
+    moe::FolderLock lock(request.common.out, "study");
+    const std::string file = request.common.out + "/settings.json";
     moe::Json json = moe::to_json(request.settings);
     json["tokens"] =
         moe::hex(moe::xxh64(data.tokens.data(), data.tokens.size() * sizeof(data.tokens[0])));
     const std::string now = json.dump(2) + "\n";
     const bool there = moe::detail::exists(file);
-    if (there && request.resume && moe::read_file(file) != now)
-      throw moe::Error("cannot resume '" + request.out +
+    if (there && request.common.resume && moe::read_file(file) != now)
+      throw moe::Error("cannot resume '" + request.common.out +
                        "': it was started with other settings or another text, see settings.json; "
                        "give the same command, or another --out");
-    if (request.overwrite) {
+    if (request.common.overwrite) {
       moe::Removal old;
       add_results(old);
       old.go();
-    } else if (there ? !request.resume : holds_phases()) {
-      throw moe::Error("cannot start in '" + request.out + "': it already holds an experiment" +
-                       (request.resume ? ", but no settings.json that says which; put that back"
-                                       : "; give --resume") +
-                       ", --overwrite or another --out");
+    } else if (there ? !request.common.resume : holds_phases()) {
+      throw moe::Error(
+          "cannot start in '" + request.common.out + "': it already holds an experiment" +
+          (request.common.resume ? ", but no settings.json that says which; put that back"
+                                 : "; give --resume") +
+          ", --overwrite or another --out");
     }
-    if (request.resume && !there)
+    if (request.common.resume && !there)
       std::fprintf(stderr, "note: nothing to resume in '%s': the experiment begins anew\n",
-                   request.out.c_str());
+                   request.common.out.c_str());
     moe::detail::require_ours(file, is_settings());
-    moe::detail::require_ours(request.out + "/results.json", is_results());
-    moe::detail::require_ours(request.out + "/training_history.jsonl", is_history());
+    moe::detail::require_ours(request.common.out + "/results.json", is_results());
+    moe::detail::require_ours(request.common.out + "/training_history.jsonl", is_history());
     moe::write_file(file, now);
     return lock;
   }
@@ -64,9 +66,9 @@ struct Folder {
   /// its history, nor checkpoints into a phase that is resumed before it began. Files of others in
   /// these places are refused.
   void add_results(moe::Removal& removal) const {
-    removal.add_file(request.out + "/settings.json", is_settings());
-    removal.add_file(request.out + "/results.json", is_results());
-    removal.add_file(request.out + "/training_history.jsonl", is_history());
+    removal.add_file(request.common.out + "/settings.json", is_settings());
+    removal.add_file(request.common.out + "/results.json", is_results());
+    removal.add_file(request.common.out + "/training_history.jsonl", is_history());
     for (int i = 0; i < request.seeds; ++i) {
       const Folder one{request, seed + std::uint64_t(i)};
       for (const char* phase : phases) {
@@ -90,7 +92,7 @@ struct Folder {
 
   /// Whether something of an experiment is there, though its settings are not.
   bool holds_phases() const {
-    if (moe::detail::exists(request.out + "/results.json")) return true;
+    if (moe::detail::exists(request.common.out + "/results.json")) return true;
     for (int i = 0; i < request.seeds; ++i) {
       const Folder one{request, seed + std::uint64_t(i)};
       for (const char* phase : phases)
@@ -116,12 +118,9 @@ struct Folder {
                    text.substr(begin + 1, end - begin);
       }
     }
-    moe::write_file(request.out + "/training_history.jsonl", all);
+    moe::write_file(request.common.out + "/training_history.jsonl", all);
   }
 };
-
-/// Thrown when a phase was stopped by a signal, after it saved itself.
-struct Stopped {};
 
 /// What a phase came to. Losses: validation, nats; NaN where not known.
 struct Run {
@@ -137,25 +136,21 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
                 const std::string& name, std::uint64_t batches, int steps, const Folder& folder) {
   const Settings& s = request.settings;
   const double flops = moe::token_flops(Model::config).training();
-  lab::Watch watch({.steps = steps, .flops_per_token = flops, .enabled = request.progress});
+  lab::Watch watch({.steps = steps, .flops_per_token = flops, .enabled = request.common.progress});
   const bool saved = moe::has_checkpoint(folder.path(name));
-  moe::Trainer trainer(model, optimizer, data.train, data.validation,
-                       {.steps = steps,
-                        .sequences = s.batch,
-                        .rates = {.warmup = s.warmup, .final = s.final_rate},
-                        .log_every = request.log_every,
-                        .eval_every = s.eval_every,
-                        .seed = batches,
-                        .out = folder.path(name),
-                        .overwrite = request.overwrite || request.resume},
-                       watch.callbacks());
+  moe::TrainerOptions options = lab::trainer_options(s, folder.path(name));
+  options.steps = steps;
+  options.seed = batches;
+  options.log_every = request.log_every;
+  options.overwrite = request.common.overwrite || request.common.resume;
+  moe::Trainer trainer(model, optimizer, data.train, data.validation, options, watch.callbacks());
   Run run;
   const auto before =
       moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context),
-                    signals::interrupted);
+                    lab::signals::interrupted);
   if (!before) throw Stopped{};
   run.first_loss = before->cross_entropy;
-  if (request.resume && saved) trainer.resume();
+  if (request.common.resume && saved) trainer.resume();
   run.stopped = trainer.run() == moe::StopReason::stopped;
   const moe::Cursor& c = trainer.cursor();
   run.loss = c.last_loss, run.best = c.best_loss, run.train_loss = c.last_train_loss;

@@ -1,5 +1,7 @@
 #pragma once
+#include <moe/upcycle/experts.hpp>
 #include <moe/upcycle/recipe.hpp>
+#include <moe_lab/names.hpp>
 #include <string>
 
 // The models of this program, fixed when it is compiled, and every number a run starts from.
@@ -66,6 +68,34 @@ struct Settings {
   double balance_weight = 0.01, router_std = 0.02, noise = 0.1, drop = 0.5;
   int eval_every = 0;
   std::uint64_t seed = 1;
+
+  /// The list of options that change a field: see lab::Knobs.
+  template <class F>
+  static void for_each_knob(F&& f) {
+    constexpr int many = 1 << 28;  // controls may take several times as many updates
+    f("--recipe", &Settings::recipe, lab::names_of<moe::Recipe>(),
+      "copy (default), noise, permute, drop, virtual_groups, shared");
+    f("--router", &Settings::router, lab::names_of<moe::RouterStart>(),
+      "How the router starts: normal (default), zero, orthogonal");
+    f("--router-std", &Settings::router_std, 0, 1e3, "Standard deviation of its weights");
+    f("--noise", &Settings::noise, 0, 1e3,
+      "Recipe noise: deviation in root mean squares of a matrix");
+    f("--drop", &Settings::drop, 0, 1, "Recipe drop: share of the hidden units");
+    f("--optimizer-state", &Settings::optimizer_state, lab::Names{"fresh", "copied"},
+      "Of the mixture: fresh (default) or copied");
+    f("--steps1", &Settings::phase1_steps, 1, many, "Updates of the dense model");
+    f("--steps2", &Settings::phase2_steps, 1, many, "Updates of the mixture");
+    f("--batch", &Settings::batch, 1, 1 << 16, "Sequences of one update");
+    f("--lr1", &Settings::phase1_lr, 0, 1e3, "Peak learning rate of phase 1");
+    f("--lr2", &Settings::phase2_lr, 0, 1e3, "Peak learning rate of phase 2");
+    f("--warmup", &Settings::warmup, 0, 1 << 30, "Updates of warm-up, in every phase");
+    f("--final-rate", &Settings::final_rate, 0, 1, "Share of the peak at the end");
+    f("--weight-decay", &Settings::weight_decay, 0, 1e3, "Of AdamW, on matrices");
+    f("--dropout", &Settings::dropout, 0, 0.99, "On attention and inside experts");
+    f("--balance", &Settings::balance_weight, 0, 1e3, "Weight of the balance loss");
+    f("--eval-every", &Settings::eval_every, 1, many, "Updates between evaluations");
+    f("--seed", &Settings::seed, "First seed");
+  }
 };
 
 inline const Settings tiny_settings{.preset = "tiny",

@@ -41,7 +41,7 @@ Specialisation specialisation(Model& model, const moe::DisjointWindows& windows,
   std::vector<std::int64_t> counts(layers * experts * vocab);
   std::vector<int> chosen;
   for (int i = 0; i < std::min(windows.batches(), most_batches); ++i) {
-    if (signals::interrupted()) return {};
+    if (lab::signals::interrupted()) return {};
     const moe::Batch batch = windows.batch(i);
     model.forward(batch, false);
     const std::size_t n = std::size_t(batch.sequences) * std::size_t(batch.length);

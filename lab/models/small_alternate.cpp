@@ -1,5 +1,0 @@
-#include <moe_lab/train.hpp>
-
-lab::Model lab::small_alternate() {
-  return make_model<alternate(small)>("small alternate");
-}
