@@ -24,6 +24,9 @@ namespace moe {
 enum class StopReason { finished, paused, stopped, no_gain };
 
 struct TrainerCallbacks {
+  // Asked for numbers of its own just before a row is written; they become columns of
+  // metrics.jsonl and curves of TensorBoard.
+  std::function<std::vector<Measurement>()> measure = {};
   std::function<void(const StepRow&)> on_step = {};
   std::function<void(const EvaluationRow&)> on_evaluation = {};
   std::function<void(const std::string&)> on_warning = {};
@@ -31,6 +34,19 @@ struct TrainerCallbacks {
   // ends after saving `last`; an interrupted evaluation is repeated at the start of the resumed
   // run.
   std::function<bool()> should_stop = {};
+};
+
+/// What a Trainer asks of a model: what an optimizer and a checkpoint ask, and both passes.
+template <class M>
+concept TrainerModel = Trainable<M> && Saveable<M> && HasLoss<M> &&
+    requires(M& model, const Batch& batch) {
+  { model.forward_backward(batch, 1.0) } -> std::same_as<Loss>;
+};
+
+/// What a Trainer asks of an optimizer.
+template <class O>
+concept TrainerOptimizer = Resumable<O> && requires(O& optimizer) {
+  { optimizer.step(1.0) } -> std::same_as<StepReport>;
 };
 
 /// The training loop: batch, forward, backward, update, and at intervals evaluation, metrics, and
@@ -42,7 +58,7 @@ struct TrainerCallbacks {
 ///
 ///     moe::Trainer trainer(model, optimizer, train, validation, {.steps = 2000, .out = "runs/a"});
 ///     const moe::StopReason reason = trainer.run();
-template <class Model, class Optimizer>
+template <TrainerModel Model, TrainerOptimizer Optimizer>
 class Trainer {
   static constexpr ModelConfig config = Model::config;
 
@@ -140,7 +156,8 @@ class Trainer {
     json["skipped_updates"] = optimizer_.skipped();
     const auto why = failure(cursor_);
     json["failure"] = why ? Json(why->what()) : Json();
-    json["threads"] = model_.backend().threads();
+    if constexpr (requires { model_.backend().threads(); })
+      json["threads"] = model_.backend().threads();
     json["seed"] = options_.seed;
     return json;
   }
@@ -239,7 +256,7 @@ class Trainer {
     }
     row_.collapsed = sentinel_.collapsed();
     if (is_due(options_.log_every)) {
-      row_.resources = monitor_.sample();
+      if (callbacks_.measure) row_.measurements = callbacks_.measure();
       record_.add(row_);
     }
     if (callbacks_.on_step) callbacks_.on_step(row_);
@@ -294,7 +311,6 @@ class Trainer {
   std::variant<RandomWindows, ShuffledWindows> windows_;
   DisjointWindows validation_;
   RouterSentinel sentinel_;
-  ResourceMonitor monitor_;
   Cursor cursor_;
   StepRow row_;
   double session_seconds_ = 0;
