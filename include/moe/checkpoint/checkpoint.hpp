@@ -8,7 +8,7 @@
 #include <moe/io/safetensors.hpp>
 #include <moe/tree/leaves.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A model that can be saved and loaded: its parameters are a tree of leaves in the memory of its
 /// backend.
@@ -276,4 +276,4 @@ Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& fo
   return cursor;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/checkpoint/families/llama.hpp>
 #include <moe/checkpoint/families/mixtral.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The Hugging Face architectures that can be imported and exported. This is the only list of them.
 inline constexpr const HuggingFaceFamily* hugging_face_families[] = {&gpt2_family, &llama_family,
@@ -22,4 +22,4 @@ inline std::string any_of(HuggingFaceFamilies families, std::string_view Hugging
 }
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

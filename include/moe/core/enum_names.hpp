@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <moe/core/error.hpp>
+#include <moe/core/isa.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,7 +11,7 @@
 // The names of enumerators, taken from the source, for command lines, JSON and messages. No list of
 // names is written beside an enumeration.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// The last word of a text: in the compiler's spelling of an enumerator or of the address of a
@@ -95,4 +96,4 @@ E parse_enum(const char* what, std::string_view text) {
               ": it is not a known name; choose one of " + list);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

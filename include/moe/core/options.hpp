@@ -1,9 +1,10 @@
 #pragma once
 #include <cstdint>
 #include <moe/core/check_option.hpp>
+#include <moe/core/isa.hpp>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Dropout rates by site, all in [0, 1). 0 is off.
 struct DropoutRates {
@@ -64,4 +65,4 @@ Options checked_options(Options o, int context, int most_tokens) {
   return o;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

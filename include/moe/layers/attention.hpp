@@ -4,7 +4,7 @@
 #include <moe/layers/norm.hpp>
 #include <moe/layers/rope.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Compile-time options of Attention.
 struct AttentionTraits {
@@ -184,4 +184,4 @@ struct Attention {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/kernels/activation.hpp>
 #include <moe/layers/linear.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 template <class T, Activation A>
@@ -110,4 +110,4 @@ struct FeedForward {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -5,7 +5,7 @@
 #include <moe/core/options.hpp>
 #include <moe/core/random.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Everything a layer needs to know about the current call. Only `layer` changes from layer to
 /// layer.
@@ -49,4 +49,4 @@ void copy(B& be, Rows<T, Cols, PerToken> to, Rows<const T, Cols, PerToken> from)
   be.copy(to.data, from.data, std::size_t(from.count) * Cols * sizeof(T));
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -4,7 +4,7 @@
 #include <moe/layers/feed_forward.hpp>
 #include <moe/layers/router.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Compile-time options of MoE; `router` is for its default router.
 struct MoeTraits {
@@ -204,4 +204,4 @@ struct MoE {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

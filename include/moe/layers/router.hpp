@@ -3,7 +3,7 @@
 #include <moe/kernels/router.hpp>
 #include <moe/layers/linear.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Compile-time options of Router.
 struct RouterTraits {
@@ -112,4 +112,4 @@ struct Router {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

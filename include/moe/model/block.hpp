@@ -7,7 +7,7 @@
 #include <moe/layers/mixture_of_experts.hpp>
 #include <moe/layers/norm.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The layers that a ModelConfig selects.
 template <ModelConfig C, class B>
@@ -185,4 +185,4 @@ struct StreamBlock<Blk, T> {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 #include <moe/tree/per_layer.hpp>
 #include <span>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The network of a decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy,
 /// and back. Like a layer it is three aggregates and static functions, and owns nothing;
@@ -199,4 +199,4 @@ struct Decoder {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

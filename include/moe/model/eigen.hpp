@@ -2,7 +2,7 @@
 #include <Eigen/Core>
 #include <moe/core/tensor.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Row-major Eigen view of our memory. Dynamic sizes on purpose: fixed ones would instantiate Eigen
 /// once per shape.
@@ -25,4 +25,4 @@ EigenMap<T> as_eigen(const Rows<T, Cols, PerToken>& rows) {
   return {rows.data, rows.count, Cols};
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/config.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Floating-point operations per token, by part of the model. A multiply-add counts as two.
 struct TokenFlops {
@@ -38,4 +38,4 @@ constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {
   return flops;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -4,7 +4,7 @@
 #include <moe/tree/leaves.hpp>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The standard deviation of a leaf's initial values: init_std for matrices, divided by sqrt(2
 /// layers) for those that write into the residual stream; 0 for biases. Gains start at 1.
@@ -41,4 +41,4 @@ void set_initial_values(B& be, Params& params, const Options& options, int layer
   }
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,7 +6,7 @@
 #include <moe/tree/fields.hpp>
 #include <type_traits>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The losses of a forward pass, in nats per token. The auxiliary terms are means over the MoE
 /// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
@@ -80,4 +80,4 @@ Loss collect_loss(const Results& r, int tokens, const Options& o) {
   return loss;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -1,9 +1,10 @@
 #pragma once
 #include <cstddef>
 #include <cstdio>
+#include <moe/core/isa.hpp>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Bytes of a model by what they hold, from types alone: nothing has been allocated.
 struct ModelMemory {
@@ -65,4 +66,4 @@ inline std::string describe(const ModelMemory& memory) {
   return text;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Parameter counts. `active` excludes the experts that a token is not routed to, and an untied
 /// token embedding (a lookup).
@@ -48,4 +48,4 @@ LeafView<T> parameter(Params& tree, std::string_view name) {
               names.back() + "'; leaf_names<Model::Params>() lists them");
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

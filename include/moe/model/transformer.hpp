@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A decoder-only language model with its memory. Decoder is the network. Transformer owns four
 /// arenas (the optimizer owns the fifth), uploads batches and downloads results. It allocates
@@ -282,4 +282,4 @@ class Transformer {
   bool without_targets_ = false, loss_finite_ = true;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

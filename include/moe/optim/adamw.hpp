@@ -5,7 +5,7 @@
 #include <moe/optim/expert_bias.hpp>
 #include <moe/optim/optimizer.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// AdamW:  m = lerp(m, g, 1 - beta1),  v = lerp(v, g^2, 1 - beta2),  p = p (1 - lr wd) - lr m^ /
 /// (sqrt(v^) + eps).
@@ -82,4 +82,4 @@ class AdamW : public Optimizer<Model, ExpertBiasRule, AdamWRule> {
              o.rule().checked<T>(owner)) {}
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/kernels/expert_bias.hpp>
 #include <moe/optim/rule.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Loss-free balancing:  b = b - rate * sign(load - mean load).  An expert's bias is added to its
 /// score when experts are chosen. It falls if the expert got more tokens than the mean, and rises
@@ -32,4 +32,4 @@ struct ExpertBiasRule {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// min(1, clip / norm): the factor that reduces a gradient with L2 norm `norm` to `clip`.
 inline double clip_factor(double norm, double clip) {
@@ -106,4 +106,4 @@ class GradientNorm {
   std::size_t first_bad_ = none;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

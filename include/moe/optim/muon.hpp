@@ -7,7 +7,7 @@
 #include <moe/optim/orthogonalize.hpp>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The factor of Muon's step on an (out, in) matrix. keller: sqrt(max(1, out/in)); moonlight: 0.2
 /// sqrt(max(out, in)), which gives steps a root mean square of 0.2, so that a learning rate of
@@ -223,4 +223,4 @@ class Muon : public Optimizer<Model, ExpertBiasRule, MuonRule, AdamWRule> {
              o.rule().checked<T>(owner), o.rest.checked<T>("MuonOptions.rest")) {}
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

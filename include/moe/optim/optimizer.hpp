@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The interface that an optimizer needs from a model. `loss_finite`: every loss since zero_grads
 /// was finite. `mark_grads_zeroed`: tells the model that its gradients are zero, which the update
@@ -267,4 +267,4 @@ class Optimizer {
   double last_finite_norm_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

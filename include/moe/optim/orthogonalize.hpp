@@ -8,7 +8,7 @@
 #include <moe/kernels/newton_schulz.hpp>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The method that approximates the nearest matrix with orthonormal rows or columns.
 /// newton_schulz5: Jordan et al. 2024, kellerjordan.github.io/posts/muon; maps singular values in
@@ -154,4 +154,4 @@ class Orthogonalizer {
   Arena<B> arena_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -9,7 +9,7 @@
 #include <span>
 #include <string_view>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// One leaf in an update, in the form that its rule sees. All numbers are in the backend's memory,
 /// except grad_square.
@@ -88,4 +88,4 @@ struct WorkspaceOf<R, B> {
 };
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

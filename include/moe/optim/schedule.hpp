@@ -7,7 +7,7 @@
 // from 0. Warm-up starts at 1/warmup rather than 0, and `final` would be reached at step == steps,
 // so that no update is wasted on a rate of 0.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 enum class ScheduleKind { cosine, warmup_stable_decay, constant };
 
@@ -95,4 +95,4 @@ struct Schedule {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,7 +6,7 @@
 #include <moe/model/transformer.hpp>
 #include <optional>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A model whose loss on a batch can be asked for.
 template <class M>
@@ -51,4 +51,4 @@ Loss evaluate(Model& model, const DisjointWindows& windows) {
   return *evaluate(model, windows, nullptr);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

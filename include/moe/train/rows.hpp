@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A number of the moment that is no part of training, such as the use of the processor.
 struct Measurement {
@@ -126,4 +126,4 @@ inline void write(TensorBoardWriter& board, const EvaluationRow& row) {
   board.scalar("perplexity/val", row.step, std::exp(row.loss));
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -19,7 +19,7 @@
 #include <span>
 #include <variant>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 enum class StopReason { finished, paused, stopped, no_gain };
 
@@ -317,4 +317,4 @@ class Trainer {
   std::int64_t session_tokens_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,7 +6,7 @@
 #include <moe/optim/schedule.hpp>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Where training batches come from: windows at random positions, or adjacent windows drawn without
 /// replacement, each once per epoch.
@@ -69,4 +69,4 @@ TrainerOptions checked_options(TrainerOptions o, const Model& model) {
   return o;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 
 // The operations of upcycling on the numbers of one leaf, on the host.
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// Random numbers for one use in one expert of one layer.
 class UpcycleRandom {
@@ -141,4 +141,4 @@ std::vector<W> router_rows(const UpcycleOptions& options, int layer, int experts
   return all;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

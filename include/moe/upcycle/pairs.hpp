@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The parameters of a feed-forward, or of the experts of a mixture.
 template <class P>
@@ -104,4 +104,4 @@ class UpcyclePairs {
   std::vector<Pair> pairs_;
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -3,7 +3,7 @@
 #include <moe/core/config.hpp>
 #include <moe/core/random.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// How the experts are made from a dense feed-forward. docs/transfer.md says which recipes preserve
 /// what the model computes, and why.
@@ -107,4 +107,4 @@ consteval bool check_upcycle() {
   return true;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The result of upcycling. Both models' logits are compared on the probe, in evaluation mode. If a
 /// logit on either side is not finite, all numbers that depend on it are NaN (not known).
@@ -114,4 +114,4 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
 }
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

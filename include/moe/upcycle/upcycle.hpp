@@ -7,7 +7,7 @@
 #include <moe/upcycle/pairs.hpp>
 #include <moe/upcycle/report.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -236,4 +236,4 @@ void upcycle_state(Dense& dense, DenseOptimizer& dense_optimizer, Moe& moe,
   moe_optimizer.set_updates(dense_optimizer.updates());
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/checkpoint/hugging_face/family.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// Reads what Llama shares with the families derived from it. The two numbers are the defaults of
@@ -107,4 +107,4 @@ inline constexpr HuggingFaceFamily llama_family{
     .buffers = detail::llama_buffers,
     .not_read = detail::llama_not_read};
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

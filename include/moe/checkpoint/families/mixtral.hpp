@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/checkpoint/families/llama.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 inline HuggingFaceConfig read_mixtral(const HuggingFaceFields& fields) {
@@ -105,4 +105,4 @@ inline constexpr HuggingFaceFamily mixtral_family{.title = "Mixtral",
                                                   .dense = &llama_family,
                                                   .only_dense = detail::only_in_llama};
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/checkpoint/manifest.hpp>
 #include <moe/io/folder_reader.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// The configuration with its defaults filled in, and fields without effect set to a fixed value.
@@ -78,4 +78,4 @@ inline Options hugging_face_options(const std::string& folder, Options options =
   return options;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

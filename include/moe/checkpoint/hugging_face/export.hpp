@@ -8,7 +8,7 @@
 #include <moe/io/safetensors_writer.hpp>
 #include <moe/tree/leaves.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -197,4 +197,4 @@ void export_hugging_face(Model& model, const std::string& folder, const HuggingF
   save.commit();
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

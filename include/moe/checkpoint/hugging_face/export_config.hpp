@@ -5,7 +5,7 @@
 #include <moe/io/dtype.hpp>
 #include <optional>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Options of export_hugging_face.
 struct HuggingFaceExport {
@@ -83,4 +83,4 @@ inline Json hugging_face_config(const HuggingFaceFamily& family, const ModelConf
 
 }  // namespace detail
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -4,7 +4,7 @@
 #include <moe/core/options.hpp>
 #include <span>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 struct HuggingFaceFamily;
 
@@ -74,4 +74,4 @@ struct HuggingFaceFamily {
 /// The families that import and export choose from.
 using HuggingFaceFamilies = std::span<const HuggingFaceFamily* const>;
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

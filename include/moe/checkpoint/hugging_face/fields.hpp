@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The fields of one config.json, read strictly. As in transformers, a null field counts as absent.
 /// Errors: moe::Error with the file, the field and its value; ends with `hint`.
@@ -155,4 +155,4 @@ inline double rope_base_of(const HuggingFaceFields& fields, double fallback) {
 }
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,7 +6,7 @@
 #include <moe/tree/leaves.hpp>
 #include <set>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -170,4 +170,4 @@ void import_hugging_face(Model& model, const std::string& folder,
   }
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/checkpoint/hugging_face/export_config.hpp>
 #include <moe/io/utf8.hpp>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// True if two JSON values mean the same: 100000 equals 100000.0, and members may come in any
 /// order.
@@ -168,4 +168,4 @@ inline KeptJson kept_generation(const std::string& folder, const KeptJson& confi
   return kept;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

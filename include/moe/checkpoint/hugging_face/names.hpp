@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The place of one of our matrices in a file: element (i, j) is number first + i * row_stride + j
 /// * col_stride of the tensor with this name and shape.
@@ -97,4 +97,4 @@ inline std::vector<HuggingFacePiece> hugging_face_pieces(const HuggingFaceNames&
   return pieces;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

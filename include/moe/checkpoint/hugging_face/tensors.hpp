@@ -5,7 +5,7 @@
 #include <moe/io/json.hpp>
 #include <moe/io/safetensors.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The tensors of a Hugging Face folder: of model.safetensors, or of the files that
 /// model.safetensors.index.json names. Everything is checked before a tensor is read.
@@ -171,4 +171,4 @@ class HuggingFaceTensors {
   std::vector<Safetensors> files_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA
