@@ -26,7 +26,7 @@ constexpr Part part_of_name(std::string_view text) {
   text = text.substr(0, text.find('<'));
   const auto has = [&](std::string_view word) { return text.find(word) != text.npos; };
   if (has("Norm")) return Part::norms;
-  if (has("CrossEntropy")) return Part::head;
+  if (has("CrossEntropyHead")) return Part::head;
   if (has("Route") || has("ColumnMean") || has("LoadExcess")) return Part::router;
   if (has("Activation") || has("Slots") || has("Combine") || has("GateGrad")) return Part::experts;
   if (has("Rope") || has("BiasGrad")) return Part::attention;

@@ -3,7 +3,7 @@
 // generated; the vocabulary is MOE_DATA_DIR/gpt2, or the 256 bytes.  Names: tokenizer/WHAT/TEXT.
 #include <cstdlib>
 #include <moe/core/random.hpp>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 #include <moe_lab/text/generated_verse.hpp>
 
 #include "measure.hpp"
@@ -48,8 +48,8 @@ void add(const std::string& name, const std::string& text, const Work& work) {
 int main(int argc, char** argv) {
   const std::string data = data_folder(), vocabulary = data + "/gpt2";
   const bool found = !data.empty() && moe::detail::exists(vocabulary + "/vocab.json");
-  static const moe::BytePairEncoding tokenizer =
-      found ? moe::BytePairEncoding::from_folder(vocabulary) : moe::BytePairEncoding::bytes();
+  static const moe::BpeTokenizer tokenizer =
+      found ? moe::BpeTokenizer::from_folder(vocabulary) : moe::BpeTokenizer::bytes();
   std::printf("vocabulary: %s, %d tokens\n", found ? vocabulary.c_str() : "bytes",
               tokenizer.vocab_size());
   std::vector<std::pair<std::string, std::string>> texts;

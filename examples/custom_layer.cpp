@@ -38,7 +38,7 @@ struct ScaleGrad {
 
 template <int Dim, class B>
 struct Scale {
-  using T = moe::Scalar<B>;
+  using T = moe::Value<B>;
   using W = moe::Wide<B>;
   static constexpr int in = Dim, out = Dim;
   struct Params {
@@ -61,7 +61,7 @@ struct Scale {
 // The library's block behind a learned scale: y = block(scale * x).
 template <moe::ModelConfig C, bool Mixture, class B>
 struct ScaledBlock {
-  using T = moe::Scalar<B>;
+  using T = moe::Value<B>;
   using Before = Scale<C.dim, B>;
   using Inner = moe::Block<C, Mixture, B>;
   static constexpr int in = C.dim, out = C.dim;

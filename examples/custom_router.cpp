@@ -31,7 +31,7 @@ struct ChooseLargest {
 // gates, slot_of, token_of and report.
 template <int Experts, int TopK, int Dim, class B>
 struct FixedRouter {
-  using T = moe::Scalar<B>;
+  using T = moe::Value<B>;
   using W = moe::Wide<B>;
   using Score = moe::Linear<Dim, Experts, B, false, moe::Role::router>;
   static constexpr bool gates_sum_to_one = true;

@@ -10,7 +10,7 @@
 //   cmake -D MOE_EXAMPLE_MODEL=SmolLM-135M/config.json ...
 #include <algorithm>
 #include <cstdio>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 #include <moe/moe.hpp>
 #include <smollm.hpp>
 
@@ -43,12 +43,12 @@ int main(int argc, char** argv) try {
   if (argc < 2) {
     std::printf("no folder was given: a random model is written to %s\n", folder.c_str());
     Dense random{backend, options};
-    const auto bytes = moe::BytePairEncoding::bytes();
+    const auto bytes = moe::BpeTokenizer::bytes();
     const auto write = [&](const std::string& to) { bytes.save(to); };
     moe::export_hugging_face(random, folder,
                              {.write_tokenizer = write, .eos_token = bytes.end_of_text()});
   }
-  const auto tokenizer = moe::BytePairEncoding::from_folder(folder);
+  const auto tokenizer = moe::BpeTokenizer::from_folder(folder);
   if (tokenizer.size() > smollm.vocab)
     throw moe::Error("cannot use the tokenizer of '" + folder +
                      "': it has more tokens than the model; take the folder of one checkpoint");

@@ -81,7 +81,7 @@ struct FixtureReport {
 template <ModelConfig C, class B>
 FixtureReport compare_with_fixture(const std::string& path) {
   using Model = Transformer<C, B>;
-  using T = Scalar<B>;
+  using T = Value<B>;
   const Safetensors file{path};
   const Json config = parse_json(file.metadata().at("config"), path);
   const auto number = [&](const char* name) { return config.at(name).as_double(name); };

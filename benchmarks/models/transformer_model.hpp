@@ -70,7 +70,7 @@ class TransformerModel : public Model {
   int window() const override { return generator_->length(); }
 
   std::size_t parameters() const override { return moe::parameter_count<Net>().total; }
-  std::size_t parameter_bytes() const override { return parameters() * sizeof(moe::Scalar<B>); }
+  std::size_t parameter_bytes() const override { return parameters() * sizeof(moe::Value<B>); }
   double minimal_bytes() const override {
     const double layer =
         6.0 * config.dim +
@@ -79,7 +79,7 @@ class TransformerModel : public Model {
     const double state = request_.optimizer == "muon" ? double(moe::Muon<Net>::state_bytes())
                                                       : double(moe::AdamW<Net>::state_bytes());
     return 2.0 * double(parameters()) * sizeof(moe::Wide<B>) + state +
-           layer * config.layers * tokens() * double(sizeof(moe::Scalar<B>));
+           layer * config.layers * tokens() * double(sizeof(moe::Value<B>));
   }
 
  private:

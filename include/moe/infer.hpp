@@ -5,6 +5,6 @@
 #include <moe/backend/cpu.hpp>
 #include <moe/checkpoint/checkpoint.hpp>
 #include <moe/core/parse.hpp>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/generate/generate.hpp>
 #include <moe/model/transformer.hpp>

@@ -7,7 +7,7 @@
 #include <moe/checkpoint/checkpoint.hpp>
 #include <moe/core/parse.hpp>
 #include <moe/data/cached_tokens.hpp>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/data/shuffled_windows.hpp>
 #include <moe/data/text_stream.hpp>
 #include <moe/data/windows.hpp>

@@ -6,7 +6,7 @@ using namespace moe::test;
 
 namespace {
 
-const Dropout dropout{0.3, 11, stream(3, 1, Site::attention_dropout)};
+const Dropout dropout{0.3, 11, stream(3, 1, RandomStream::attention_dropout)};
 
 std::vector<AttentionShape> shapes() {
   std::vector<AttentionShape> all;

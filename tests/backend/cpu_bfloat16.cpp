@@ -1,7 +1,7 @@
 #include "catch.hpp"
 #include "parity.hpp"
 
-// The CPU backend with bfloat16 activations. Products are compared with exact sums of the rounded
+// The CPU backend with bfloat16 activations. Gemm are compared with exact sums of the rounded
 // operands, so that only float's sums and one rounding of a narrow C are left as errors.
 
 using namespace moe;
@@ -241,7 +241,7 @@ void for_both_ways(const F& check) {
   }
 }
 
-const Dropout dropout{0.3, 11, stream(3, 1, Site::attention_dropout)};
+const Dropout dropout{0.3, 11, stream(3, 1, RandomStream::attention_dropout)};
 
 }  // namespace
 

@@ -107,7 +107,7 @@ TEST_CASE("Cpu: dropout factors of a lane are those of its elements", "[dropout]
   for_float_and_double([]<class T>(T) {
     constexpr int width = detail::batch_width<T>;
     for (const double rate : {0.0, 0.1, 0.5, 0.999}) {
-      const Dropout d{rate, 5, stream(7, 3, Site::expert_dropout)};
+      const Dropout d{rate, 5, stream(7, 3, RandomStream::expert_dropout)};
       for (const std::uint64_t first :
            {std::uint64_t(0), std::uint64_t(8), std::uint64_t(13), (std::uint64_t(1) << 35) + 5}) {
         T value[width];

@@ -22,7 +22,7 @@ struct Saved {
   test::ScratchFolder scratch;
   std::string folder = scratch / "last";
   TinyRun first{1, 3}, second{2, 1};
-  Cursor cursor{.step = 3, .best_step = 2, .best_loss = 1.5, .seconds = 0.25};
+  TrainState cursor{.step = 3, .best_step = 2, .best_loss = 1.5, .seconds = 0.25};
 
   Saved() { save_checkpoint(first.model, first.optimizer, cursor, folder); }
 
@@ -50,7 +50,7 @@ TEST_CASE("save_checkpoint: loading gives the same bits, and the same bits from 
           "[checkpoint]") {
   Saved s;
   CHECK(s.first.state() != s.second.state());
-  const Cursor cursor = load_checkpoint(s.second.model, s.second.optimizer, s.folder);
+  const TrainState cursor = load_checkpoint(s.second.model, s.second.optimizer, s.folder);
   CHECK(s.first.state() == s.second.state());
   CHECK(cursor.step == 3);
   CHECK(cursor.updates == 3);

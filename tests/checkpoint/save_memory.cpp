@@ -56,7 +56,7 @@ TEST_CASE("Trainer: a save for which there is no memory is no reason to end", "[
   options.checkpoint_every = 1;
   Trainer trainer(run.model, run.optimizer, run.text.train, run.text.validation, options,
                   {.on_step =
-                       [&](const StepRow& row) {
+                       [&](const StepRecord& row) {
                          refused_above = row.step == 3 ? 500'000 : std::size_t(1) << 62;
                        },
                    .on_warning = [&](const std::string& text) { warnings += text + "\n"; }});

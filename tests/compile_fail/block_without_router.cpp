@@ -5,7 +5,7 @@
 template <moe::ModelConfig C, bool Mixture, class B>
 struct Silent {
   using Inner = moe::Block<C, Mixture, B>;
-  using T = moe::Scalar<B>;
+  using T = moe::Value<B>;
   static constexpr int in = C.dim, out = C.dim;
   static constexpr bool mixture = Mixture;
   using Params = typename Inner::Params;

@@ -44,12 +44,12 @@ TEST_CASE("kernel::Math: kernels use a type's own functions, or a specialisation
   CHECK(kernel::exp(Special{{0}}).value == 7);
 }
 
-TEST_CASE("kernel::Then: the second kernel sees what the first has written", "[kernel]") {
+TEST_CASE("kernel::Fused: the second kernel sees what the first has written", "[kernel]") {
   Reference<double> be;
   double a[4] = {1, 2, 3, 4}, b[4] = {10, 20, 30, 40}, c[4] = {100, 200, 300, 400};
   const Table<double> at_b{b, 2}, at_c{c, 2};
-  be.rows(2, kernel::Then{kernel::Add<double>{Table<const double>{a, 2}, at_b},
-                          kernel::Add<double>{at_b, at_c}});
+  be.rows(2, kernel::Fused{kernel::Add<double>{Table<const double>{a, 2}, at_b},
+                           kernel::Add<double>{at_b, at_c}});
   CHECK(b[3] == 44);
   CHECK(std::vector<double>(c, c + 4) == std::vector<double>{111, 222, 333, 444});
 }

@@ -3,7 +3,7 @@
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
 #include <moe/checkpoint/hugging_face/export_config.hpp>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 #include <moe/data/shuffled_windows.hpp>
 #include <moe/generate/generate.hpp>
 #include <moe/optim/adamw.hpp>

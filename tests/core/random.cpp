@@ -25,10 +25,10 @@ TEST_CASE("philox: gives the known answers of Random123", "[external]") {
 }
 
 TEST_CASE("stream: no two of step, layer and site meet", "[edge]") {
-  CHECK(stream(0, 0, Site::batch) != stream(0, 1, Site::initial_value));
-  CHECK(stream(0, 0xFFFF, Site::text) < stream(1, 0, Site::initial_value));
-  CHECK(stream(0, 0, Site::text) < stream(0, 1, Site::initial_value));
-  CHECK(stream((std::uint64_t(1) << 36) - 1, 0xFFFF, Site(0xFFF)) == ~std::uint64_t(0));
+  CHECK(stream(0, 0, RandomStream::batch) != stream(0, 1, RandomStream::initial_value));
+  CHECK(stream(0, 0xFFFF, RandomStream::text) < stream(1, 0, RandomStream::initial_value));
+  CHECK(stream(0, 0, RandomStream::text) < stream(0, 1, RandomStream::initial_value));
+  CHECK(stream((std::uint64_t(1) << 36) - 1, 0xFFFF, RandomStream(0xFFF)) == ~std::uint64_t(0));
 }
 
 TEST_CASE("uniform: is never 0 and never 1", "[edge]") {
@@ -42,7 +42,7 @@ TEST_CASE("normal: the first four moments and the correlation of neighbours", "[
   const int n = 200000;
   double power[5] = {}, neighbours = 0, previous = 0;
   for (int i = 0; i < n; ++i) {
-    const double x = normal(11, stream(0, 0, Site::initial_value), std::uint64_t(i));
+    const double x = normal(11, stream(0, 0, RandomStream::initial_value), std::uint64_t(i));
     double p = 1;
     for (double& sum : power) {
       sum += p / n;
@@ -72,7 +72,7 @@ TEST_CASE("Dropout: drops its rate and scales what it keeps, so that the mean st
           "[statistics]") {
   const int n = 100000;
   for (const double rate : {0.1, 0.5, 0.9}) {
-    const Dropout dropout{rate, 4, stream(7, 2, Site::ffn_output_dropout)};
+    const Dropout dropout{rate, 4, stream(7, 2, RandomStream::ffn_output_dropout)};
     int dropped = 0;
     bool other_value = false;
     for (int i = 0; i < n; ++i) {
@@ -109,8 +109,9 @@ TEST_CASE("Dropout: rate 0 is off and keeps everything as it is", "[edge]") {
 }
 
 TEST_CASE("Dropout: another stream drops other elements", "[edge]") {
-  const Dropout a{0.5, 4, stream(1, 0, Site::final_dropout)},
-      b{0.5, 4, stream(2, 0, Site::final_dropout)}, c{0.5, 5, stream(1, 0, Site::final_dropout)};
+  const Dropout a{0.5, 4, stream(1, 0, RandomStream::final_dropout)},
+      b{0.5, 4, stream(2, 0, RandomStream::final_dropout)},
+      c{0.5, 5, stream(1, 0, RandomStream::final_dropout)};
   int same_as_b = 0, same_as_c = 0;
   for (std::uint64_t i = 0; i < 1000; ++i) {
     same_as_b += a.factor(i) == b.factor(i);

@@ -5,7 +5,7 @@
 #include "catch.hpp"
 #include "data/tokenizer_files.hpp"
 
-using moe::BytePairEncoding;
+using moe::BpeTokenizer;
 using moe::cached_tokens;
 using moe::CachedTokens;
 using moe::SpecialTokens;
@@ -29,7 +29,7 @@ TEST_CASE("cached_tokens: made once, kept, and read again", "[io]") {
   const ScratchFolder folder;
   const std::string path = folder / "text.txt";
   moe::write_file(path, text);
-  const BytePairEncoding tokenizer = BytePairEncoding::bytes();
+  const BpeTokenizer tokenizer = BpeTokenizer::bytes();
   const CachedTokens first = cached_tokens(path, tokenizer);
   CHECK(first.tokens.tokens() == tokenizer.encode(text));
   CHECK(has(first.source, "(made and kept)"));
@@ -47,13 +47,12 @@ TEST_CASE("cached_tokens: made once, kept, and read again", "[io]") {
 TEST_CASE("cached_tokens: another text, tokenizer or reading of specials is another file", "[io]") {
   const ScratchFolder folder;
   const std::string path = folder / "text.txt";
-  const BytePairEncoding bytes = BytePairEncoding::bytes();
+  const BpeTokenizer bytes = BpeTokenizer::bytes();
   TokenizerParts parts;
   parts.merges = {"a b"};
-  const BytePairEncoding words = parts.load();
+  const BpeTokenizer words = parts.load();
   moe::write_file(path, text);
-  const auto check = [&](const BytePairEncoding& tokenizer, SpecialTokens special,
-                         const char* state) {
+  const auto check = [&](const BpeTokenizer& tokenizer, SpecialTokens special, const char* state) {
     const CachedTokens got = cached_tokens(path, tokenizer, special);
     CHECK(got.tokens.tokens() == tokenizer.encode(moe::read_file(path), special));
     CHECK(has(got.source, state));
@@ -73,7 +72,7 @@ TEST_CASE("cached_tokens: a damaged file is made anew", "[error]") {
   const ScratchFolder folder;
   const std::string path = folder / "text.txt";
   moe::write_file(path, text);
-  const BytePairEncoding tokenizer = BytePairEncoding::bytes();
+  const BpeTokenizer tokenizer = BpeTokenizer::bytes();
   const std::string source = cached_tokens(path, tokenizer).source;
   const std::string cache = source.substr(8, source.find(" (") - 8);
   const std::string good = moe::read_file(cache);
@@ -93,7 +92,7 @@ TEST_CASE("cached_tokens: where nothing can be written it says so and works", "[
   const std::string path = folder / "text.txt";
   moe::write_file(path, text);
   moe::write_file(folder / "file", "");
-  const BytePairEncoding tokenizer = BytePairEncoding::bytes();
+  const BpeTokenizer tokenizer = BpeTokenizer::bytes();
   // A file where the folder should be: refused to root as well.
   const CachedTokens got =
       cached_tokens(path, tokenizer, SpecialTokens::as_text, folder / "file/cache");

@@ -1,6 +1,6 @@
 #pragma once
 #include <moe/core/random.hpp>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 #include <string>
 #include <vector>
 
@@ -69,10 +69,10 @@ struct TokenizerParts {
            R"(,"vocab":)" + vocabulary_json() + R"(,"merges":[)" + list + "]}}";
   }
 
-  BytePairEncoding load() const {
+  BpeTokenizer load() const {
     const ScratchFolder folder;
     write_file(folder / "tokenizer.json", json());
-    return BytePairEncoding::from_folder(folder.path());
+    return BpeTokenizer::from_folder(folder.path());
   }
 };
 

@@ -7,7 +7,7 @@
 #include "catch.hpp"
 #include "data/tokenizer_files.hpp"
 
-using moe::BytePairEncoding;
+using moe::BpeTokenizer;
 using moe::SpecialTokens;
 using moe::test::has;
 using moe::test::is_sentence;
@@ -52,7 +52,7 @@ namespace {
 std::string refusal(const std::string& json) {
   const ScratchFolder folder;
   moe::write_file(folder / "tokenizer.json", json);
-  const std::string message = message_of([&] { BytePairEncoding::from_folder(folder.path()); });
+  const std::string message = message_of([&] { BpeTokenizer::from_folder(folder.path()); });
   INFO(message);
   if (!message.empty()) CHECK(is_sentence(message));
   return message;
@@ -65,7 +65,7 @@ std::string refusal(const std::string& vocabulary, const std::string& merges) {
   const ScratchFolder folder;
   moe::write_file(folder / "vocab.json", vocabulary);
   moe::write_file(folder / "merges.txt", merges);
-  const std::string message = message_of([&] { BytePairEncoding::from_folder(folder.path()); });
+  const std::string message = message_of([&] { BpeTokenizer::from_folder(folder.path()); });
   INFO(message);
   if (!message.empty()) CHECK(is_sentence(message));
   return message;
@@ -87,8 +87,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }  // namespace
 
 TEST_CASE("tokenizer.json: merges as strings and as pairs give the same tokenizer", "[io]") {
-  const BytePairEncoding strings = with([](TokenizerParts&) {}).load();
-  const BytePairEncoding pairs = with([](TokenizerParts& p) { p.pairs = true; }).load();
+  const BpeTokenizer strings = with([](TokenizerParts&) {}).load();
+  const BpeTokenizer pairs = with([](TokenizerParts& p) { p.pairs = true; }).load();
   CHECK(strings.fingerprint() == pairs.fingerprint());
   CHECK(pairs.encode("abcab") == Ids{257, 256});
 }
@@ -98,32 +98,32 @@ TEST_CASE("tokenizer.json: comes before vocab.json and merges.txt", "[io]") {
   const TokenizerParts parts = with([](TokenizerParts&) {});
   moe::write_file(folder / "vocab.json", parts.vocabulary_json());
   moe::write_file(folder / "merges.txt", parts.merges_txt());
-  CHECK(BytePairEncoding::from_folder(folder.path()).encode("abc") == Ids{257});
+  CHECK(BpeTokenizer::from_folder(folder.path()).encode("abc") == Ids{257});
   moe::write_file(folder / "tokenizer.json", TokenizerParts().json());
-  CHECK(BytePairEncoding::from_folder(folder.path()).encode("abc") == Ids{64, 65, 66});
+  CHECK(BpeTokenizer::from_folder(folder.path()).encode("abc") == Ids{64, 65, 66});
 }
 
 TEST_CASE("tokenizer.json: SmolLM's digits stand alone and take no space", "[external]") {
   // As Hugging Face tokenizers 0.23 encodes with this file.
-  const BytePairEncoding tokenizer = with([](TokenizerParts& p) {
-                                       p.pre_tokenizer = moe::test::each_digit;
-                                       p.merges = {"Ġ x", "1 2", "Ġ 1"};
-                                     }).load();
+  const BpeTokenizer tokenizer = with([](TokenizerParts& p) {
+                                   p.pre_tokenizer = moe::test::each_digit;
+                                   p.merges = {"Ġ x", "1 2", "Ġ 1"};
+                                 }).load();
   CHECK(tokenizer.encode(" 12") == Ids{220, 16, 17});
   CHECK(tokenizer.encode("x  1") == Ids{87, 220, 220, 16});
   CHECK(tokenizer.encode("x  x") == Ids{87, 220, 256});
   CHECK(tokenizer.encode("12 x1 x") == Ids{16, 17, 256, 16, 256});
   CHECK(tokenizer.encode("½²") == Ids{126, 121, 126, 110});
-  const BytePairEncoding spaces = with([](TokenizerParts& p) {
-                                    p.pre_tokenizer = moe::test::each_digit;
-                                    p.merges = {"Ġ Ġ"};
-                                  }).load();
+  const BpeTokenizer spaces = with([](TokenizerParts& p) {
+                                p.pre_tokenizer = moe::test::each_digit;
+                                p.merges = {"Ġ Ġ"};
+                              }).load();
   CHECK(spaces.encode("x  1") == Ids{87, 256, 16});
 }
 
 TEST_CASE("tokenizer.json: added tokens are found before the text is cut", "[external]") {
   // As Hugging Face tokenizers 0.23 encodes with this file.
-  const BytePairEncoding tokenizer =
+  const BpeTokenizer tokenizer =
       with([](TokenizerParts& p) {
         p.merges = {"x y"};
         p.added = R"([{"id":257,"content":"<|endoftext|>","special":true,"normalized":false},)"
@@ -156,10 +156,10 @@ TEST_CASE("tokenizer.json: with ignore_merges a piece that is a token is taken w
           "[external]") {
   const auto change = [](TokenizerParts& p) { p.more_tokens = {"hello", "a!"}; };
   CHECK(with(change).load().encode("hello") == Ids{71, 68, 75, 75, 78});
-  const BytePairEncoding tokenizer = with([&](TokenizerParts& p) {
-                                       change(p);
-                                       p.settings = R"("ignore_merges":true)";
-                                     }).load();
+  const BpeTokenizer tokenizer = with([&](TokenizerParts& p) {
+                                   change(p);
+                                   p.settings = R"("ignore_merges":true)";
+                                 }).load();
   CHECK(tokenizer.encode("hello") == Ids{258});
   CHECK(tokenizer.encode("hellos") == Ids{71, 68, 75, 75, 78, 82});
   CHECK(tokenizer.encode("a!") == Ids{64, 0});  // no piece
@@ -289,11 +289,11 @@ TEST_CASE("vocab.json and merges.txt: every damage is an error that names it", "
   CHECK(has(refusal(vocabulary, "a b\n#version: 0.2\n"), "has a part"));
 
   const ScratchFolder folder;
-  const auto missing = message_of([&] { BytePairEncoding::from_folder(folder.path()); });
+  const auto missing = message_of([&] { BpeTokenizer::from_folder(folder.path()); });
   CHECK(is_sentence(missing));
   CHECK(has(missing, "vocab.json': No such file"));
   moe::write_file(folder / "vocab.json", vocabulary);
-  CHECK(has(message_of([&] { BytePairEncoding::from_folder(folder.path()); }),
+  CHECK(has(message_of([&] { BpeTokenizer::from_folder(folder.path()); }),
             "merges.txt': No such file"));
 }
 
@@ -305,7 +305,7 @@ TEST_CASE("merges.txt: with and without its first line, line ends of both kinds"
     const ScratchFolder folder;
     moe::write_file(folder / "vocab.json", parts.vocabulary_json());
     moe::write_file(folder / "merges.txt", merges);
-    const BytePairEncoding tokenizer = BytePairEncoding::from_folder(folder.path());
+    const BpeTokenizer tokenizer = BpeTokenizer::from_folder(folder.path());
     CHECK(tokenizer.encode("###") == Ids{258});
     CHECK(tokenizer.encode("ab##") == Ids{257, 256});
   }
@@ -315,7 +315,7 @@ TEST_CASE("vocab.json: a byte without a token is an error where it occurs, never
   const ScratchFolder folder;
   moe::write_file(folder / "vocab.json", R"({"a":0,"b":1,"ab":2})");
   moe::write_file(folder / "merges.txt", "a b\n");
-  const BytePairEncoding tokenizer = BytePairEncoding::from_folder(folder.path());
+  const BpeTokenizer tokenizer = BpeTokenizer::from_folder(folder.path());
   CHECK(tokenizer.encode("abba") == Ids{2, 1, 0});
   CHECK(tokenizer.end_of_text() == -1);
   const std::string message = message_of([&] { tokenizer.encode("ab c"); });
@@ -379,7 +379,7 @@ TEST_CASE("tokenizer.json: hostile files take memory in proportion to their size
     const std::size_t before = in_use;
     most_in_use = before;
     std::string message;
-    message = message_of([&] { BytePairEncoding::from_tokenizer_json(path); });
+    message = message_of([&] { BpeTokenizer::from_tokenizer_json(path); });
     const double share = double(most_in_use - before) / double(json.size());
     CHECK(is_sentence(message));
     CHECK(share < 2.5);
@@ -413,16 +413,16 @@ TEST_CASE("tokenizer.json: ids may have holes, and a merge may be there twice", 
   const ScratchFolder folder;
   const auto load = [&](const std::string& json) {
     moe::write_file(folder / "tokenizer.json", json);
-    return BytePairEncoding::from_folder(folder.path());
+    return BpeTokenizer::from_folder(folder.path());
   };
-  const BytePairEncoding tokenizer = load(good);
+  const BpeTokenizer tokenizer = load(good);
   CHECK(tokenizer.vocab_size() == 401);
   CHECK(tokenizer.encode("abc") == Ids{256, 66});
   CHECK(tokenizer.encode("a<pad>", SpecialTokens::as_tokens) == Ids{64, 400});
   CHECK(tokenizer.decode({64, 300, 400}) == "a<pad>");
   tokenizer.save(folder / "saved");
-  CHECK(BytePairEncoding::from_folder(folder / "saved").fingerprint() == tokenizer.fingerprint());
-  const BytePairEncoding twice = load(replaced(good, R"("b c"])", R"("b c","a b"])"));
+  CHECK(BpeTokenizer::from_folder(folder / "saved").fingerprint() == tokenizer.fingerprint());
+  const BpeTokenizer twice = load(replaced(good, R"("b c"])", R"("b c","a b"])"));
   CHECK(twice.encode("abc") == Ids{64, 257});
 }
 
@@ -432,7 +432,7 @@ TEST_CASE("Files of a tokenizer: a byte order mark before them changes nothing",
   const std::string mark = "\xEF\xBB\xBF";
   moe::write_file(folder / "vocab.json", mark + parts.vocabulary_json());
   moe::write_file(folder / "merges.txt", mark + parts.merges_txt());
-  CHECK(BytePairEncoding::from_folder(folder.path()).encode("abc") == Ids{257});
+  CHECK(BpeTokenizer::from_folder(folder.path()).encode("abc") == Ids{257});
   moe::write_file(folder / "tokenizer.json", mark + parts.json());
-  CHECK(BytePairEncoding::from_folder(folder.path()).encode("abc") == Ids{257});
+  CHECK(BpeTokenizer::from_folder(folder.path()).encode("abc") == Ids{257});
 }

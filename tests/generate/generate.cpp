@@ -1,7 +1,7 @@
 #include <limits>
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/generate/generate.hpp>
 #include <moe/model/transformer.hpp>
 
@@ -361,7 +361,7 @@ TEST_CASE("generate: text in, text out, for bytes and for characters") {
 
   // The model has 13 tokens, the text 5 characters; two of them take two bytes.
   OnReference<grouped> rig;
-  const CharVocabulary vocabulary("ab\xC3\xA9\xC3\xA8\n");
+  const CharTokenizer vocabulary("ab\xC3\xA9\xC3\xA8\n");
   REQUIRE(vocabulary.size() == 5);
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     const std::string chars = generate(rig.model, vocabulary, "ab", {.tokens = 20, .seed = seed});
@@ -390,12 +390,12 @@ TEST_CASE("generate: prompts that cannot be continued are refused in one sentenc
         "vocabulary that it was trained with");
   CHECK(message({-1}).starts_with("moe: cannot continue from token -1"));
   CHECK(message({1}, {.top_p = 2}).starts_with("moe: cannot sample with SampleOptions.top_p"));
-  const CharVocabulary vocabulary("abc");
+  const CharTokenizer vocabulary("abc");
   CHECK(error_of([&] { generate(rig.model, vocabulary, ""); }) == message({}));
   CHECK(error_of([&] {
           generate(rig.model, vocabulary, "abd");
         }).starts_with("moe: cannot encode character 'd'"));
-  const CharVocabulary large("abcdefghijklmnop");
+  const CharTokenizer large("abcdefghijklmnop");
   CHECK(error_of([&] { generate(rig.model, large, "a"); }) ==
         "moe: cannot choose among 16 tokens: the model has 13; use the vocabulary that it was "
         "trained with");

@@ -2,7 +2,7 @@
 // that of FOLDER, and is also written to SAVED.
 // usage: interop_tokenize FOLDER SAVED < lines
 #include <cstdio>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 
 int main(int argc, char** argv) {
   if (argc != 3) {
@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    const auto tokenizer = moe::BytePairEncoding::from_folder(argv[1]);
+    const auto tokenizer = moe::BpeTokenizer::from_folder(argv[1]);
     tokenizer.save(argv[2]);
     std::string text;
     unsigned digits = 1;  // of a byte, below a leading 1

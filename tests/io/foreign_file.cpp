@@ -1,7 +1,7 @@
 #include <moe/checkpoint/hugging_face/config.hpp>
 #include <moe/checkpoint/hugging_face/tensors.hpp>
 #include <moe/checkpoint/manifest.hpp>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 
 #include "catch.hpp"
 #include "io/scratch.hpp"
@@ -28,15 +28,15 @@ std::vector<std::string> messages(const std::string& content) {
   }
   write_file(folder / "vocab.json", R"({"a":0,"b":1,"ab":2})");
   write_file(folder / "merges.txt", content);
-  return {message_of([&] { Safetensors(folder / "model.safetensors"); }),
-          message_of([&] { HuggingFaceTensors(folder.path()); }),
-          message_of([&] { HuggingFaceTensors(folder / "i"); }),
-          message_of([&] { BytePairEncoding::from_folder(folder.path()); }),
-          message_of([&] { BytePairEncoding::from_folder(folder / "v"); }),
-          message_of(
-              [&] { BytePairEncoding::from_files(folder / "vocab.json", folder / "merges.txt"); }),
-          message_of([&] { read_hugging_face_config(folder.path()); }),
-          message_of([&] { read_manifest(folder.path()); })};
+  return {
+      message_of([&] { Safetensors(folder / "model.safetensors"); }),
+      message_of([&] { HuggingFaceTensors(folder.path()); }),
+      message_of([&] { HuggingFaceTensors(folder / "i"); }),
+      message_of([&] { BpeTokenizer::from_folder(folder.path()); }),
+      message_of([&] { BpeTokenizer::from_folder(folder / "v"); }),
+      message_of([&] { BpeTokenizer::from_files(folder / "vocab.json", folder / "merges.txt"); }),
+      message_of([&] { read_hugging_face_config(folder.path()); }),
+      message_of([&] { read_manifest(folder.path()); })};
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #include <cctype>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe_lab/text/generated_stories.hpp>
 #include <set>
@@ -64,7 +64,7 @@ TEST_CASE("generated_stories: many words, no story twice, nothing left of the fo
   for (const char c : text) {
     if (c != '\n' && (c < ' ' || c > '~')) FAIL("byte " << int(c) << " is not printable ASCII");
   }
-  CHECK(moe::CharVocabulary(text).size() <= 65);
+  CHECK(moe::CharTokenizer(text).size() <= 65);
   const std::vector<std::string> list = words(text), stories = parts(text, separator);
   CHECK(std::set<std::string>(list.begin(), list.end()).size() > 650);
   CHECK(stories.size() > 1000);

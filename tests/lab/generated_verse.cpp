@@ -1,5 +1,5 @@
 #include <map>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/io/checksum.hpp>
 #include <moe_lab/text/generated_verse.hpp>
 #include <set>
@@ -22,7 +22,7 @@ TEST_CASE("generated_verse: it reads like a play that there is something to lear
   for (const char c : text) {
     if (c != '\n' && (c < ' ' || c > '~')) FAIL("byte " << int(c) << " is not printable ASCII");
   }
-  CHECK(moe::CharVocabulary(text).size() <= 65);  // fits programs made for Tiny Shakespeare
+  CHECK(moe::CharTokenizer(text).size() <= 65);  // fits programs made for Tiny Shakespeare
   std::map<std::string, int> words;
   std::set<std::string> speakers, lines;
   std::size_t begin = 0, count = 0, scenes = 0;

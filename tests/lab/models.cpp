@@ -30,8 +30,8 @@ void check_iso_active() {
   CHECK(twin.router == 2 * double(routers));
 }
 
-moe::StepRow row(std::int64_t step) {
-  moe::StepRow row{.step = step, .tokens = 2'500'000 * step, .seconds = 65};
+moe::StepRecord row(std::int64_t step) {
+  moe::StepRecord row{.step = step, .tokens = 2'500'000 * step, .seconds = 65};
   row.tokens_per_second = 1234.4;
   row.loss.cross_entropy = 1.23456;
   return row;

@@ -6,7 +6,7 @@
 
 using lab::Plan;
 using lab::Progress;
-using moe::StepRow;
+using moe::StepRecord;
 using moe::test::has;
 
 TEST_CASE("describe and predict: name every class of memory and say what was assumed", "[plan]") {
@@ -33,7 +33,8 @@ TEST_CASE("Progress: plain lines where there is no terminal", "[progress]") {
   REQUIRE(file != nullptr);
   {
     Progress progress({.steps = 10, .flops_per_token = 1e6, .peak_gflops = 1, .to = file});
-    StepRow row{.step = 1, .tokens_per_second = 500, .load = {{0.5, 0.5}}, .health = {{1.9, 0, 0}}};
+    StepRecord row{
+        .step = 1, .tokens_per_second = 500, .load = {{0.5, 0.5}}, .health = {{1.9, 0, 0}}};
     row.loss.cross_entropy = 4.25;
     progress.step(row, {});
     const lab::Resources idle{.cpu_percent = 0};

@@ -35,7 +35,7 @@ TEST_CASE("Watch: rows and curves of a run tell what it uses, its lines tell how
   {
     lab::Watch watch({.steps = 4, .to = file});
     Trainer trainer(run.model, run.optimizer, run.text.train, run.text.validation, options,
-                    watch.callbacks([&](const StepRow& row) { steps.push_back(row.step); }));
+                    watch.callbacks([&](const StepRecord& row) { steps.push_back(row.step); }));
     CHECK(trainer.run() == StopReason::finished);
   }
   CHECK(steps == std::vector<std::int64_t>{1, 2, 3, 4});

@@ -10,7 +10,7 @@ using namespace moe;
 /// Head and loss with their memory: `loss()` is the mean, `backward` fills dx and dweight.
 template <int Vocab, int Dim, class T>
 struct Head {
-  using L = CrossEntropy<Vocab, Dim, Reference<T>>;
+  using L = CrossEntropyHead<Vocab, Dim, Reference<T>>;
   Reference<T> be;
   test::Owned<typename L::Cache, Reference<T>> cache;
   test::Owned<typename L::Scratch, Reference<T>> scratch;
@@ -69,20 +69,21 @@ double head_error(int n, std::size_t step_w, std::size_t step_x) {
   return worst;
 }
 
-TEST_CASE("CrossEntropy: backward adds the complex-step derivative of the mean",
+TEST_CASE("CrossEntropyHead: backward adds the complex-step derivative of the mean",
           "[gradient][adds]") {
   CHECK(head_error<7, 5>(6, 1, 1) < 1e-14);
   CHECK(head_error<2, 1>(1, 1, 1) < 1e-14);
 }
 
-TEST_CASE("CrossEntropy: backward equals the complex-step derivative over several chunks",
+TEST_CASE("CrossEntropyHead: backward equals the complex-step derivative over several chunks",
           "[gradient]") {
-  using Large = CrossEntropy<2048, 2, Reference<double>>;
+  using Large = CrossEntropyHead<2048, 2, Reference<double>>;
   CHECK(Large::chunk == 256);
   CHECK(head_error<2048, 2>(514, 683, 147) < 1e-14);  // chunks of 256, 256 and 2
 }
 
-TEST_CASE("CrossEntropy: forward_backward gives the bits of forward and backward", "[identity]") {
+TEST_CASE("CrossEntropyHead: forward_backward gives the bits of forward and backward",
+          "[identity]") {
   const auto targets = some_targets(514, 2048);
   const auto w = test::some_rows(2048, 2), x = test::some_rows(514, 2, 3);
   Head<2048, 2, double> two(w, x, targets), one(w, x, targets), written(w, x, targets);
@@ -105,13 +106,13 @@ TEST_CASE("CrossEntropy: forward_backward gives the bits of forward and backward
   CHECK(written.dx == two.dx);
 }
 
-TEST_CASE("CrossEntropy: the chunk follows the vocabulary", "[config]") {
-  CHECK(CrossEntropy<1, 1, Reference<double>>::chunk == 4096);
-  CHECK(CrossEntropy<1024, 1, Reference<double>>::chunk == 512);
-  CHECK(CrossEntropy<50257, 1, Reference<double>>::chunk == 256);
+TEST_CASE("CrossEntropyHead: the chunk follows the vocabulary", "[config]") {
+  CHECK(CrossEntropyHead<1, 1, Reference<double>>::chunk == 4096);
+  CHECK(CrossEntropyHead<1024, 1, Reference<double>>::chunk == 512);
+  CHECK(CrossEntropyHead<50257, 1, Reference<double>>::chunk == 256);
 }
 
-TEST_CASE("CrossEntropy: loss and gradient of known logits", "[identity]") {
+TEST_CASE("CrossEntropyHead: loss and gradient of known logits", "[identity]") {
   // dim 1, x = 1: the logits are the weights.
   Head<3, 1, double> head({1, 2, 4}, {1, 1}, {1, 2});
   const double sum = std::exp(1.0) + std::exp(2.0) + std::exp(4.0);
@@ -122,33 +123,34 @@ TEST_CASE("CrossEntropy: loss and gradient of known logits", "[identity]") {
   CHECK(std::abs(head.dweight[1] - (std::exp(2.0) / sum - 0.5)) < 1e-15);
 }
 
-TEST_CASE("CrossEntropy: equal logits cost log(vocab)", "[identity]") {
+TEST_CASE("CrossEntropyHead: equal logits cost log(vocab)", "[identity]") {
   Head<65, 4, double> head(std::vector<double>(65 * 4), test::some_rows(9, 4), some_targets(9, 65));
   CHECK(std::abs(head.loss() - std::log(65.0)) < 1e-14);
 }
 
-TEST_CASE("CrossEntropy: huge logits give finite losses and gradients", "[edge]") {
+TEST_CASE("CrossEntropyHead: huge logits give finite losses and gradients", "[edge]") {
   Head<3, 1, double> head({1000, -1000, 0}, {1, 1}, {0, 1});
   CHECK(head.loss() == 1000);  // 0 and 2000
   head.backward(1);
   CHECK(head.dweight == std::vector<double>{0.5, -0.5, 0});
 }
 
-TEST_CASE("CrossEntropy: a target with the largest logit is correct, also among equals", "[edge]") {
+TEST_CASE("CrossEntropyHead: a target with the largest logit is correct, also among equals",
+          "[edge]") {
   Head<3, 1, double> head({1, 2, 2}, {1, 1, 1, -1}, {0, 1, 2, 0});
   head.loss();
   const double* correct = head.cache.tree.correct.data;
   CHECK(std::vector<double>(correct, correct + 4) == std::vector<double>{0, 1, 1, 1});
 }
 
-TEST_CASE("CrossEntropy: logits are x W^T", "[identity]") {
+TEST_CASE("CrossEntropyHead: logits are x W^T", "[identity]") {
   Head<3, 2, double> head({1, 2, 3, 4, 5, 6}, {1, 1, 1, -1}, {0, 0});
   std::vector<double> logits(6);
   decltype(head)::L::logits(head.be, head.weight.data(), {head.x.data(), 2}, logits.data());
   CHECK(logits == std::vector<double>{3, 7, 11, -1, -1, -1});
 }
 
-TEST_CASE("CrossEntropy: no rows leave the gradients as they are", "[edge]") {
+TEST_CASE("CrossEntropyHead: no rows leave the gradients as they are", "[edge]") {
   Head<5, 3, double> head(test::some_rows(5, 3), {}, {});
   head.loss();
   head.backward(1);

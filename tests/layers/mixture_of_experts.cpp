@@ -167,8 +167,8 @@ TEST_CASE("MoE: dispatch and combine with gates 1/k is the identity", "[identity
   be.rows(n, kernel::Combine<double>{
                  {slots.data(), dim}, {gates.data(), 2}, {slot_of.data(), 2}, {y.data(), dim}});
   CHECK(y == x);
-  be.rows(n,
-          kernel::SumSlots<double>{{slots.data(), dim}, {slot_of.data(), 2}, {summed.data(), dim}});
+  be.rows(n, kernel::DispatchBackward<double>{
+                 {slots.data(), dim}, {slot_of.data(), 2}, {summed.data(), dim}});
   for (std::size_t i = 0; i < x.size(); ++i) CHECK(summed[i] == 2 * x[i]);
 }
 

@@ -11,7 +11,7 @@ namespace moe::test {
 template <template <class> class LayerOf, class B>
 double parity_error(B& backend, Setup setup) {
   using Oracle = LayerOf<Reference<double>>;
-  using T = Scalar<B>;
+  using T = Value<B>;
   using W = Wide<B>;
   const auto rounded = [](const std::vector<double>& v) {
     return converted<double>(converted<T>(v));

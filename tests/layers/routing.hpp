@@ -8,7 +8,7 @@ namespace moe::test {
 /// A router as a layer: y are the gates.
 template <int Experts, int TopK, int Dim, class B, RouterTraits Traits = RouterTraits{}>
 struct GatesOf {
-  using T = Scalar<B>;
+  using T = Value<B>;
   using Route = Router<Experts, TopK, Dim, B, Traits>;
   static constexpr int in = Dim, out = TopK;
   using Params = typename Route::Params;
@@ -50,8 +50,8 @@ auto balance_loss(const Cache& router) {
 
 /// Everything that backward differentiates: <y, dy> and the auxiliary losses with their weights.
 template <class L, class B>
-Scalar<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>& dy) {
-  using T = Scalar<B>;
+Value<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>& dy) {
+  using T = Value<B>;
   const auto y = run.forward(pass);
   T total(0);
   for (std::size_t i = 0; i < y.size(); ++i) total = total + T(dy[i]) * y[i];

@@ -16,7 +16,7 @@ std::vector<To> converted(const std::vector<From>& v) {
 /// before they read it is NaN.
 template <class L, class B = Reference<double>>
 struct Run {
-  using T = Scalar<B>;
+  using T = Value<B>;
   using W = Wide<B>;
   B& be;
   Setup setup;

@@ -76,7 +76,7 @@ TEST_CASE("Transformer: forward_backward gives the bits of forward and backward"
 template <ModelConfig C, bool Mixture, class B>
 struct Plain {
   using Inner = Block<C, Mixture, B>;
-  using T = Scalar<B>;
+  using T = Value<B>;
   static constexpr int in = C.dim, out = C.dim;
   static constexpr bool mixture = Mixture;
   using Params = typename Inner::Params;

@@ -119,7 +119,7 @@ TEST_CASE("A rule of a user's own: a run is saved, and resumed with the same bit
   const ScratchFolder scratch;
   LionRun whole(scratch / "whole");
   CHECK(whole.trainer.run() == moe::StopReason::finished);
-  const double loss = whole.trainer.cursor().last_loss;
+  const double loss = whole.trainer.state().last_loss;
   CHECK(loss < std::log(65));  // that of guessing
 
   {
@@ -130,7 +130,7 @@ TEST_CASE("A rule of a user's own: a run is saved, and resumed with the same bit
   CHECK(second.trainer.resume().empty());
   CHECK(second.optimizer.updates() == 5);
   CHECK(second.trainer.run() == moe::StopReason::finished);
-  CHECK(second.trainer.cursor().last_loss == loss);
+  CHECK(second.trainer.state().last_loss == loss);
   CHECK((state_of(second.model, second.optimizer) == state_of(whole.model, whole.optimizer)));
 
   const moe::Safetensors file(scratch / "whole/last/optimizer.safetensors");

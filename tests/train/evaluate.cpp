@@ -47,8 +47,8 @@ Trace run(const std::vector<std::int64_t>& stops, int batch, int checkpoint_ever
     const bool stop_here = session < stops.size();
     Trainer trainer(
         tiny.model, tiny.optimizer, tiny.text.train, tiny.text.validation, options,
-        {.on_step = [&](const StepRow& row) { step = row.step, asked = 0; },
-         .on_evaluation = [&](const EvaluationRow&) { ++evaluations; },
+        {.on_step = [&](const StepRecord& row) { step = row.step, asked = 0; },
+         .on_evaluation = [&](const EvaluationRecord&) { ++evaluations; },
          .should_stop = [&] { return stop_here && step == stops[session] && asked++ == batch; }});
     if (session > 0) CHECK(trainer.resume().empty());
     const StopReason reason = trainer.run();
@@ -57,8 +57,8 @@ Trace run(const std::vector<std::int64_t>& stops, int batch, int checkpoint_ever
       return {rows_of(scratch / "run"), tiny.state(), without_times(trainer.summary()).dump()};
     }
     CHECK(reason == StopReason::stopped);
-    CHECK(trainer.cursor().step == stops[session]);
-    CHECK(trainer.cursor().last_step < stops[session]);
+    CHECK(trainer.state().step == stops[session]);
+    CHECK(trainer.state().last_step < stops[session]);
     CHECK(read_manifest(scratch / "run/last").at("cursor").at("step").as_int("") == stops[session]);
     const std::string last = rows_of(scratch / "run").back();
     CHECK(test::has(last, "train"));  // nothing is recorded as if it were whole

@@ -208,7 +208,7 @@ TEST_CASE("Trainer: a save that fails warns, is made beside its place, and is re
   CHECK(newest_checkpoint(out) == out + "/last-rescue");  // step 6 against step 3
   Session third(paused_at(out, 0));
   third.trainer.resume();
-  CHECK(third.trainer.cursor().step == 6);
+  CHECK(third.trainer.state().step == 6);
   third.trainer.run();
   CHECK((third.run.state() == undisturbed()));
   CHECK(!detail::exists(out + "/last-rescue"));
@@ -241,7 +241,7 @@ TEST_CASE("Trainer: when `last` is damaged the next best checkpoint is found, or
     std::filesystem::create_directory(out + "/last/manifest.json");
     Session again(paused_at(out, 0));
     again.trainer.resume();
-    CHECK(again.trainer.cursor().step == 12);
+    CHECK(again.trainer.state().step == 12);
     CHECK(!again.warnings.empty());
     return;
   }
@@ -268,7 +268,7 @@ TEST_CASE("Trainer: a best evaluation that could not be saved is not the one tha
   test::TinyRun tiny;
   Trainer trainer(tiny.model, tiny.optimizer, tiny.text.train, tiny.text.validation, options,
                   {.on_step =
-                       [&](const StepRow& row) {
+                       [&](const StepRecord& row) {
                          if (row.step != 4) return;
                          saved = read_manifest(out + "/best").at("cursor").at("step").as_int("s");
                          write_file(out + "/best/model.safetensors", "edited by somebody");
@@ -278,7 +278,7 @@ TEST_CASE("Trainer: a best evaluation that could not be saved is not the one tha
                    .on_warning = [](const std::string&) {}});
   trainer.run();
   CHECK(saved > 0);
-  CHECK(trainer.cursor().best_step == saved);
+  CHECK(trainer.state().best_step == saved);
 }
 
 TEST_CASE("Trainer: an error that is not damage does not send anybody to `best`", "[trainer]") {
@@ -311,7 +311,7 @@ TEST_CASE("Trainer: what a killed program left between two renames does not come
   bool came_back = true;
   test::TinyRun run;
   Trainer trainer(run.model, run.optimizer, run.text.train, run.text.validation, options,
-                  {.on_step = [&](const StepRow& row) {
+                  {.on_step = [&](const StepRecord& row) {
                     if (row.step == 1) came_back = newest_checkpoint(out) != "";
                   }});
   trainer.run();
@@ -328,7 +328,7 @@ TEST_CASE("Trainer: settings with which nothing is left to do are said", "[train
     Session second(fewer);
     second.trainer.resume();
     CHECK(second.trainer.run() == StopReason::finished);
-    CHECK(second.trainer.cursor().step == 12);
+    CHECK(second.trainer.state().step == 12);
     CHECK(has(second.warnings.back(), "12 steps already and 5 were asked for"));
   }
   SECTION("a pause before the step from which it goes on") {
@@ -358,7 +358,7 @@ TEST_CASE("Trainer: a model that is no better than guessing is said to be", "[tr
   Trainer trainer(run.model, run.optimizer, train, validation, test::tiny_run_options(""),
                   {.on_warning = [&](const std::string& text) { warnings.push_back(text); }});
   trainer.run();
-  REQUIRE(trainer.cursor().last_loss > std::log(65.0));
+  REQUIRE(trainer.state().last_loss > std::log(65.0));
   REQUIRE(warnings.size() == 1);
   CHECK(has(warnings[0], "learned nothing of use"));
   CHECK(has(warnings[0], "4.1744 nats"));
@@ -389,9 +389,9 @@ TEST_CASE("Trainer: a run that ended for want of gain does not train when it is 
     Muon optimizer(run.model, {.lr = 5, .rest = {.lr = 5}});  // the loss soon gets worse
     Trainer trainer(run.model, optimizer, run.text.train, run.text.validation, options);
     if (resumes) trainer.resume();
-    CHECK(trainer.run() == StopReason::no_gain);
-    if (resumes) CHECK(trainer.cursor().step == step);
-    step = trainer.cursor().step;
+    CHECK(trainer.run() == StopReason::early_stopped);
+    if (resumes) CHECK(trainer.state().step == step);
+    step = trainer.state().step;
   }
 }
 
@@ -403,7 +403,7 @@ TEST_CASE("Trainer: when nothing at all can be saved at the end, that is an erro
   Trainer trainer(tiny.model, tiny.optimizer, tiny.text.train, tiny.text.validation,
                   paused_at(out, 5),
                   {.on_step =
-                       [&](const StepRow& row) {
+                       [&](const StepRecord& row) {
                          if (row.step != 2 || blocked) return;
                          blocked = true;
                          for (const char* name : {"/last", "/last-rescue"}) {
@@ -416,7 +416,7 @@ TEST_CASE("Trainer: when nothing at all can be saved at the end, that is an erro
                        },
                    .on_warning = [](const std::string&) {}});
   CHECK(is_sentence(message_of([&] { trainer.run(); })));
-  CHECK(trainer.cursor().step == 5);  // it went on while there was hope
+  CHECK(trainer.state().step == 5);  // it went on while there was hope
   CHECK(read_file(out + "/last/theirs") == "x");
   CHECK(read_file(out + "/last-rescue/theirs") == "x");
 }

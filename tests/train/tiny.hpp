@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/muon.hpp>
 #include <moe/train/trainer.hpp>
@@ -38,7 +38,7 @@ struct TinyText {
   std::vector<std::int32_t> train, validation;
   TinyText() {
     const std::string text = lab::generated_verse(4000, 1);
-    const auto tokens = CharVocabulary(text).encode(text);
+    const auto tokens = CharTokenizer(text).encode(text);
     train.assign(tokens.begin(), tokens.begin() + 3500);
     validation.assign(tokens.begin() + 3500, tokens.end());
   }

@@ -150,12 +150,12 @@ TEST_CASE("Trainer: leaving out any one piece of state is seen in the bits", "[r
 TEST_CASE("Trainer: rows of training and evaluation have what the metrics promise", "[metrics]") {
   const test::ScratchFolder scratch;
   TinyRun run;
-  std::vector<EvaluationRow> evaluations;
+  std::vector<EvaluationRecord> evaluations;
   std::vector<std::int64_t> steps;
-  TinyTrainer trainer =
-      trainer_of(run, test::tiny_run_options(scratch / "run"),
-                 {.on_step = [&](const StepRow& row) { steps.push_back(row.step); },
-                  .on_evaluation = [&](const EvaluationRow& row) { evaluations.push_back(row); }});
+  TinyTrainer trainer = trainer_of(
+      run, test::tiny_run_options(scratch / "run"),
+      {.on_step = [&](const StepRecord& row) { steps.push_back(row.step); },
+       .on_evaluation = [&](const EvaluationRecord& row) { evaluations.push_back(row); }});
   CHECK(trainer.run() == StopReason::finished);
   CHECK(steps.size() == 12);
   REQUIRE(evaluations.size() == 3);
@@ -200,7 +200,7 @@ TEST_CASE("Trainer: rows of training and evaluation have what the metrics promis
         "best_val_loss", "best_step", "threads", "seed"})
     CHECK(summary.at(field).as_double(field) >= 0);
   double best = evaluations[0].loss;
-  for (const EvaluationRow& row : evaluations) best = std::min(best, row.loss);
+  for (const EvaluationRecord& row : evaluations) best = std::min(best, row.loss);
   CHECK(summary.at("best_val_loss").as_double("") == best);
   CHECK(summary.at("val_loss").as_double("") == evaluations[2].loss);
 }
@@ -213,7 +213,7 @@ TEST_CASE("Trainer: validation windows may be shorter or longer than those of tr
     options.length = 8, options.eval_length = eval_length;
     double loss = 0;
     TinyTrainer trainer = trainer_of(
-        run, options, {.on_evaluation = [&](const EvaluationRow& row) { loss = row.loss; }});
+        run, options, {.on_evaluation = [&](const EvaluationRecord& row) { loss = row.loss; }});
     trainer.run();
     const int length = eval_length > 0 ? eval_length : 8;
     const Loss expected =
@@ -333,10 +333,10 @@ TEST_CASE("Trainer: checkpoints are those of the best evaluation and of the last
   trainer.run();
   CHECK(read_manifest(scratch / "run/last").at("cursor").at("step").as_int("") == 15);
   TinyRun again;
-  const Cursor best = load_checkpoint(again.model, again.optimizer, scratch / "run/best");
-  CHECK(best.step == trainer.cursor().best_step);
+  const TrainState best = load_checkpoint(again.model, again.optimizer, scratch / "run/best");
+  CHECK(best.step == trainer.state().best_step);
   const Loss loss = evaluate(again.model, DisjointWindows(again.text.validation, 4, 16));
-  CHECK(loss.cross_entropy == trainer.cursor().best_loss);
+  CHECK(loss.cross_entropy == trainer.state().best_loss);
 }
 
 TEST_CASE("Trainer: a folder with a run is not overwritten unless told so", "[checkpoint]") {
@@ -372,7 +372,7 @@ TEST_CASE("Trainer: resume names the settings that are not those of the run", "[
   CHECK((found[0].field == "steps" && found[0].first == "2" && found[0].second == "4"));
   CHECK(found[1].field == "seed");
   CHECK(trainer.run() == StopReason::finished);
-  CHECK(trainer.cursor().step == 4);
+  CHECK(trainer.state().step == 4);
 }
 
 TEST_CASE("Trainer: stops when evaluations bring no gain, and when it is asked to", "[training]") {
@@ -384,14 +384,14 @@ TEST_CASE("Trainer: stops when evaluations bring no gain, and when it is asked t
   // With a huge learning rate the loss soon gets worse.
   Muon optimizer(run.model, {.lr = 5, .rest = {.lr = 5}});
   Trainer trainer(run.model, optimizer, run.text.train, run.text.validation, options);
-  CHECK(trainer.run() == StopReason::no_gain);
-  CHECK(trainer.cursor().step == trainer.cursor().best_step + 3);
+  CHECK(trainer.run() == StopReason::early_stopped);
+  CHECK(trainer.state().step == trainer.state().best_step + 3);
 
   options = test::tiny_run_options(scratch / "b", 100);
   TinyRun second;
   std::int64_t done = 0;
   TinyTrainer stopped = trainer_of(second, options,
-                                   {.on_step = [&](const StepRow& row) { done = row.step; },
+                                   {.on_step = [&](const StepRecord& row) { done = row.step; },
                                     .should_stop = [&] { return done == 7; }});
   CHECK(stopped.run() == StopReason::stopped);
   CHECK(read_manifest(scratch / "b/last").at("cursor").at("step").as_int("") == 7);
@@ -403,14 +403,14 @@ TEST_CASE("Trainer: losses that are not finite end the run with a diagnosis, the
   TrainerOptions options = test::tiny_run_options(scratch / "run", 40);
   options.checkpoint_every = 1;
   TinyRun run;
-  TinyTrainer trainer = trainer_of(run, options, {.on_step = [&](const StepRow& row) {
+  TinyTrainer trainer = trainer_of(run, options, {.on_step = [&](const StepRecord& row) {
                                      if (row.step == 3)
                                        run.model.params().final_norm.weight.data[0] = NAN;
                                    }});
   const std::string message = message_of([&] { trainer.run(); });
   CHECK(is_sentence(message));
   CHECK(has(message, "not finite"));
-  CHECK(trainer.cursor().step < 15);
+  CHECK(trainer.state().step < 15);
   TinyRun again;
   CHECK(load_checkpoint(again.model, again.optimizer, scratch / "run/last").step > 0);
 }

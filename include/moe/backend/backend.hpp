@@ -14,7 +14,7 @@ class Cpu;
 
 /// The type in which backend B stores activations: float, double or bfloat16.
 template <class B>
-using Scalar = typename B::Value;
+using Value = typename B::Value;
 /// The type of parameters, gradients, optimizer state, the router and all sums: `Value`, or float
 /// if `Value` is narrower.
 template <class B>
@@ -93,7 +93,7 @@ concept RunsKernels = requires(B& be, int n, const detail::AnyKernel& kernel) {
 /// with A (rows, m) and B (rows, n). dW of a mixture of experts. An empty group gives beta * C.
 template <class B>
 concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, const int* offset,
-                              Matrix<const Scalar<B>> a, Matrix<const Wide<B>> w, Scalar<B>* c,
+                              Matrix<const Value<B>> a, Matrix<const Wide<B>> w, Value<B>* c,
                               Wide<B>* wide, GemmOptions<Wide<B>> o) {
   be.gemm(n, n, n, a, w, c, step, o);     // y = x W^T and dx = dy W
   be.gemm(n, n, n, a, w, wide, step, o);  // the logits of router and head
@@ -110,7 +110,7 @@ concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, const int* offs
 /// each softmax's denominator. backward adds to dq, dk and dv. `reserve` is called once, with the
 /// largest shape.
 template <class B>
-concept Attends = requires(B& be, const AttentionShape& shape, const Scalar<B>* in, Scalar<B>* out,
+concept Attends = requires(B& be, const AttentionShape& shape, const Value<B>* in, Value<B>* out,
                            const Wide<B>* known_lse, Wide<B>* lse) {
   be.reserve(shape);
   be.attention_forward(shape, in, in, in, out, lse);

@@ -35,7 +35,7 @@ class Cpu {
   /// it has no effect for float and double.
   explicit Cpu(int threads = 0, Bf16Products products = Bf16Products::measured)
       : threads_(detail::checked_threads(threads)),
-        products_(threads_, products),
+        gemm_(threads_, products),
         attention_(threads_) {}
   Cpu(const Cpu&) = delete;
   Cpu& operator=(const Cpu&) = delete;
@@ -43,7 +43,7 @@ class Cpu {
   int threads() const { return threads_; }
   /// Bytes of the threads' workspaces for products and for attention of this shape.
   static std::size_t workspace_bytes(int threads, const AttentionShape& shape) {
-    return std::size_t(threads) * (detail::Products<Wide, T>::bytes_of_thread() +
+    return std::size_t(threads) * (detail::Gemm<Wide, T>::bytes_of_thread() +
                                    detail::BlockAttention<Wide, T>::bytes_of_thread(shape));
   }
   /// Reserves this backend for the calling thread, for the lifetime of the returned object.
@@ -88,7 +88,7 @@ class Cpu {
     detail::parallel(parts, parts, [&](int part, int) {
       const auto [first, end] = detail::share(n, parts, part, block);
       int i = first;
-      for (; i + block <= end; i += block) kernel(Lane<detail::Several<Wide, several>>{i});
+      for (; i + block <= end; i += block) kernel(Lane<detail::LaneBlock<Wide, several>>{i});
       for (; i + width <= end; i += width) kernel(typename Group::Pack{i});
       for (; i < end; ++i) kernel(Lane<Wide>{i});
     });
@@ -98,28 +98,28 @@ class Cpu {
   void gemm(int m, int n, int k, Matrix<const A> a, Matrix<const B> b, C* c, std::ptrdiff_t ldc,
             GemmOptions<Wide> o = {}) {
     const auto in_use = hold();
-    products_.gemm(m, n, k, a, b, c, ldc, o);
+    gemm_.gemm(m, n, k, a, b, c, ldc, o);
   }
   template <class A = T, class B = T, class C = T>
   void batched_gemm(int batch, int m, int n, int k, Matrix<const A> a, std::ptrdiff_t a_step,
                     Matrix<const B> b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
                     std::ptrdiff_t c_step, GemmOptions<Wide> o = {}) {
     const auto in_use = hold();
-    products_.batched_gemm(batch, m, n, k, a, a_step, b, b_step, c, ldc, c_step, o);
+    gemm_.batched_gemm(batch, m, n, k, a, a_step, b, b_step, c, ldc, c_step, o);
   }
   template <class A = T, class B = T, class C = T>
   void grouped_gemm_m(int groups, const int* offset, int n, int k, Matrix<const A> a,
                       Matrix<const B> b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
                       GemmOptions<Wide> o = {}, std::ptrdiff_t bias_step = 0) {
     const auto in_use = hold();
-    products_.grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, bias_step);
+    gemm_.grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, bias_step);
   }
   template <class A = T, class B = T, class C = T>
   void grouped_gemm_k(int groups, const int* offset, int m, int n, Matrix<const A> a,
                       Matrix<const B> b, C* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
                       GemmOptions<Wide> o = {}) {
     const auto in_use = hold();
-    products_.grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o);
+    gemm_.grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o);
   }
 
   void reserve(const AttentionShape& shape) {
@@ -170,7 +170,7 @@ class Cpu {
 
   detail::InUse in_use_;
   int threads_;
-  detail::Products<Wide, T> products_;
+  detail::Gemm<Wide, T> gemm_;
   detail::BlockAttention<Wide, T> attention_;
 };
 

@@ -8,17 +8,17 @@
 
 namespace moe::inline MOE_ISA {
 
-/// Plain loops on one thread, for any number type: the tests compare every other backend with it. T
+/// Plain loops on one thread, for any number type: the tests compare every other backend with it. W
 /// needs + - * /, comparison, construction from double, and exp, log, sqrt, tanh, erf.
-/// S is the type of activations in memory: T, or narrower.
+/// T is the type of activations in memory: W, or narrower.
 ///
 ///     moe::Reference<double> backend;
 ///     moe::Reference<float, moe::bfloat16> oracle_of_mixed_precision;
-template <class T = double, class S = T>
+template <class W = double, class T = W>
 class Reference {
  public:
-  using Value = S;
-  using Wide = T;
+  using Value = T;
+  using Wide = W;
 
   std::byte* allocate(std::size_t bytes) {
     auto* block = static_cast<std::byte*>(::operator new(bytes + 1, std::align_val_t(256)));
@@ -36,23 +36,23 @@ class Reference {
   struct Group {
     template <class F>
     void for_each(int n, const F& f) const {
-      for (int i = 0; i < n; ++i) f(Lane<T>{i});
+      for (int i = 0; i < n; ++i) f(Lane<W>{i});
     }
     template <class F>
     void for_each_index(int n, const F& f) const {
       for (int i = 0; i < n; ++i) f(i);
     }
     template <class F>
-    T sum(int n, const F& f) const {
-      T total(0);
-      for (int i = 0; i < n; ++i) total = total + f(Lane<T>{i});
+    W sum(int n, const F& f) const {
+      W total(0);
+      for (int i = 0; i < n; ++i) total = total + f(Lane<W>{i});
       return total;
     }
     template <class F>
-    T max(int n, const F& f) const {
-      T most = f(Lane<T>{0});
+    W max(int n, const F& f) const {
+      W most = f(Lane<W>{0});
       for (int i = 1; i < n; ++i) {
-        const T value = f(Lane<T>{i});
+        const W value = f(Lane<W>{i});
         if (most < value) most = value;
       }
       return most;
@@ -65,27 +65,27 @@ class Reference {
   }
   template <class Kernel>
   void columns(int n, const Kernel& kernel) {
-    for (int i = 0; i < n; ++i) kernel(Lane<T>{i});
+    for (int i = 0; i < n; ++i) kernel(Lane<W>{i});
   }
 
-  // The defaults of X and Y allow calls that write an operand of type T as {data, stride}.
-  template <class X = const T, class Y = const T, class Z>
+  // The defaults of X and Y allow calls that write an operand of type W as {data, stride}.
+  template <class X = const W, class Y = const W, class Z>
   void gemm(int m, int n, int k, Matrix<X> a, Matrix<Y> b, Z* c, std::ptrdiff_t ldc,
-            GemmOptions<T> o = {}) {
+            GemmOptions<W> o = {}) {
     for (int i = 0; i < m; ++i)
       for (int j = 0; j < n; ++j) {
-        T sum(0);
+        W sum(0);
         for (int l = 0; l < k; ++l) sum = sum + at(a, i, l, o) * at(b, l, j, o);
         Z& out = c[i * ldc + j];
-        T value = o.alpha * sum;
+        W value = o.alpha * sum;
         if (o.bias) value = value + o.bias[j];
-        out = o.beta == T(0) ? value : T(value + o.beta * out);
+        out = o.beta == W(0) ? value : W(value + o.beta * out);
       }
   }
-  template <class X = const T, class Y = const T, class Z>
+  template <class X = const W, class Y = const W, class Z>
   void batched_gemm(int batch, int m, int n, int k, Matrix<X> a, std::ptrdiff_t a_step, Matrix<Y> b,
                     std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
-                    GemmOptions<T> o = {}) {
+                    GemmOptions<W> o = {}) {
     for (int i = 0; i < batch; ++i) {
       gemm(m, n, k, a, b, c, ldc, o);
       a.data += a_step;
@@ -93,9 +93,9 @@ class Reference {
       c += c_step;
     }
   }
-  template <class X = const T, class Y = const T, class Z>
+  template <class X = const W, class Y = const W, class Z>
   void grouped_gemm_m(int groups, const int* offset, int n, int k, Matrix<X> a, Matrix<Y> b,
-                      std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, GemmOptions<T> o = {},
+                      std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, GemmOptions<W> o = {},
                       std::ptrdiff_t bias_step = 0) {
     for (int g = 0; g < groups; ++g) {
       const int first = offset[g];
@@ -110,29 +110,29 @@ class Reference {
       if (o.bias) o.bias += bias_step;
     }
   }
-  template <class X = const T, class Y = const T, class Z>
+  template <class X = const W, class Y = const W, class Z>
   void grouped_gemm_k(int groups, const int* offset, int m, int n, Matrix<X> a, Matrix<Y> b, Z* c,
-                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<T> o = {}) {
+                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<W> o = {}) {
     for (int g = 0; g < groups; ++g, c += c_step)
       for (int i = 0; i < m; ++i)
         for (int j = 0; j < n; ++j) {
-          T sum(0);
+          W sum(0);
           for (int s = offset[g]; s < offset[g + 1]; ++s)
             sum = sum + at(a, s, i, o) * at(b, s, j, o);
           Z& out = c[i * ldc + j];
-          out = o.beta == T(0) ? T(o.alpha * sum) : T(o.alpha * sum + o.beta * out);
+          out = o.beta == W(0) ? W(o.alpha * sum) : W(o.alpha * sum + o.beta * out);
         }
   }
 
   void reserve(const AttentionShape&) {}
 
-  void attention_forward(const AttentionShape& s, const S* q, const S* k, const S* v, S* out,
-                         T* lse) {
+  void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
+                         W* lse) {
     for_each_query(s, [&](const Query& at) {
-      const std::vector<T> p =
+      const std::vector<W> p =
           probabilities(s, at, q, k, nullptr, &lse[at.row * s.heads + at.head]);
       for (int d = 0; d < s.head_dim; ++d) {
-        T sum(0);
+        W sum(0);
         for (int j = 0; j < at.visible; ++j)
           sum = sum + dropped(s, at, j, p[std::size_t(j)]) * v[at.key(s, j) + d];
         out[at.query(s) + d] = sum;
@@ -140,31 +140,31 @@ class Reference {
     });
   }
 
-  void attention_backward(const AttentionShape& s, const S* q, const S* k, const S* v, const S* out,
-                          const S* dout, const T* lse, S* to_dq, S* to_dk, S* to_dv) {
-    // The gradients are summed in T and rounded to S once, at the end.
+  void attention_backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
+                          const T* dout, const W* lse, T* to_dq, T* to_dk, T* to_dv) {
+    // The gradients are summed in W and rounded to T once, at the end.
     const std::size_t rows = std::size_t(s.sequences) * std::size_t(s.head_dim);
     const std::size_t queries = rows * std::size_t(s.queries * s.heads);
     const std::size_t keys = rows * std::size_t(s.key_rows * s.kv_heads);
-    std::vector<T> dq(to_dq, to_dq + queries), dk(to_dk, to_dk + keys), dv(to_dv, to_dv + keys);
-    const T scale = T(1 / std::sqrt(double(s.head_dim)));
+    std::vector<W> dq(to_dq, to_dq + queries), dk(to_dk, to_dk + keys), dv(to_dv, to_dv + keys);
+    const W scale = W(1 / std::sqrt(double(s.head_dim)));
     for_each_query(s, [&](const Query& at) {
-      const std::vector<T> p =
+      const std::vector<W> p =
           probabilities(s, at, q, k, &lse[at.row * s.heads + at.head], nullptr);
-      T delta(0);  // sum_j p_j dp_j
+      W delta(0);  // sum_j p_j dp_j
       for (int d = 0; d < s.head_dim; ++d)
         delta = delta + dout[at.query(s) + d] * out[at.query(s) + d];
       for (int j = 0; j < at.visible; ++j) {
-        T dp(0);
+        W dp(0);
         for (int d = 0; d < s.head_dim; ++d) {
           dp = dp + dout[at.query(s) + d] * v[at.key(s, j) + d];
-          T& to = dv[std::size_t(at.key(s, j) + d)];
+          W& to = dv[std::size_t(at.key(s, j) + d)];
           to = to + dropped(s, at, j, p[std::size_t(j)]) * dout[at.query(s) + d];
         }
-        const T ds = p[std::size_t(j)] * (dropped(s, at, j, dp) - delta) * scale;
+        const W ds = p[std::size_t(j)] * (dropped(s, at, j, dp) - delta) * scale;
         for (int d = 0; d < s.head_dim; ++d) {
-          T& to_q = dq[std::size_t(at.query(s) + d)];
-          T& to_k = dk[std::size_t(at.key(s, j) + d)];
+          W& to_q = dq[std::size_t(at.query(s) + d)];
+          W& to_k = dk[std::size_t(at.key(s, j) + d)];
           to_q = to_q + ds * k[at.key(s, j) + d];
           to_k = to_k + ds * q[at.query(s) + d];
         }
@@ -190,10 +190,10 @@ class Reference {
 
  private:
   template <class X>
-  static T at(const Matrix<X>& m, int i, int j, const GemmOptions<T>& o) {
+  static W at(const Matrix<X>& m, int i, int j, const GemmOptions<W>& o) {
     const std::ptrdiff_t row = m.rows ? m.rows[i] : i;
     const X& number = m.data[row * m.row_stride + j * m.col_stride];
-    return o.exact ? T(number) : T(S(number));
+    return o.exact ? W(number) : W(T(number));
   }
 
   struct Query {
@@ -216,34 +216,34 @@ class Reference {
           f(Query{b, b * s.queries + i, h, i, s.keys - s.queries + i + 1});
   }
 
-  static T dropped(const AttentionShape& s, const Query& at, int j, const T& value) {
+  static W dropped(const AttentionShape& s, const Query& at, int j, const W& value) {
     if (!s.dropout.active()) return value;
     const std::ptrdiff_t row = (at.sequence * s.heads + at.head) * s.queries + at.i;
-    return value * T(s.dropout.factor(std::uint64_t(row * s.keys + j)));
+    return value * W(s.dropout.factor(std::uint64_t(row * s.keys + j)));
   }
 
-  static std::vector<T> probabilities(const AttentionShape& s, const Query& at, const S* q,
-                                      const S* k, const T* known_lse, T* lse) {
+  static std::vector<W> probabilities(const AttentionShape& s, const Query& at, const T* q,
+                                      const T* k, const W* known_lse, W* lse) {
     using std::exp, std::log;
-    const T scale = T(1 / std::sqrt(double(s.head_dim)));
-    std::vector<T> p(std::size_t(at.visible), T(0));
+    const W scale = W(1 / std::sqrt(double(s.head_dim)));
+    std::vector<W> p(std::size_t(at.visible), W(0));
     for (int j = 0; j < at.visible; ++j) {
       for (int d = 0; d < s.head_dim; ++d)
         p[std::size_t(j)] = p[std::size_t(j)] + q[at.query(s) + d] * k[at.key(s, j) + d];
       p[std::size_t(j)] = p[std::size_t(j)] * scale;
     }
-    T log_sum;
+    W log_sum;
     if (known_lse) {
       log_sum = *known_lse;
     } else {
-      T most = p[0];
-      for (const T& x : p)
+      W most = p[0];
+      for (const W& x : p)
         if (most < x) most = x;
-      T sum(0);
-      for (const T& x : p) sum = sum + exp(x - most);
+      W sum(0);
+      for (const W& x : p) sum = sum + exp(x - most);
       *lse = log_sum = most + log(sum);
     }
-    for (T& x : p) x = exp(x - log_sum);
+    for (W& x : p) x = exp(x - log_sum);
     return p;
   }
 };

@@ -2,8 +2,8 @@
 #include <concepts>
 #include <cstdint>
 #include <moe/backend/backend.hpp>
-#include <moe/checkpoint/cursor.hpp>
 #include <moe/checkpoint/manifest.hpp>
+#include <moe/checkpoint/train_state.hpp>
 #include <moe/core/options.hpp>
 #include <moe/io/safetensors.hpp>
 #include <moe/tree/leaves.hpp>
@@ -226,8 +226,8 @@ Json load(Model& model, const std::string& folder) {
 /// Saves everything that a run needs to resume with the same bits: like save, plus
 /// optimizer.safetensors and the cursor, whose counters are taken from the model and the optimizer.
 template <Saveable Model, Resumable Optimizer>
-void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const std::string& folder,
-                     const Json& about = {}) {
+void save_checkpoint(Model& model, Optimizer& optimizer, TrainState cursor,
+                     const std::string& folder, const Json& about = {}) {
   cursor.passes = model.passes();
   cursor.updates = optimizer.updates();
   cursor.skipped = optimizer.skipped();
@@ -244,9 +244,9 @@ void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const st
 /// Restores model and optimizer to the state that save_checkpoint saved, and returns the cursor.
 /// Errors: as load; neither model nor optimizer has changed then.
 ///
-///     const moe::Cursor cursor = moe::load_checkpoint(model, optimizer, "runs/demo/last");
+///     const moe::TrainState cursor = moe::load_checkpoint(model, optimizer, "runs/demo/last");
 template <Saveable Model, Resumable Optimizer>
-Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& folder) {
+TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string& folder) {
   const FolderReader reader(folder, detail::manifest_file);
   const Json manifest = detail::read_manifest(reader);
   require_same_model(folder, manifest, describe_model(model));
@@ -255,7 +255,7 @@ Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& fo
                 "': it holds a model but no optimiser state; give a checkpoint of a run");
   }
   require_same_numbers(folder, manifest, describe_model(model));
-  const Cursor cursor =
+  const TrainState cursor =
       detail::read_cursor(*manifest.find("cursor"), detail::manifest_field(folder, "cursor"));
   for (const std::int64_t counter :
        {cursor.step, cursor.tokens, cursor.updates, cursor.skipped, cursor.consecutive_skips,

@@ -33,7 +33,7 @@ MOE_KERNEL constexpr RandomWords philox(std::uint64_t seed, std::uint64_t stream
 
 /// The purpose of a random number. Each purpose has its own streams, so a new purpose gets a new
 /// enumerator here.
-enum class Site : std::uint32_t {
+enum class RandomStream : std::uint32_t {
   initial_value,
   batch,
   router_noise,
@@ -50,7 +50,8 @@ enum class Site : std::uint32_t {
 };
 
 /// The number of the stream of (step, layer, site): 36 bits of step, 16 of layer, 12 of site.
-MOE_KERNEL constexpr std::uint64_t stream(std::uint64_t step, std::uint32_t layer, Site site) {
+MOE_KERNEL constexpr std::uint64_t stream(std::uint64_t step, std::uint32_t layer,
+                                          RandomStream site) {
   return (step << 28) | (std::uint64_t(layer & 0xFFFFu) << 12) | std::uint64_t(site);
 }
 

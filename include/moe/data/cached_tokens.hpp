@@ -1,5 +1,5 @@
 #pragma once
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 #include <moe/data/token_file.hpp>
 #include <moe/io/input.hpp>
 
@@ -19,7 +19,7 @@ struct CachedTokens {
 ///
 ///     const auto tokens = moe::cached_tokens(corpus.text, corpus.path, tokenizer);
 inline CachedTokens cached_tokens(std::string_view text, const std::string& text_path,
-                                  const BytePairEncoding& tokenizer,
+                                  const BpeTokenizer& tokenizer,
                                   SpecialTokens special = SpecialTokens::as_text,
                                   const std::string& folder = {}) {
   if (text_path.empty() || is_stream(text_path))
@@ -54,7 +54,7 @@ inline CachedTokens cached_tokens(std::string_view text, const std::string& text
 ///     std::printf("%s\n", stories.source.c_str());
 ///
 /// Errors: moe::Error for a text that cannot be read or encoded.
-inline CachedTokens cached_tokens(const std::string& text_path, const BytePairEncoding& tokenizer,
+inline CachedTokens cached_tokens(const std::string& text_path, const BpeTokenizer& tokenizer,
                                   SpecialTokens special = SpecialTokens::as_text,
                                   const std::string& folder = {}) {
   return cached_tokens(read_input(text_path), text_path, tokenizer, special, folder);

@@ -18,7 +18,7 @@ inline std::uint64_t shuffled(std::uint64_t index, std::uint64_t count, std::uin
   const int half = (static_cast<int>(std::bit_width(count - 1)) + 1) / 2;
   const std::uint64_t mask = (std::uint64_t{1} << half) - 1;
   // Layer 1, because RandomWindows draws from layer 0 of the same site.
-  const std::uint64_t numbers = stream(epoch, 1, Site::batch);
+  const std::uint64_t numbers = stream(epoch, 1, RandomStream::batch);
   do {
     std::uint64_t left = index >> half, right = index & mask;
     for (std::uint64_t round = 0; round < 6; ++round) {

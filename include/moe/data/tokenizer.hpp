@@ -8,7 +8,7 @@
 
 namespace moe::inline MOE_ISA {
 
-/// Turns text into tokens and back, as ByteTokenizer, CharVocabulary and BytePairEncoding do.
+/// Turns text into tokens and back, as ByteTokenizer, CharTokenizer and BpeTokenizer do.
 template <class V>
 concept Tokenizer = requires(const V& tokenizer, std::string_view text,
                              const std::vector<std::int32_t>& tokens) {

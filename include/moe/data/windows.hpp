@@ -72,7 +72,8 @@ class RandomWindows {
 
   /// The first token of window `sequence` of a step.
   std::size_t start(std::int64_t step, int sequence) const {
-    const std::uint64_t stream = moe::stream(static_cast<std::uint64_t>(step), 0, Site::batch);
+    const std::uint64_t stream =
+        moe::stream(static_cast<std::uint64_t>(step), 0, RandomStream::batch);
     return random_below(split_.size() - static_cast<std::size_t>(length_), seed_, stream,
                         static_cast<std::uint32_t>(sequence));
   }

@@ -119,7 +119,7 @@ int sample_token(std::span<const T> logits, const SampleOptions& options, std::u
                  std::uint64_t sequence = 0) {
   const std::vector<Candidate> all = candidates(logits, options);
   double left =
-      uniform(philox(options.seed, stream(position, 0, Site::sampling), sequence).word[0]);
+      uniform(philox(options.seed, stream(position, 0, RandomStream::sampling), sequence).word[0]);
   for (const Candidate& c : all) {
     left -= c.probability;
     if (left < 0) return c.token;

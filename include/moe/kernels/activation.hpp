@@ -13,8 +13,8 @@ struct Slope {
   V value, derivative;
 };
 
-template <class V, class T>
-MOE_KERNEL V sigmoid(const V& x, T one) {
+template <class V, class W>
+MOE_KERNEL V sigmoid(const V& x, W one) {
   return one / (one + kernel::exp(-x));
 }
 
@@ -62,49 +62,49 @@ struct ActivationMath {
 };
 
 /// x * Phi(x): GELU with the exact normal distribution function.
-template <class T>
+template <class W>
 struct Gelu {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    return ActivationMath<V>::template gelu<T>(x);
+    return ActivationMath<V>::template gelu<W>(x);
   }
 };
 
 /// x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
-template <class T>
+template <class W>
 struct GeluTanh {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    return ActivationMath<V>::template gelu_tanh<T>(x);
+    return ActivationMath<V>::template gelu_tanh<W>(x);
   }
 };
 
 /// x * sigmoid(x).
-template <class T>
+template <class W>
 struct Silu {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    return ActivationMath<V>::template silu<T>(x);
+    return ActivationMath<V>::template silu<W>(x);
   }
 };
 
 /// max(x, 0)^2.
-template <class T>
+template <class W>
 struct ReluSquared {
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
-    const V positive = select(x > V(T(0)), x, V(T(0)));
-    return {positive * positive, T(2) * positive};
+    const V positive = select(x > V(W(0)), x, V(W(0)));
+    return {positive * positive, W(2) * positive};
   }
 };
 
 /// y = m * act(pre), or m * act(gate) * up if `up.data` is set. m is the dropout mask.
 /// A row may be an expert slot. `number[r]` is then its (token, choice) pair, which selects the
 /// mask, so that the mask does not depend on the order of the slots.
-template <class T, class Act, class S = T>
+template <class W, class Act, class T = W>
 struct ActivationForward {
-  Table<const S> pre, up;  // (n, hidden); `up` only for gated activations
-  Table<S> y;
+  Table<const T> pre, up;  // (n, hidden); `up` only for gated activations
+  Table<T> y;
   const int* number;  // null: row r itself
   Dropout dropout;
   MOE_KERNEL void operator()(const auto& group, int r) const {
@@ -128,18 +128,18 @@ struct ActivationForward {
 ///     dgate = <dy, m * act(pre) [* up]>
 /// It also recomputes y, which the weight gradient of the next matrix needs.
 /// dpre or dup may share memory with dy: each element of dy is read before it is overwritten.
-template <class T, class Act, class S = T>
+template <class W, class Act, class T = W>
 struct ActivationBackward {
-  Table<const S> pre, up, dy;  // (n, hidden)
-  Table<const T> gates;        // (n, 1)
-  Table<S> y, dpre, dup;       // dup: gated activations only
-  Table<T> dgates;             // may be null
+  Table<const T> pre, up, dy;  // (n, hidden)
+  Table<const W> gates;        // (n, 1)
+  Table<T> y, dpre, dup;       // dup: gated activations only
+  Table<W> dgates;             // may be null
   const int* number;
   Dropout dropout;
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const T gate = gates.data ? T(gates(r)) : T(1);
-    const ActivationForward<T, Act, S> forward{pre, up, y, number, dropout};
-    const T dgate = group.sum(pre.cols, [&](auto i) {
+    const W gate = gates.data ? W(gates(r)) : W(1);
+    const ActivationForward<W, Act, T> forward{pre, up, y, number, dropout};
+    const W dgate = group.sum(pre.cols, [&](auto i) {
       const auto slope = Act::at(pre[r][i]);
       auto upstream = dy[r][i];
       if (dropout.active()) upstream = upstream * forward.mask(i, r);

@@ -37,18 +37,18 @@ struct Chunk {
 /// The threshold is 2^26 (float) and 2^55 (double) times the smallest normal number. With this
 /// distance, flushing an intermediate result changes any number that is kept by less than half a
 /// unit in the last place, so both floating-point modes give the same bits.
-template <class T>
-inline constexpr double at_rest = std::is_same_v<T, float> ? 0x1p-100 : 0x1p-967;
+template <class W>
+inline constexpr double at_rest = std::is_same_v<W, float> ? 0x1p-100 : 0x1p-967;
 
 /// True in the lanes where |x| is below at_rest.
-template <class T, class V>
+template <class W, class V>
 MOE_KERNEL auto rests(const V& x) {
-  return (x < V(T(at_rest<T>))) & (x > V(T(-at_rest<T>)));
+  return (x < V(W(at_rest<W>))) & (x > V(W(-at_rest<W>)));
 }
 /// x, or 0 in the lanes where |x| is below at_rest.
-template <class T, class V>
+template <class W, class V>
 MOE_KERNEL V settled(const V& x) {
-  return select(rests<T>(x), V(T(0)), x);
+  return select(rests<W>(x), V(W(0)), x);
 }
 
 }  // namespace moe::inline MOE_ISA::kernel

@@ -5,31 +5,31 @@ namespace moe::inline MOE_ISA::kernel {
 
 /// loss = lse - logits[target] with lse = logsumexp(logits). `correct` = 1 if the target's logit is
 /// the maximum, else 0.
-template <class T>
+template <class W>
 struct CrossEntropyForward {
-  Table<const T> logits;
+  Table<const W> logits;
   const int* targets;
-  Table<T> loss, lse, correct;  // (n, 1) each
+  Table<W> loss, lse, correct;  // (n, 1) each
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const T most = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
-    const T sum = group.sum(logits.cols, [&](auto i) { return kernel::exp(logits[r][i] - most); });
-    const T at_target = logits(r, targets[r]);
-    const T log_sum = most + kernel::log(sum);
+    const W most = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
+    const W sum = group.sum(logits.cols, [&](auto i) { return kernel::exp(logits[r][i] - most); });
+    const W at_target = logits(r, targets[r]);
+    const W log_sum = most + kernel::log(sum);
     lse(r) = log_sum;
     loss(r) = log_sum - at_target;
-    correct(r) = most == at_target ? T(1) : T(0);
+    correct(r) = most == at_target ? W(1) : W(0);
   }
 };
 
 /// dlogits = scale * (softmax(logits) - onehot(target)), in place.
-template <class T>
+template <class W>
 struct CrossEntropyBackward {
-  Table<T> logits;
+  Table<W> logits;
   const int* targets;
-  Table<const T> lse;
-  T scale;
+  Table<const W> lse;
+  W scale;
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const T log_sum = lse(r);
+    const W log_sum = lse(r);
     group.for_each(logits.cols, [&](auto i) {
       logits[r][i] = scale * kernel::exp(logits[r][i].value() - log_sum);
     });

@@ -7,12 +7,12 @@ namespace moe::inline MOE_ISA::kernel {
 /// If the gates sum to 1 (`sum_to_one`), the same sum is computed as x_0 + sum over j > 0 of
 /// gate(t, j) * (x_j - x_0), with x_j = x[slot_of(t, j)]. Experts with identical outputs then give
 /// exactly that output, whatever the gates are.
-template <class T, class S = T>
+template <class W, class T = W>
 struct Combine {
-  Table<const S> x;      // (n * top_k, dim), by slot
-  Table<const T> gates;  // (n, top_k)
+  Table<const T> x;      // (n * top_k, dim), by slot
+  Table<const W> gates;  // (n, top_k)
   Table<const int> slot_of;
-  Table<S> y;
+  Table<T> y;
   bool sum_to_one = false;
   MOE_KERNEL void operator()(const auto& group, int t) const {
     if (sum_to_one) {
@@ -36,7 +36,7 @@ struct Combine {
 /// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)]. With `add` = false, dx is
 /// overwritten.
 template <class T>
-struct SumSlots {
+struct DispatchBackward {
   Table<const T> x;
   Table<const int> slot_of;
   Table<T> dx;
@@ -57,11 +57,11 @@ struct SumSlots {
 
 /// Copies gates and (token, choice) pair numbers into slot order, where the row kernels on slots
 /// read them.
-template <class T>
-struct ToSlots {
-  Table<const T> gates;
+template <class W>
+struct GatesToSlots {
+  Table<const W> gates;
   Table<const int> slot_of;
-  Table<T> gate_of_slot;    // (n * top_k, 1)
+  Table<W> gate_of_slot;    // (n * top_k, 1)
   Table<int> pair_of_slot;  // (n * top_k, 1)
   MOE_KERNEL void operator()(const auto& group, int t) const {
     group.for_each_index(gates.cols, [&](int j) {
@@ -73,18 +73,18 @@ struct ToSlots {
 
 /// dgates(t, j) = dgate_of_slot(slot_of(t, j)) + <dy[t], bias[expert(t, j)]>.  `bias.data` may be
 /// null.
-template <class T, class S = T>
+template <class W, class T = W>
 struct GateGrad {
-  Table<const T> dgate_of_slot;  // (n * top_k, 1)
-  Table<const S> dy;             // (n, dim)
-  Table<const T> bias;           // (experts, dim)
+  Table<const W> dgate_of_slot;  // (n * top_k, 1)
+  Table<const T> dy;             // (n, dim)
+  Table<const W> bias;           // (experts, dim)
   Table<const int> slot_of, expert;
-  Table<T> dgates;
+  Table<W> dgates;
   MOE_KERNEL void operator()(const auto& group, int t) const {
     for (int j = 0; j < dgates.cols; ++j) {
-      T sum = dgate_of_slot(slot_of(t, j));
+      W sum = dgate_of_slot(slot_of(t, j));
       if (bias.data) {
-        const Row<const T> b = bias[expert(t, j)];
+        const Row<const W> b = bias[expert(t, j)];
         sum = sum + group.sum(dy.cols, [&](auto i) { return dy[t][i] * b[i]; });
       }
       dgates(t, j) = sum;

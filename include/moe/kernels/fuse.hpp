@@ -6,9 +6,9 @@ namespace moe::inline MOE_ISA::kernel {
 /// Runs two kernels on each row, one after the other, while the row is in cache. The second may
 /// read what the first wrote.
 ///
-///     backend.rows(n, kernel::Then{first, second});
+///     backend.rows(n, kernel::Fused{first, second});
 template <class First, class Second>
-struct Then {
+struct Fused {
   First first;
   Second second;
   MOE_KERNEL void operator()(const auto& group, int r) const {
@@ -17,6 +17,6 @@ struct Then {
   }
 };
 template <class First, class Second>
-Then(First, Second) -> Then<First, Second>;
+Fused(First, Second) -> Fused<First, Second>;
 
 }  // namespace moe::inline MOE_ISA::kernel

@@ -4,13 +4,13 @@
 namespace moe::inline MOE_ISA::kernel {
 
 /// y = (x - mean) * rstd * gain + bias.   `bias.data` may be null.
-template <class T, class S = T>
+template <class W, class T = W>
 struct LayerNormApply {
-  Table<const S> x;                  // (n, dim)
-  Table<const T> gain, bias, stats;  // (1, dim) twice, (n, 2): mean, rstd
-  Table<S> y;                        // (n, dim)
+  Table<const T> x;                  // (n, dim)
+  Table<const W> gain, bias, stats;  // (1, dim) twice, (n, 2): mean, rstd
+  Table<T> y;                        // (n, dim)
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const T mean = stats(r, 0), s = stats(r, 1);
+    const W mean = stats(r, 0), s = stats(r, 1);
     if (bias.data) {
       group.for_each(x.cols,
                      [&](auto i) { y[r][i] = (x[r][i] - mean) * s * gain[0][i] + bias[0][i]; });
@@ -22,40 +22,40 @@ struct LayerNormApply {
 
 /// y = (x - mean) * rstd * gain + bias,  rstd = 1/sqrt(mean((x - mean)^2) + eps).
 /// `bias.data` may be null.
-template <class T, class S = T>
+template <class W, class T = W>
 struct LayerNormForward {
-  Table<const S> x;           // (n, dim)
-  Table<const T> gain, bias;  // (1, dim) each
-  Table<S> y;                 // (n, dim)
-  Table<T> stats;             // (n, 2): mean, rstd
-  T eps;
+  Table<const T> x;           // (n, dim)
+  Table<const W> gain, bias;  // (1, dim) each
+  Table<T> y;                 // (n, dim)
+  Table<W> stats;             // (n, 2): mean, rstd
+  W eps;
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const T mean = group.sum(x.cols, [&](auto i) { return x[r][i]; }) / T(x.cols);
-    const T square = group.sum(x.cols, [&](auto i) {
+    const W mean = group.sum(x.cols, [&](auto i) { return x[r][i]; }) / W(x.cols);
+    const W square = group.sum(x.cols, [&](auto i) {
       const auto d = x[r][i] - mean;
       return d * d;
     });
     stats(r, 0) = mean;
-    stats(r, 1) = T(1) / kernel::sqrt(square / T(x.cols) + eps);
-    LayerNormApply<T, S>{x, gain, bias, stats, y}(group, r);
+    stats(r, 1) = W(1) / kernel::sqrt(square / W(x.cols) + eps);
+    LayerNormApply<W, T>{x, gain, bias, stats, y}(group, r);
   }
 };
 
 /// dx += rstd * (u - mean(u) - h * mean(u * h)) with h = (x - mean) * rstd and u = gain * dy. With
 /// `add` = false, dx is overwritten.
-template <class T, class S = T>
+template <class W, class T = W>
 struct LayerNormBackward {
-  Table<const S> x;
-  Table<const T> gain, stats;
-  Table<const S> dy;
-  Table<S> dx;
+  Table<const T> x;
+  Table<const W> gain, stats;
+  Table<const T> dy;
+  Table<T> dx;
   bool add = true;
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const T mean = stats(r, 0), s = stats(r, 1);
-    const T mean_u = group.sum(x.cols, [&](auto i) { return gain[0][i] * dy[r][i]; }) / T(x.cols);
-    const T mean_uh = group.sum(x.cols, [&](auto i) {
+    const W mean = stats(r, 0), s = stats(r, 1);
+    const W mean_u = group.sum(x.cols, [&](auto i) { return gain[0][i] * dy[r][i]; }) / W(x.cols);
+    const W mean_uh = group.sum(x.cols, [&](auto i) {
       return gain[0][i] * dy[r][i] * (x[r][i] - mean) * s;
-    }) / T(x.cols);
+    }) / W(x.cols);
     const auto gradient = [&](auto i) {
       return s * (gain[0][i] * dy[r][i] - mean_u - (x[r][i] - mean) * s * mean_uh);
     };
@@ -69,16 +69,16 @@ struct LayerNormBackward {
 
 /// dgain += sum over rows of dy * h,  dbias += sum over rows of dy, with h = (x - mean) * rstd.
 /// `dbias.data` may be null.
-template <class T, class S = T>
+template <class W, class T = W>
 struct LayerNormGainGrad {
   int count;
-  Table<const S> x;
-  Table<const T> stats;
-  Table<const S> dy;
-  Table<T> dgain, dbias;
+  Table<const T> x;
+  Table<const W> stats;
+  Table<const T> dy;
+  Table<W> dgain, dbias;
   template <class V>
   MOE_KERNEL void operator()(Lane<V> i) const {
-    V gain(T(0)), bias(T(0));
+    V gain(W(0)), bias(W(0));
     for (int r = 0; r < count; ++r) {
       gain = gain + dy[r][i] * (x[r][i] - stats(r, 0)) * stats(r, 1);
       bias = bias + dy[r][i];

@@ -6,9 +6,9 @@ namespace moe::inline MOE_ISA::kernel {
 
 /// Cosines and sines of the angle (start + r) * base^(-2j/head_dim) for row r and pair j.
 /// Source: Su et al. 2021, arXiv:2104.09864, eq. 15.
-template <class T>
+template <class W>
 struct RopeTable {
-  Table<T> rotation;  // (positions, head_dim): head_dim/2 cosines, then head_dim/2 sines
+  Table<W> rotation;  // (positions, head_dim): head_dim/2 cosines, then head_dim/2 sines
   int start;
   double base;
   MOE_KERNEL void operator()(const auto& group, int r) const {
@@ -16,25 +16,25 @@ struct RopeTable {
     group.for_each_index(half, [&](int j) {
       const double angle =
           double(start + r) * kernel::exp(-kernel::log(base) * double(j) / double(half));
-      rotation(r, j) = T(std::cos(angle));
-      rotation(r, half + j) = T(std::sin(angle));
+      rotation(r, j) = W(std::cos(angle));
+      rotation(r, half + j) = W(std::sin(angle));
     });
   }
 };
 
 /// Rotates the pairs (j, j + head_dim/2) of every head in place. direction = 1 is forward, -1
 /// rotates back.
-template <class T, class S = T>
+template <class W, class T = W>
 struct RopeHalf {
-  Table<S> x;               // (n, heads * head_dim)
-  Table<const T> rotation;  // (length, head_dim)
+  Table<T> x;               // (n, heads * head_dim)
+  Table<const W> rotation;  // (length, head_dim)
   int length;
-  T direction;
+  W direction;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const int head_dim = rotation.cols, half = head_dim / 2;
-    const Row<const T> cosine = rotation[r % length], sine{cosine.data + half};
+    const Row<const W> cosine = rotation[r % length], sine{cosine.data + half};
     for (int first = 0; first < x.cols; first += head_dim) {
-      const Row<S> a{x[r].data + first}, b{x[r].data + first + half};
+      const Row<T> a{x[r].data + first}, b{x[r].data + first + half};
       group.for_each(half, [&](auto j) {
         const auto c = cosine[j], s = direction * sine[j];
         const auto u = a[j].value(), v = b[j].value();
@@ -46,19 +46,19 @@ struct RopeHalf {
 };
 
 /// Rotates the pairs (2j, 2j + 1) of every head in place.
-template <class T, class S = T>
+template <class W, class T = W>
 struct RopeInterleaved {
-  Table<S> x;
-  Table<const T> rotation;
+  Table<T> x;
+  Table<const W> rotation;
   int length;
-  T direction;
+  W direction;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const int head_dim = rotation.cols, half = head_dim / 2;
     const int position = r % length;
     group.for_each_index(x.cols / 2, [&](int pair) {
       const int j = pair % half;
-      const T c = rotation(position, j), s = direction * rotation(position, half + j);
-      const T u = x(r, 2 * pair), v = x(r, 2 * pair + 1);
+      const W c = rotation(position, j), s = direction * rotation(position, half + j);
+      const W u = x(r, 2 * pair), v = x(r, 2 * pair + 1);
       x(r, 2 * pair) = u * c - v * s;
       x(r, 2 * pair + 1) = v * c + u * s;
     });

@@ -14,18 +14,18 @@ struct Routing {
 };
 
 /// sigmoid(x) = 1 / (1 + exp(-x)), in a form that cannot overflow.
-template <class T>
-MOE_KERNEL T logistic(const T& x) {
-  const bool negative = x < T(0);
-  const T small = kernel::exp(negative ? x : T(-x));
-  return (negative ? small : T(1)) / (T(1) + small);
+template <class W>
+MOE_KERNEL W logistic(const W& x) {
+  const bool negative = x < W(0);
+  const W small = kernel::exp(negative ? x : W(-x));
+  return (negative ? small : W(1)) / (W(1) + small);
 }
 
 /// log(sigmoid(x)) = -log(1 + exp(-x)). Finite even if sigmoid(x) underflows to 0.
-template <class T>
-MOE_KERNEL T log_logistic(const T& x) {
-  const bool negative = x < T(0);
-  return (negative ? x : T(0)) - kernel::log(T(1) + kernel::exp(negative ? x : T(-x)));
+template <class W>
+MOE_KERNEL W log_logistic(const W& x) {
+  const bool negative = x < W(0);
+  return (negative ? x : W(0)) - kernel::log(W(1) + kernel::exp(negative ? x : W(-x)));
 }
 
 /// Routes one token. Scores: softmax(logits), or sigmoid(logits) for each expert by itself.
@@ -36,15 +36,15 @@ MOE_KERNEL T log_logistic(const T& x) {
 /// probs.
 /// Sigmoid scores can underflow, so that their sum may be 0. Every division by a sum of scores is
 /// therefore computed as a softmax over log scores, whose largest term is exp(0).
-template <class T>
+template <class W>
 struct RouteForward {
-  Table<T> logits;             // (n, experts); the noise is added in place
-  Table<const T> expert_bias;  // (1, experts) or null
-  Table<T> probs;              // (n, experts)
+  Table<W> logits;             // (n, experts); the noise is added in place
+  Table<const W> expert_bias;  // (1, experts) or null
+  Table<W> probs;              // (n, experts)
   Table<int> expert;           // (n, top_k)
-  Table<T> gates;              // (n, top_k)
-  Table<T> lse;                // (n, 1)
-  Table<T> stats;              // (n, 2)
+  Table<W> gates;              // (n, top_k)
+  Table<W> lse;                // (n, 1)
+  Table<W> stats;              // (n, 2)
   Routing routing;
 
   MOE_KERNEL void operator()(const auto& group, int r) const {
@@ -56,37 +56,37 @@ struct RouteForward {
       for (int e = 0; e < experts; ++e)
         logits(r, e) =
             logits(r, e) +
-            T(routing.noise * normal(routing.seed, routing.stream,
+            W(routing.noise * normal(routing.seed, routing.stream,
                                      std::uint64_t(r) * std::uint64_t(experts) + std::uint64_t(e)));
     }
     lse(r) = softmax(
-        experts, [&](int e) { return T(logits(r, e)); }, &probs(r));
+        experts, [&](int e) { return W(logits(r, e)); }, &probs(r));
     if (routing.sigmoid)
-      for (int e = 0; e < experts; ++e) probs(r, e) = logistic(T(logits(r, e)));
+      for (int e = 0; e < experts; ++e) probs(r, e) = logistic(W(logits(r, e)));
     choose_top_k(r);
     for (int j = 0; j < routing.top_k; ++j) gates(r, j) = probs(r, expert(r, j));
     // For softmax scores the logits serve as log scores: they differ by lse, which cancels.
     const auto log_score = [&](int e) {
-      return routing.sigmoid ? log_logistic(T(logits(r, e))) : T(logits(r, e));
+      return routing.sigmoid ? log_logistic(W(logits(r, e))) : W(logits(r, e));
     };
     if (routing.renormalise)
       softmax(
           routing.top_k, [&](int j) { return log_score(expert(r, j)); }, &gates(r));
     if (routing.sigmoid) softmax(experts, log_score, &probs(r));
-    T entropy(0);
+    W entropy(0);
     for (int e = 0; e < experts; ++e) entropy = entropy - probs(r, e) * log_or_zero(probs(r, e));
     stats(r, 0) = lse(r) * lse(r);
     stats(r, 1) = entropy;
   }
   /// to = softmax of x(0) ... x(n - 1). Returns their logsumexp.
-  MOE_KERNEL static T softmax(int n, const auto& x, T* to) {
-    T most = x(0), sum(0);
+  MOE_KERNEL static W softmax(int n, const auto& x, W* to) {
+    W most = x(0), sum(0);
     for (int i = 0; i < n; ++i) {
       to[i] = x(i);
       if (most < to[i]) most = to[i];
     }
     for (int i = 0; i < n; ++i) {
-      to[i] = kernel::exp(T(to[i] - most));
+      to[i] = kernel::exp(W(to[i] - most));
       sum = sum + to[i];
     }
     for (int i = 0; i < n; ++i) to[i] = to[i] / sum;
@@ -97,13 +97,13 @@ struct RouteForward {
     const int experts = logits.cols;
     for (int j = 0; j < routing.top_k; ++j) {
       int best = -1;
-      T most(0);
+      W most(0);
       for (int e = 0; e < experts; ++e) {
         bool taken = false;
         for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
         if (taken) continue;
         // Without an expert bias the scores have the order of the logits.
-        const T value = expert_bias.data ? T(probs(r, e) + expert_bias(0, e)) : T(logits(r, e));
+        const W value = expert_bias.data ? W(probs(r, e) + expert_bias(0, e)) : W(logits(r, e));
         if (best < 0 || most < value || (!(value < most) && logits(r, best) < logits(r, e))) {
           best = e;
           most = value;
@@ -112,22 +112,22 @@ struct RouteForward {
       expert(r, j) = routing.uniform ? (r * routing.top_k + j) % experts : best;
     }
   }
-  MOE_KERNEL static T log_or_zero(const T& p) { return T(0) < p ? T(kernel::log(p)) : T(0); }
+  MOE_KERNEL static W log_or_zero(const W& p) { return W(0) < p ? W(kernel::log(p)) : W(0); }
 };
 
 /// Gradient with respect to the logits of
 ///     <dgates, gates> + balance * experts * sum_e f_e P_e + z * mean(lse^2) - entropy * mean(H),
 /// where P_e is the mean of probs and H the entropy of probs. The caller has already divided the
 /// three weights by the number of rows. f_e, expert e's share of the slots, is a constant here.
-template <class T>
+template <class W>
 struct RouteBackward {
-  Table<const T> logits, probs;
+  Table<const W> logits, probs;
   Table<const int> expert;
-  Table<const T> gates, lse, dgates;
+  Table<const W> gates, lse, dgates;
   const int* offset;  // (experts + 1): the first slot of each expert
-  Table<T> dlogits;   // overwritten
+  Table<W> dlogits;   // overwritten
   Routing routing;
-  T balance, z, entropy;
+  W balance, z, entropy;
 
   MOE_KERNEL void operator()(const auto& group, int r) const {
     group.for_each_index(1, [&](int) { backward(r); });
@@ -137,62 +137,62 @@ struct RouteBackward {
     // A gate is the exponential of a log score, so its gradient with respect to the log score is
     // dgates * gates. Renormalization removes the component of dgates along the gates. It is
     // measured relative to the first choice, so that identical experts give exactly zero.
-    const T first = routing.renormalise ? T(dgates(r, 0)) : T(0);
-    T along_gates(0), along_probs(0);
+    const W first = routing.renormalise ? W(dgates(r, 0)) : W(0);
+    W along_gates(0), along_probs(0);
     for (int j = 0; j < routing.top_k; ++j)
       along_gates = along_gates + (dgates(r, j) - first) * gates(r, j);
     for (int e = 0; e < experts; ++e) along_probs = along_probs + dprob(r, e) * probs(r, e);
     for (int e = 0; e < experts; ++e) {
-      T dlog_score = probs(r, e) * (dprob(r, e) - along_probs);
+      W dlog_score = probs(r, e) * (dprob(r, e) - along_probs);
       for (int j = 0; j < routing.top_k; ++j)
         if (expert(r, j) == e)
           dlog_score = dlog_score + gates(r, j) * (routing.renormalise
-                                                       ? T(dgates(r, j) - first - along_gates)
-                                                       : T(dgates(r, j)));
-      T share = probs(r, e);  // softmax(logits) of expert e
+                                                       ? W(dgates(r, j) - first - along_gates)
+                                                       : W(dgates(r, j)));
+      W share = probs(r, e);  // softmax(logits) of expert e
       if (routing.sigmoid) {
-        dlog_score = dlog_score * logistic(T(-logits(r, e)));
-        share = kernel::exp(T(logits(r, e) - lse(r)));
+        dlog_score = dlog_score * logistic(W(-logits(r, e)));
+        share = kernel::exp(W(logits(r, e) - lse(r)));
       } else if (!routing.renormalise) {
         dlog_score = dlog_score - share * along_gates;  // the log score is logit - lse
       }
-      dlogits(r, e) = dlog_score + T(2) * z * lse(r) * share;
+      dlogits(r, e) = dlog_score + W(2) * z * lse(r) * share;
     }
   }
   /// Derivative of the balance and entropy terms with respect to probs[e].
-  MOE_KERNEL T dprob(int r, int e) const {
+  MOE_KERNEL W dprob(int r, int e) const {
     const int experts = logits.cols, slots = offset[experts];
-    const T load = T(double(offset[e + 1] - offset[e]) / double(slots));
-    return balance * T(double(experts)) * load +
-           entropy * (RouteForward<T>::log_or_zero(probs(r, e)) + T(1));
+    const W load = W(double(offset[e + 1] - offset[e]) / double(slots));
+    return balance * W(double(experts)) * load +
+           entropy * (RouteForward<W>::log_or_zero(probs(r, e)) + W(1));
   }
 };
 
 /// total[c] = mean over rows of x[r][c], in row order.
-template <class T>
+template <class W>
 struct ColumnMean {
   int count;
-  Table<const T> x;
-  Table<T> total;
+  Table<const W> x;
+  Table<W> total;
   template <class V>
   MOE_KERNEL void operator()(Lane<V> i) const {
-    V sum(T(0));
+    V sum(W(0));
     for (int r = 0; r < count; ++r) sum = sum + x[r][i];
-    total[0][i] = sum / T(double(count));
+    total[0][i] = sum / W(double(count));
   }
 };
 
 /// dbias[e] += slots of expert e - mean slots of an expert. The optimizer moves the expert bias
 /// against its sign.
-template <class T>
+template <class W>
 struct LoadExcess {
   int experts;
   const int* offset;
-  Table<T> dbias;
+  Table<W> dbias;
   template <class V>
   MOE_KERNEL void operator()(Lane<V> i) const {
     dbias[0][i] += generate(i, [&](int e) {
-      return T(double(offset[e + 1] - offset[e]) - double(offset[experts]) / double(experts));
+      return W(double(offset[e + 1] - offset[e]) - double(offset[experts]) / double(experts));
     });
   }
 };

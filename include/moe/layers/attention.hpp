@@ -24,7 +24,7 @@ struct KeyValues {
 /// The inputs and statistics of the norm of each head, kept for backward.
 template <class T, class W, int Heads, int HeadDim>
 struct HeadNormCache {
-  Rows<T, HeadDim, Heads> raw;
+  Rows<T, HeadDim, Heads> pre_norm;
   Rows<W, 1, Heads> rstd;
 };
 
@@ -42,8 +42,8 @@ struct HeadNormCache {
 template <int Heads, int KvHeads, int Dim, int Context, Backend B,
           AttentionTraits Traits = AttentionTraits{}>
 struct Attention {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   /// With `add` = false, backward may write dx over dy.
   static constexpr bool dx_over_dy = true;
@@ -67,24 +67,24 @@ struct Attention {
     typename Out::Params o;
   };
   struct Cache {
-    Rows<T, Dim> q, mixed;  // mixed: the outputs of the heads, concatenated
+    Rows<T, Dim> q, attn_out;  // attn_out: the outputs of the heads, concatenated
     Rows<T, kv_dim> k, v;
     Rows<W, Heads> lse;
     HeadNormCache<T, W, Traits.qk_norm ? Heads : 0, head_dim> q_norm;
     HeadNormCache<T, W, Traits.qk_norm ? KvHeads : 0, head_dim> k_norm;
     typename Rotary::Cache rotary;
   };
-  /// The gradients of the attention output (dmixed) and of the pre-norm queries and keys (draw)
-  /// share memory: the former is last read before the latter is first written.
-  struct MixedThenRaw {
+  /// The gradients of the attention output (dattn_out) and of the pre-norm queries and keys
+  /// (dpre_norm) share memory: the former is last read before the latter is first written.
+  struct OutThenPreNorm {
     static constexpr bool overlaid = true;
-    Rows<T, Dim> dmixed;
-    Rows<T, Traits.qk_norm ? Dim : 0> draw;
+    Rows<T, Dim> dattn_out;
+    Rows<T, Traits.qk_norm ? Dim : 0> dpre_norm;
   };
   struct Scratch {
     Rows<T, Dim> dq;
     Rows<T, kv_dim> dk, dv;
-    MixedThenRaw last;
+    OutThenPreNorm last;
   };
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
@@ -92,8 +92,8 @@ struct Attention {
     MOE_EXPECTS(past || pass.start == 0, "a pass that starts at token " +
                                              std::to_string(pass.start) +
                                              " needs the keys and values of the tokens before it");
-    Query::forward(be, p.q, x, raw(c.q, c.q_norm));
-    KeyValue::forward(be, p.k, x, raw(c.k, c.k_norm));
+    Query::forward(be, p.q, x, before_norm(c.q, c.q_norm));
+    KeyValue::forward(be, p.k, x, before_norm(c.k, c.k_norm));
     KeyValue::forward(be, p.v, x, c.v);
     normalise(be, pass, p.q_norm, c.q, c.q_norm);
     normalise(be, pass, p.k_norm, c.k, c.k_norm);
@@ -103,8 +103,8 @@ struct Attention {
     const AttentionShape s = shape(pass, x.count, past);
     if (past) append(be, s, c, *past);
     be.attention_forward(s, c.q.data, past ? past->keys : c.k.data, past ? past->values : c.v.data,
-                         c.mixed.data, c.lse.data);
-    Out::forward(be, p.o, c.mixed, y);
+                         c.attn_out.data, c.lse.data);
+    Out::forward(be, p.o, c.attn_out, y);
   }
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
@@ -113,20 +113,21 @@ struct Attention {
     zero(be, s.dq);
     zero(be, s.dk);
     zero(be, s.dv);
-    Out::backward(be, p.o, c.mixed, dy, s.last.dmixed, grad.o, false);
-    be.attention_backward(shape(pass, x.count, nullptr), c.q.data, c.k.data, c.v.data, c.mixed.data,
-                          s.last.dmixed.data, c.lse.data, s.dq.data, s.dk.data, s.dv.data);
+    Out::backward(be, p.o, c.attn_out, dy, s.last.dattn_out, grad.o, false);
+    be.attention_backward(shape(pass, x.count, nullptr), c.q.data, c.k.data, c.v.data,
+                          c.attn_out.data, s.last.dattn_out.data, c.lse.data, s.dq.data, s.dk.data,
+                          s.dv.data);
     Rotary::rotate(be, pass, c.rotary, s.dk, -1);
     Rotary::rotate(be, pass, c.rotary, s.dq, -1);
     KeyValue::backward(be, p.v, x, s.dv, dx, grad.v, add);
-    const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.last.draw, grad.k_norm);
+    const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.last.dpre_norm, grad.k_norm);
     if constexpr (key_bias_acts) {
       KeyValue::backward(be, p.k, x, dk, dx, grad.k);
     } else {
       typename KeyOnly::Params key{grad.k.weight, {}};
       KeyOnly::backward(be, {p.k.weight, {}}, x, dk, dx, key);
     }
-    const auto dq = denormalise(be, p.q_norm, s.dq, c.q_norm, s.last.draw, grad.q_norm);
+    const auto dq = denormalise(be, p.q_norm, s.dq, c.q_norm, s.last.dpre_norm, grad.q_norm);
     Query::backward(be, p.q, x, dq, dx, grad.q);
   }
 
@@ -140,13 +141,14 @@ struct Attention {
             Heads,
             KvHeads,
             head_dim,
-            pass.dropout(pass.options->dropout.attention, Site::attention_dropout)};
+            pass.dropout(pass.options->dropout.attention, RandomStream::attention_dropout)};
   }
 
   /// The destination of a projection: the input of the norm, if there is one.
   template <int Cols, int NormHeads>
-  static Rows<T, Cols> raw(Rows<T, Cols> x, const HeadNormCache<T, W, NormHeads, head_dim>& c) {
-    return Traits.qk_norm ? Rows<T, Cols>{c.raw.data, x.count} : x;
+  static Rows<T, Cols> before_norm(Rows<T, Cols> x,
+                                   const HeadNormCache<T, W, NormHeads, head_dim>& c) {
+    return Traits.qk_norm ? Rows<T, Cols>{c.pre_norm.data, x.count} : x;
   }
   template <int Cols, int NormHeads>
   static void normalise(B& be, const Pass& pass, const HeadNorm& p, Rows<T, Cols> x,
@@ -154,21 +156,23 @@ struct Attention {
     if constexpr (Traits.qk_norm)
       be.rows(x.count * NormHeads,
               kernel::RmsNormForward<W, T>{
-                  c.raw, p.weight, {x.data, head_dim}, c.rstd, W(pass.options->norm_eps)});
+                  c.pre_norm, p.weight, {x.data, head_dim}, c.rstd, W(pass.options->norm_eps)});
   }
   template <int Cols, int NormHeads>
   static Rows<const T, Cols> denormalise(B& be, const HeadNorm& p, Rows<T, Cols> dx,
                                          const HeadNormCache<T, W, NormHeads, head_dim>& c,
-                                         Rows<T, Traits.qk_norm ? Dim : 0> draw, HeadNorm& grad) {
+                                         Rows<T, Traits.qk_norm ? Dim : 0> dpre_norm,
+                                         HeadNorm& grad) {
     if constexpr (!Traits.qk_norm) {
       return dx;
     } else {
-      const Rows<T, Cols> before{draw.data, dx.count};
+      const Rows<T, Cols> before{dpre_norm.data, dx.count};
       const Table<const T> after{dx.data, head_dim};
       const int rows = dx.count * NormHeads;
       be.rows(rows, kernel::RmsNormBackward<W, T>{
-                        c.raw, p.weight, c.rstd, after, {before.data, head_dim}, false});
-      be.columns(head_dim, kernel::RmsNormGainGrad<W, T>{rows, c.raw, c.rstd, after, grad.weight});
+                        c.pre_norm, p.weight, c.rstd, after, {before.data, head_dim}, false});
+      be.columns(head_dim,
+                 kernel::RmsNormGainGrad<W, T>{rows, c.pre_norm, c.rstd, after, grad.weight});
       return before;
     }
   }

@@ -13,12 +13,12 @@ namespace moe::inline MOE_ISA {
 /// targets are integers, and a tied weight belongs to the embedding.
 /// Test: tests/layers/cross_entropy.cpp.
 ///
-///     using Head = moe::CrossEntropy<65, 256, moe::Cpu<float>>;
+///     using Head = moe::CrossEntropyHead<65, 256, moe::Cpu<float>>;
 ///     Head::forward(backend, weight, x, targets, cache, scratch);  // cache.loss, one for each row
 template <int Vocab, int Dim, Backend B>
-struct CrossEntropy {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+struct CrossEntropyHead {
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim;
   /// Rows in a chunk: as many as have 2^19 logits (2 MB in float, a large second-level cache), but
   /// at least 256, so that reading and packing the weight costs little beside the products.
@@ -61,8 +61,8 @@ struct CrossEntropy {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
       logits(be, weight, rows, s.logits.data);
       be.rows(rows.count,
-              kernel::Then{row_forward(first, targets, c, s),
-                           row_backward(first, targets, c, scale / double(x.count), s)});
+              kernel::Fused{row_forward(first, targets, c, s),
+                            row_backward(first, targets, c, scale / double(x.count), s)});
       products(be, weight, rows, dx.slice(first, rows.count), dweight, s, add);
     });
   }

@@ -13,8 +13,8 @@ namespace moe::inline MOE_ISA {
 ///     Tokens::forward(backend, params, tokens, y);
 template <int Vocab, int Dim, Backend B, bool Scaled = false>
 struct TokenEmbedding {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int out = Dim;
   struct Params {
     Param<W, Role::embedding, Vocab, Dim> weight;
@@ -40,8 +40,8 @@ struct TokenEmbedding {
 ///     Positions::forward(backend, pass, params, y);  // after the token embedding
 template <int Context, int Dim, Backend B>
 struct PositionEmbedding {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int out = Dim;
   struct Params {
     Param<W, Role::position, Context, Dim> weight;

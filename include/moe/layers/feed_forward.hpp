@@ -26,7 +26,7 @@ struct ActivationKernel<T, Activation::geglu> : kernel::Gelu<T> {};
 struct FeedForwardTraits {
   Activation activation = Activation::swiglu;
   bool bias = false;
-  Site dropout_site = Site::expert_dropout;
+  RandomStream dropout_site = RandomStream::expert_dropout;
 };
 
 /// y = down(act(up(x))), or down(act(gate(x)) * up(x)) for swiglu and geglu.
@@ -38,8 +38,8 @@ struct FeedForwardTraits {
 ///     Ffn::forward(backend, pass, params, x, y, cache, scratch);
 template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = FeedForwardTraits{}>
 struct FeedForward {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   /// With `add` = false, backward may write dx over dy.
   static constexpr bool dx_over_dy = true;

@@ -20,7 +20,7 @@ struct Pass {
   double loss_scale = 1;  // of backward: 1 / number of accumulated batches
 
   /// The dropout of a site in this layer. Off outside training.
-  Dropout dropout(double rate, Site site) const {
+  Dropout dropout(double rate, RandomStream site) const {
     return {training ? rate : 0, options->seed, stream(step, std::uint32_t(layer), site)};
   }
 };
@@ -32,9 +32,8 @@ struct Pass {
 template <class L, class B>
 concept Layer = Backend<B> &&
     requires(B& be, const Pass& pass, typename L::Params& params, typename L::Cache& cache,
-             typename L::Scratch& scratch, Rows<const Scalar<B>, L::in> x,
-             Rows<Scalar<B>, L::out> y, Rows<const Scalar<B>, L::out> dy,
-             Rows<Scalar<B>, L::in> dx) {
+             typename L::Scratch& scratch, Rows<const Value<B>, L::in> x, Rows<Value<B>, L::out> y,
+             Rows<const Value<B>, L::out> dy, Rows<Value<B>, L::in> dx) {
   L::forward(be, pass, params, x, y, cache, scratch);
   L::backward(be, pass, params, x, cache, dy, dx, params, scratch);
 };

@@ -14,8 +14,8 @@ namespace moe::inline MOE_ISA {
 template <int In, int Out, Backend B, bool Bias = false, Role R = Role::hidden>
 struct Linear {
   static constexpr bool exact = R == Role::router;
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   using Y = std::conditional_t<exact, W, T>;
   static constexpr int in = In, out = Out;
   struct Params {

@@ -28,8 +28,8 @@ struct MoeTraits {
 template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = MoeTraits{},
           class Route = Router<Experts, TopK, Dim, B, Traits.router>>
 struct MoE {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   static constexpr bool gated = is_gated(Traits.activation), bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
@@ -39,7 +39,7 @@ struct MoE {
   static constexpr bool dx_over_dy = shared_hidden == 0;
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
-                                               Site::shared_expert_dropout}>;
+                                               RandomStream::shared_expert_dropout}>;
   using Act = detail::ActivationKernel<W, Traits.activation>;
 
   /// One matrix for each expert, contiguous, so that one grouped product computes all of them.
@@ -102,8 +102,8 @@ struct MoE {
                       Cache& c, Scratch& scratch) {
     RoutedScratch& s = scratch.routed;
     Route::forward(be, pass, p.router, x, c.router);
-    be.rows(x.count,
-            kernel::ToSlots<W>{c.router.gates, c.router.slot_of, c.gate_of_slot, c.pair_of_slot});
+    be.rows(x.count, kernel::GatesToSlots<W>{c.router.gates, c.router.slot_of, c.gate_of_slot,
+                                             c.pair_of_slot});
     if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
     experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
     be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.act_then_dslots.act,
@@ -149,7 +149,8 @@ struct MoE {
     project_back(be, x, c, p.experts.up_proj, dup, grad.experts.up_proj, dslots, W(0));
     if constexpr (gated)
       project_back(be, x, c, p.experts.gate_proj, s.dgate, grad.experts.gate_proj, dslots, W(1));
-    be.rows(x.count, kernel::SumSlots<T>{dslots, c.router.slot_of, dx, add || shared_hidden > 0});
+    be.rows(x.count,
+            kernel::DispatchBackward<T>{dslots, c.router.slot_of, dx, add || shared_hidden > 0});
     Route::backward(be, pass, p.router, x, c.router, s.dgates, dx, grad.router, s.router);
   }
 
@@ -200,7 +201,7 @@ struct MoE {
     return {};
   }
   static Dropout drop(const Pass& pass) {
-    return pass.dropout(pass.options->dropout.expert, Site::expert_dropout);
+    return pass.dropout(pass.options->dropout.expert, RandomStream::expert_dropout);
   }
 };
 

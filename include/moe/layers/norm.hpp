@@ -16,8 +16,8 @@ namespace moe::inline MOE_ISA {
 ///     Norm::forward(backend, pass, params, x, y, cache, scratch);
 template <int Dim, Backend B>
 struct RMSNorm {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   struct Params {
     Param<W, Role::gain, 1, Dim> weight;
@@ -38,7 +38,8 @@ struct RMSNorm {
   }
   /// Recomputes forward's y from the cached statistics, with the same bits, so that callers need
   /// not store it.
-  static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
+  static void recompute(B& be, const Params& p, Rows<const T, in> x, const Cache& c,
+                        Rows<T, out> y) {
     be.rows(x.count, kernel::RmsNormApply<W, T>{x, p.weight, c.rstd, y});
   }
 
@@ -59,8 +60,8 @@ struct RMSNorm {
 ///     Norm::forward(backend, pass, params, x, y, cache, scratch);
 template <int Dim, Backend B, bool Bias = true>
 struct LayerNorm {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   struct Params {
     Param<W, Role::gain, 1, Dim> weight;
@@ -83,7 +84,8 @@ struct LayerNorm {
   }
   /// Recomputes forward's y from the cached statistics, with the same bits, so that callers need
   /// not store it.
-  static void again(B& be, const Params& p, Rows<const T, in> x, const Cache& c, Rows<T, out> y) {
+  static void recompute(B& be, const Params& p, Rows<const T, in> x, const Cache& c,
+                        Rows<T, out> y) {
     be.rows(x.count, kernel::LayerNormApply<W, T>{x, p.weight, bias(p), c.stats, y});
   }
 

@@ -16,8 +16,8 @@ namespace moe::inline MOE_ISA {
 ///     Rotary::rotate(backend, pass, cache, queries, +1);   // backward: -1
 template <int Context, int HeadDim, Position Kind, Backend B>
 struct Rope {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr bool on = Kind == Position::rope_half || Kind == Position::rope_interleaved;
   struct Cache {
     Fixed<W, on ? Context * HeadDim : 0> rotation;  // cosines and sines of each position

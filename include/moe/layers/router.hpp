@@ -38,8 +38,8 @@ struct RouterReport {
 ///     ...
 template <int Experts, int TopK, int Dim, Backend B, RouterTraits Traits = RouterTraits{}>
 struct Router {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters and sums
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim;
   using Score = Linear<Dim, Experts, B, Traits.bias, Role::router>;
   static constexpr bool gates_sum_to_one = Traits.renormalise;
@@ -108,7 +108,7 @@ struct Router {
             pass.options->uniform_routing,
             pass.training ? pass.options->router_noise : 0,
             pass.options->seed,
-            stream(pass.step, std::uint32_t(pass.layer), Site::router_noise)};
+            stream(pass.step, std::uint32_t(pass.layer), RandomStream::router_noise)};
   }
 };
 

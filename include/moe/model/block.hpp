@@ -40,7 +40,7 @@ using MixtureOf =
 template <ModelConfig C, bool Mixture, class B, class Attn = AttentionOf<C, B>,
           class Ffn = std::conditional_t<Mixture, MixtureOf<C, B>, FeedForwardOf<C, B>>>
 struct Block {
-  using T = Scalar<B>;
+  using T = Value<B>;
   static constexpr int in = C.dim, out = C.dim;
   static constexpr bool mixture = Mixture;
   using Norm = NormOf<C.norm, C.dim, B, C.bias>;
@@ -84,8 +84,8 @@ struct Block {
     Norm::forward(be, pass, p.attn_norm, x, s.normed, c.attn_norm, s.norm);
     Attn::forward(be, pass, p.attn, s.normed, c.mid, c.attn, s.branch.attn, past);
     be.rows(x.count,
-            kernel::Then{kernel::DropAdd<T>{x, c.mid, attention_dropout(pass)},
-                         Norm::row_forward(pass, p.ffn_norm, c.mid, s.normed, c.ffn_norm)});
+            kernel::Fused{kernel::DropAdd<T>{x, c.mid, attention_dropout(pass)},
+                          Norm::row_forward(pass, p.ffn_norm, c.mid, s.normed, c.ffn_norm)});
     Ffn::forward(be, pass, p.ffn, s.normed, y, c.ffn, s.branch.ffn);
     be.rows(x.count, kernel::DropAdd<T>{c.mid, y, ffn_dropout(pass)});
   }
@@ -104,12 +104,12 @@ struct Block {
                                 const Cache& c, Rows<T, in> dresidual, Params& grad,
                                 InPlaceScratch& s) {
     const auto dffn = branch<Ffn>(be, ffn_dropout(pass), dresidual, s);
-    Norm::again(be, p.ffn_norm, c.mid, c.ffn_norm, s.normed);
+    Norm::recompute(be, p.ffn_norm, c.mid, c.ffn_norm, s.normed);
     Ffn::backward(be, pass, p.ffn, s.normed, c.ffn, dffn, s.dnormed, grad.ffn, s.branch.ffn, false);
     Norm::backward(be, pass, p.ffn_norm, c.mid, c.ffn_norm, s.dnormed, dresidual, grad.ffn_norm,
                    s.norm);
     const auto dattn = branch<Attn>(be, attention_dropout(pass), dresidual, s);
-    Norm::again(be, p.attn_norm, x, c.attn_norm, s.normed);
+    Norm::recompute(be, p.attn_norm, x, c.attn_norm, s.normed);
     Attn::backward(be, pass, p.attn, s.normed, c.attn, dattn, s.dnormed, grad.attn, s.branch.attn,
                    false);
     Norm::backward(be, pass, p.attn_norm, x, c.attn_norm, s.dnormed, dresidual, grad.attn_norm,
@@ -118,10 +118,11 @@ struct Block {
 
  private:
   static Dropout attention_dropout(const Pass& pass) {
-    return pass.dropout(pass.options->dropout.attention_output, Site::attention_output_dropout);
+    return pass.dropout(pass.options->dropout.attention_output,
+                        RandomStream::attention_output_dropout);
   }
   static Dropout ffn_dropout(const Pass& pass) {
-    return pass.dropout(pass.options->dropout.ffn_output, Site::ffn_output_dropout);
+    return pass.dropout(pass.options->dropout.ffn_output, RandomStream::ffn_output_dropout);
   }
   /// The gradient of the branch: dropout(dy), or dy itself when dropout is off. If the branch
   /// allows dx to overwrite dy, both live in `dnormed`.

@@ -19,13 +19,13 @@ namespace moe::inline MOE_ISA {
 template <ModelConfig C, Backend B,
           template <ModelConfig, bool, class> class BlockTemplate = DefaultBlock>
 struct Decoder {
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters, gradients and logits
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters, gradients and logits
   using Tokens = TokenEmbedding<C.vocab, C.dim, B, C.scale_embedding>;
   static constexpr bool learned_positions = C.position == Position::learned;
   using Positions = PositionEmbedding<learned_positions ? C.context : 0, C.dim, B>;
   using Norm = NormOf<C.norm, C.dim, B, C.bias>;
-  using Head = CrossEntropy<C.vocab, C.dim, B>;
+  using Head = CrossEntropyHead<C.vocab, C.dim, B>;
   template <bool Mixture>
   using BlockOf = BlockTemplate<C, Mixture, B>;
 
@@ -169,10 +169,10 @@ struct Decoder {
   }
 
   static Dropout embedding_dropout(const Pass& pass) {
-    return pass.dropout(pass.options->dropout.embedding, Site::embedding_dropout);
+    return pass.dropout(pass.options->dropout.embedding, RandomStream::embedding_dropout);
   }
   static Dropout final_dropout(const Pass& pass) {
-    return pass.dropout(pass.options->dropout.final, Site::final_dropout);
+    return pass.dropout(pass.options->dropout.final, RandomStream::final_dropout);
   }
   static void drop(B& be, const Dropout& d, Rows<const T, C.dim> from, Rows<T, C.dim> to) {
     if (d.active()) be.rows(to.count, kernel::Drop<T>{from, to, d});

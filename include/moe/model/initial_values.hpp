@@ -32,7 +32,7 @@ void set_initial_values(B& be, Params& params, const Options& options, int layer
   for (const LeafInfo& info : leaves<Params>()) {
     const auto leaf = view<T>(params, info);
     const double deviation = initial_deviation(leaf.role, options.init_std, layers);
-    const std::uint64_t from = stream(0, number++, Site::initial_value);
+    const std::uint64_t from = stream(0, number++, RandomStream::initial_value);
     host.assign(leaf.size, T(leaf.role == Role::gain ? 1.0 : 0.0));
     if (deviation > 0)
       for (std::size_t i = 0; i < leaf.size; ++i)

@@ -44,8 +44,8 @@ class Transformer {
 
  public:
   using Network = Decoder<C, B, BlockTemplate>;
-  using T = Scalar<B>;  // of activations
-  using W = Wide<B>;    // of parameters, gradients and logits
+  using T = Value<B>;  // of activations
+  using W = Wide<B>;   // of parameters, gradients and logits
   using Backend = B;
   using Params = typename Network::Params;
   using Cache = typename Network::Cache;

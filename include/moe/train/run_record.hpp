@@ -2,7 +2,7 @@
 #include <exception>
 #include <functional>
 #include <moe/train/metrics_writer.hpp>
-#include <moe/train/rows.hpp>
+#include <moe/train/records.hpp>
 #include <moe/train/run_folder.hpp>
 #include <moe/train/trainer_options.hpp>
 #include <optional>

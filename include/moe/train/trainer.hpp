@@ -12,7 +12,7 @@
 #include <moe/model/parameters.hpp>
 #include <moe/optim/schedule.hpp>
 #include <moe/train/evaluate.hpp>
-#include <moe/train/rows.hpp>
+#include <moe/train/records.hpp>
 #include <moe/train/run_record.hpp>
 #include <moe/train/trainer_options.hpp>
 #include <optional>
@@ -21,14 +21,14 @@
 
 namespace moe::inline MOE_ISA {
 
-enum class StopReason { finished, paused, stopped, no_gain };
+enum class StopReason { finished, paused, stopped, early_stopped };
 
 struct TrainerCallbacks {
   // Asked for numbers of its own just before a row is written; they become columns of
   // metrics.jsonl and curves of TensorBoard.
   std::function<std::vector<Measurement>()> measure = {};
-  std::function<void(const StepRow&)> on_step = {};
-  std::function<void(const EvaluationRow&)> on_evaluation = {};
+  std::function<void(const StepRecord&)> on_step = {};
+  std::function<void(const EvaluationRecord&)> on_evaluation = {};
   std::function<void(const std::string&)> on_warning = {};
   // Called after every step and between the batches of an evaluation. If it returns true, the run
   // ends after saving `last`; an interrupted evaluation is repeated at the start of the resumed
@@ -87,7 +87,7 @@ class Trainer {
   }
 
   const TrainerOptions& options() const { return options_; }
-  const Cursor& cursor() const { return cursor_; }
+  const TrainState& state() const { return state_; }
   std::string folder(const std::string& name) const { return options_.out + "/" + name; }
 
   /// Restores the state of out/last. Returns the settings of model and trainer that differ from the
@@ -95,7 +95,7 @@ class Trainer {
   std::vector<Difference> resume() {
     MOE_EXPECTS(!options_.out.empty(), "Trainer::resume needs TrainerOptions.out");
     const std::string from = record_.load_newest([&](const std::string& checkpoint) {
-      cursor_ = load_checkpoint(model_, optimizer_, checkpoint);
+      state_ = load_checkpoint(model_, optimizer_, checkpoint);
     });
     const Json manifest = read_manifest(from);
     auto found = differences(manifest.at("options"), to_json(model_.options()));
@@ -111,27 +111,26 @@ class Trainer {
   /// Trains until all steps are done or something stops it.
   StopReason run() {
     const auto in_use = detail::hold(model_);  // other threads are refused meanwhile
-    record_.open(cursor_.step);
+    record_.open(state_.step);
     session_seconds_ = 0, session_tokens_ = 0;
-    if (cursor_.step > options_.steps)
-      record_.warn("the run has " + std::to_string(cursor_.step) + " steps already and " +
+    if (state_.step > options_.steps)
+      record_.warn("the run has " + std::to_string(state_.step) + " steps already and " +
                    std::to_string(options_.steps) + " were asked for: nothing is left to train");
     if (options_.pause_at > options_.steps)
       record_.warn("pause_at " + std::to_string(options_.pause_at) + " is after the last step, " +
                    std::to_string(options_.steps) + ": the run will not pause");
-    if (options_.pause_at > 0 && options_.pause_at < cursor_.step)
+    if (options_.pause_at > 0 && options_.pause_at < state_.step)
       record_.warn("pause_at " + std::to_string(options_.pause_at) + " is before step " +
-                   std::to_string(cursor_.step) +
-                   ", from which the run goes on: it will not pause");
-    auto reason = is_out_of_patience() ? StopReason::no_gain : StopReason::finished;
+                   std::to_string(state_.step) + ", from which the run goes on: it will not pause");
+    auto reason = is_out_of_patience() ? StopReason::early_stopped : StopReason::finished;
     // If the last session was stopped during an evaluation, this one begins with it.
-    const bool begun = cursor_.step > 0 && cursor_.last_step != cursor_.step;
+    const bool begun = state_.step > 0 && state_.last_step != state_.step;
     if (begun && is_due(options_.eval_every)) reason = after_step();
     while (reason == StopReason::finished && !is_last()) {
       step();
       reason = after_step();
     }
-    const std::string warning = no_better_than_guessing(cursor_, config.vocab);
+    const std::string warning = no_better_than_guessing(state_, config.vocab);
     if (is_last() && !warning.empty()) record_.warn(warning);
     return reason;
   }
@@ -143,18 +142,18 @@ class Trainer {
     json["params_total"] = parameters.total;
     json["params_active"] = parameters.active;
     json["params_embedding"] = parameters.embedding;
-    json["steps"] = cursor_.step;
-    json["tokens"] = cursor_.tokens;
-    json["seconds"] = cursor_.seconds;
-    json["tokens_per_second"] = speed(cursor_.tokens, cursor_.seconds);
+    json["steps"] = state_.step;
+    json["tokens"] = state_.tokens;
+    json["seconds"] = state_.seconds;
+    json["tokens_per_second"] = speed(state_.tokens, state_.seconds);
     json["flops_per_token"] = token_flops(config, options_.length).training();
-    json["train_loss"] = cursor_.last_train_loss;
-    json["val_loss"] = cursor_.last_loss;
-    json["val_perplexity"] = std::exp(cursor_.last_loss);
-    json["best_val_loss"] = cursor_.best_loss;
-    json["best_step"] = cursor_.best_step < 0 ? Json() : Json(cursor_.best_step);
+    json["train_loss"] = state_.last_train_loss;
+    json["val_loss"] = state_.last_loss;
+    json["val_perplexity"] = std::exp(state_.last_loss);
+    json["best_val_loss"] = state_.best_loss;
+    json["best_step"] = state_.best_step < 0 ? Json() : Json(state_.best_step);
     json["skipped_updates"] = optimizer_.skipped();
-    const auto why = failure(cursor_);
+    const auto why = failure(state_);
     json["failure"] = why ? Json(why->what()) : Json();
     if constexpr (requires { model_.backend().threads(); })
       json["threads"] = model_.backend().threads();
@@ -174,10 +173,10 @@ class Trainer {
   }
 
   bool is_out_of_patience() const {
-    return options_.patience > 0 && cursor_.evaluations_without_gain >= options_.patience;
+    return options_.patience > 0 && state_.evaluations_without_gain >= options_.patience;
   }
-  bool is_last() const { return cursor_.step >= options_.steps; }
-  bool is_due(int every) const { return cursor_.step % every == 0 || is_last(); }
+  bool is_last() const { return state_.step >= options_.steps; }
+  bool is_due(int every) const { return state_.step % every == 0 || is_last(); }
 
   /// Tokens per second, or unknown.
   static double speed(std::int64_t tokens, double seconds) {
@@ -189,8 +188,8 @@ class Trainer {
   StopReason after_step() {
     const bool due = is_due(options_.eval_every), evaluated = due && evaluate();
     auto reason = StopReason::finished;
-    if (evaluated && is_out_of_patience()) reason = StopReason::no_gain;
-    if (cursor_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
+    if (evaluated && is_out_of_patience()) reason = StopReason::early_stopped;
+    if (state_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
     if (due && !evaluated) reason = StopReason::stopped;
     if (!is_last() && should_stop()) reason = StopReason::stopped;
     const int every = options_.checkpoint_every;
@@ -209,28 +208,28 @@ class Trainer {
     std::fill(row_.router_entropy.begin(), row_.router_entropy.end(), 0.0);
     for (int i = 0; i < options_.accumulation; ++i) {
       const auto sample = [&](auto& windows) {
-        return windows.sample(cursor_.step, i * options_.sequences);
+        return windows.sample(state_.step, i * options_.sequences);
       };
       add(model_.forward_backward(std::visit(sample, windows_), share), share);
     }
     row_.report = optimizer_.step(rate());
-    cursor_.skipped = optimizer_.skipped();
-    ++cursor_.step;
-    cursor_.tokens += row_.loss.tokens;
+    state_.skipped = optimizer_.skipped();
+    ++state_.step;
+    state_.tokens += row_.loss.tokens;
     if (std::isfinite(row_.loss.cross_entropy)) {
-      cursor_.train_loss_sum += row_.loss.cross_entropy;
-      ++cursor_.train_loss_steps;
+      state_.train_loss_sum += row_.loss.cross_entropy;
+      ++state_.train_loss_steps;
     }
     model_.backend().synchronize();
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    cursor_.seconds += seconds;
+    state_.seconds += seconds;
     session_seconds_ += seconds;
     session_tokens_ += row_.loss.tokens;
     report_step();
   }
 
   double rate() const {
-    return Schedule{options_.schedule, options_.steps, options_.rates}(int(cursor_.step));
+    return Schedule{options_.schedule, options_.steps, options_.rates}(int(state_.step));
   }
 
   /// Adds one batch to the row of the update.
@@ -244,10 +243,10 @@ class Trainer {
   }
 
   void report_step() {
-    row_.step = cursor_.step;
-    row_.tokens = cursor_.tokens;
+    row_.step = state_.step;
+    row_.tokens = state_.tokens;
     row_.skipped = optimizer_.skipped();
-    row_.seconds = cursor_.seconds;
+    row_.seconds = state_.seconds;
     row_.tokens_per_second = speed(session_tokens_, session_seconds_);
     for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
       row_.health[layer] = router_health(row_.load[layer]);
@@ -264,32 +263,31 @@ class Trainer {
 
   /// Returns false if it was interrupted; nothing is recorded then.
   bool evaluate() {
-    EvaluationRow row{.step = cursor_.step,
-                      .tokens = cursor_.tokens,
-                      .seconds = cursor_.seconds,
-                      .tokens_per_second = speed(session_tokens_, session_seconds_)};
-    if (cursor_.train_loss_steps > 0)
-      row.train_loss = cursor_.train_loss_sum / double(cursor_.train_loss_steps);
+    EvaluationRecord row{.step = state_.step,
+                         .tokens = state_.tokens,
+                         .seconds = state_.seconds,
+                         .tokens_per_second = speed(session_tokens_, session_seconds_)};
+    if (state_.train_loss_steps > 0)
+      row.train_loss = state_.train_loss_sum / double(state_.train_loss_steps);
     const auto loss = moe::evaluate(model_, validation_, callbacks_.should_stop);
     if (!loss) return false;
     row.loss = loss->cross_entropy, row.accuracy = loss->accuracy;
-    row.best = std::isfinite(row.loss) && (cursor_.best_step < 0 || row.loss < cursor_.best_loss);
-    cursor_.last_loss =
-        std::isfinite(row.loss) ? row.loss : std::numeric_limits<double>::infinity();
-    cursor_.last_step = cursor_.step;
-    cursor_.last_train_loss = row.train_loss;
-    cursor_.train_loss_sum = 0;
-    cursor_.train_loss_steps = 0;
-    ++cursor_.evaluations_without_gain;
+    row.best = std::isfinite(row.loss) && (state_.best_step < 0 || row.loss < state_.best_loss);
+    state_.last_loss = std::isfinite(row.loss) ? row.loss : std::numeric_limits<double>::infinity();
+    state_.last_step = state_.step;
+    state_.last_train_loss = row.train_loss;
+    state_.train_loss_sum = 0;
+    state_.train_loss_steps = 0;
+    ++state_.evaluations_without_gain;
     record_.add(row);
     if (row.best) {
-      const Cursor before = cursor_;
-      cursor_.best_step = cursor_.step;
-      cursor_.best_loss = row.loss;
-      cursor_.evaluations_without_gain = 0;
+      const TrainState before = state_;
+      state_.best_step = state_.step;
+      state_.best_loss = row.loss;
+      state_.evaluations_without_gain = 0;
       // Keep the loss of the `best` that was saved last, so that the next better one is saved.
       if (!save("best", false))
-        cursor_.best_step = before.best_step, cursor_.best_loss = before.best_loss;
+        state_.best_step = before.best_step, state_.best_loss = before.best_loss;
     }
     if (callbacks_.on_evaluation) callbacks_.on_evaluation(row);
     return true;
@@ -298,7 +296,7 @@ class Trainer {
   /// Returns true if it was saved, or if nothing is to be saved; see RunRecord::save.
   bool save(const std::string& name, bool needed) {
     return record_.save(name, needed, [&](const std::string& place) {
-      save_checkpoint(model_, optimizer_, cursor_, place, about_);
+      save_checkpoint(model_, optimizer_, state_, place, about_);
     });
   }
 
@@ -311,8 +309,8 @@ class Trainer {
   std::variant<RandomWindows, ShuffledWindows> windows_;
   DisjointWindows validation_;
   RouterSentinel sentinel_;
-  Cursor cursor_;
-  StepRow row_;
+  TrainState state_;
+  StepRecord row_;
   double session_seconds_ = 0;
   std::int64_t session_tokens_ = 0;
 };

@@ -17,7 +17,7 @@ class UpcycleRandom {
   UpcycleRandom(const UpcycleOptions& options, int layer, int expert, Use use)
       : seed_(options.seed),
         stream_(stream(std::uint64_t(expert) * 8 + std::uint64_t(use), std::uint32_t(layer),
-                       Site::upcycle)) {}
+                       RandomStream::upcycle)) {}
 
   double next() { return normal(seed_, stream_, count_++); }
   /// A random permutation of 0 ... n - 1: sorted by random keys, equal keys by index.

@@ -147,7 +147,7 @@ inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int mo
   moe::Batch probe = options.probe;
   if (!probe.tokens) {
     probe.sequences = 4, probe.length = most;
-    const std::uint64_t numbers = stream(0, 0, Site::upcycle);
+    const std::uint64_t numbers = stream(0, 0, RandomStream::upcycle);
     for (int i = 0; i < probe.sequences * probe.length; ++i)
       random.push_back(
           std::int32_t(philox(options.seed, numbers, std::uint64_t(i))[0] % std::uint32_t(vocab)));

@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdlib>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 #include <moe/data/cached_tokens.hpp>
 #include <moe/data/text.hpp>
 #include <moe/io/checksum.hpp>
@@ -25,7 +25,7 @@ struct DataOptions {
 /// A text as tokens, cut into training and validation before any window is: no validation token is
 /// trained on.   Test: tests/lab/data.cpp, tests/programs/dense_vs_moe.py.
 struct Data {
-  moe::BytePairEncoding tokenizer;
+  moe::BpeTokenizer tokenizer;
   std::string source, vocabulary;  // sentences for the user
   std::vector<std::int32_t> tokens;
   std::span<const std::int32_t> train, validation;
@@ -42,11 +42,11 @@ struct Data {
   }
 
   /// All the tokens of a tokenizer.json must fit the model; GPT-2's are cut to what fits.
-  static moe::BytePairEncoding tokenizer_of(const DataOptions& o, const std::string& folder) {
+  static moe::BpeTokenizer tokenizer_of(const DataOptions& o, const std::string& folder) {
     if (o.tokenizer.empty())
-      return folder.empty() ? moe::BytePairEncoding::bytes()
-                            : moe::BytePairEncoding::from_folder(folder, {.merges = o.vocab - 257});
-    auto tokenizer = moe::BytePairEncoding::from_folder(o.tokenizer);
+      return folder.empty() ? moe::BpeTokenizer::bytes()
+                            : moe::BpeTokenizer::from_folder(folder, {.merges = o.vocab - 257});
+    auto tokenizer = moe::BpeTokenizer::from_folder(o.tokenizer);
     if (tokenizer.vocab_size() > o.vocab)
       throw moe::Error("cannot use the tokenizer of '" + o.tokenizer + "': it has " +
                        std::to_string(tokenizer.vocab_size()) + " tokens and the model " +

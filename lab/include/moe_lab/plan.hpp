@@ -48,7 +48,7 @@ double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
                      std::to_string(n) + " x " + std::to_string(k) + " for " +
                      std::to_string(seconds) +
                      " s: sizes must be 1 or more and the time at most an hour; correct them");
-  using T = moe::Scalar<B>;
+  using T = moe::Value<B>;
   using Clock = std::chrono::steady_clock;
   const auto bytes = [](int rows, int cols) {
     return std::size_t(rows) * std::size_t(cols) * sizeof(T);

@@ -5,8 +5,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <moe/train/records.hpp>
 #include <moe/train/router_health.hpp>
-#include <moe/train/rows.hpp>
 #include <moe_lab/resources.hpp>
 #include <string>
 
@@ -17,7 +17,8 @@ namespace lab {
 /// in flops.hpp; the time left is by the clock, evaluations included.
 ///
 ///     lab::Progress progress({.steps = 2000, .flops_per_token = flops, .peak_gflops = peak});
-///     callbacks.on_step = [&](const moe::StepRow& row) { progress.step(row, monitor.sample()); };
+///     callbacks.on_step = [&](const moe::StepRecord& row) { progress.step(row, monitor.sample());
+///     };
 class Progress {
  public:
   struct Options {
@@ -34,7 +35,7 @@ class Progress {
   Progress(const Progress&) = delete;
   ~Progress() { clear(); }
 
-  void step(const moe::StepRow& row, const Resources& use) {
+  void step(const moe::StepRecord& row, const Resources& use) {
     if (first_step_ < 0) first_step_ = row.step - 1;
     const auto now = Clock::now();
     const double pause = bar_ ? 0.1 : 5.0;
@@ -61,7 +62,7 @@ class Progress {
     std::fflush(o_.to);
   }
 
-  void evaluation(const moe::EvaluationRow& row) {
+  void evaluation(const moe::EvaluationRecord& row) {
     if (!o_.enabled) return;
     std::string text = print("step %lld", (long long)row.step) + "  train " +
                        loss(row.train_loss, "%.4f") + "  validation " + loss(row.loss, "%.4f");
@@ -111,7 +112,7 @@ class Progress {
   }
 
   /// The worst layer's verdict; nothing for a dense model.
-  static std::string experts(const moe::StepRow& row) {
+  static std::string experts(const moe::StepRecord& row) {
     if (row.health.empty()) return "";
     return "  " + moe::health_verdict(row.health, int(row.load.front().size()), row.collapsed);
   }

@@ -41,7 +41,7 @@ class Milestones {
   explicit Milestones(std::int64_t steps) : steps_(steps) {}
 
   /// The line of a milestone, or "".
-  std::string at(const moe::StepRow& row) const {
+  std::string at(const moe::StepRecord& row) const {
     for (const int percent : {100, 75, 50, 25, 10}) {
       if (row.step != (steps_ * percent + 99) / 100) continue;
       char text[160];
@@ -89,7 +89,7 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
     validation = validation.first(std::size_t(s.eval_tokens) + 1);
   moe::Json about;
   about["settings"] = moe::to_json(s);
-  const auto after_step = [&](const moe::StepRow& row) {
+  const auto after_step = [&](const moe::StepRecord& row) {
     const std::string line = milestones.at(row);
     if (!line.empty() && job.progress) watch.progress.message(line);
   };
@@ -108,7 +108,7 @@ Outcome train_with(const Job& job, const char* name, const OptimizerOptions& opt
     watch.progress.message(error.what());
     out.diverged = true;
   }
-  const moe::Cursor& c = trainer.cursor();
+  const moe::TrainState& c = trainer.state();
   const auto memory =
       moe::training_memory<Transformer, Optimizer>(model_options(s).max_tokens, backend.threads());
   out.loss = out.diverged ? INFINITY : c.last_loss;
@@ -169,7 +169,7 @@ std::string plan(const Settings& s, int threads) {
 
 template <ModelConfig C, class Backend>
 Model make_model(const char* name) {
-  constexpr bool wide = std::is_same_v<moe::Scalar<Backend>, float>;
+  constexpr bool wide = std::is_same_v<moe::Value<Backend>, float>;
   return {name,
           wide ? "fp32" : "bf16",
           C,

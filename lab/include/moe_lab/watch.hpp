@@ -32,18 +32,18 @@ class Watch {
   Watch(const Watch&) = delete;
 
   /// `after_step` is called when a step has been shown.
-  moe::TrainerCallbacks callbacks(std::function<void(const moe::StepRow&)> after_step = {}) {
+  moe::TrainerCallbacks callbacks(std::function<void(const moe::StepRecord&)> after_step = {}) {
     return {.measure =
                 [this] {
                   use_ = monitor_.sample();
                   return measurements(use_);
                 },
             .on_step =
-                [this, after_step = std::move(after_step)](const moe::StepRow& row) {
+                [this, after_step = std::move(after_step)](const moe::StepRecord& row) {
                   progress.step(row, use_);
                   if (after_step) after_step(row);
                 },
-            .on_evaluation = [this](const moe::EvaluationRow& row) { progress.evaluation(row); },
+            .on_evaluation = [this](const moe::EvaluationRecord& row) { progress.evaluation(row); },
             .on_warning = [this](const std::string& text) { progress.message("warning: " + text); },
             .should_stop = signals::interrupted};
   }

@@ -1,6 +1,6 @@
 #pragma once
 #include <moe/checkpoint/manifest.hpp>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/generate/generate.hpp>
 #include <moe_lab/corpus.hpp>
 #include <variant>
@@ -13,7 +13,7 @@ namespace shakespeare {
 class Vocabulary {
  public:
   Vocabulary() : kind_(moe::ByteTokenizer{}) {}
-  explicit Vocabulary(moe::CharVocabulary characters) : kind_(std::move(characters)) {}
+  explicit Vocabulary(moe::CharTokenizer characters) : kind_(std::move(characters)) {}
 
   bool is_bytes() const { return std::holds_alternative<moe::ByteTokenizer>(kind_); }
   std::string unit() const { return is_bytes() ? "bytes" : "characters"; }
@@ -34,13 +34,13 @@ class Vocabulary {
   }
   /// Something to begin with where no prompt was given: a line break where the text has any.
   std::string default_prompt() const {
-    const auto* characters = std::get_if<moe::CharVocabulary>(&kind_);
+    const auto* characters = std::get_if<moe::CharTokenizer>(&kind_);
     if (!characters || characters->contains('\n')) return "\n";
     return characters->contains(' ') ? " " : characters->decode({0});
   }
 
   moe::Json to_json() const {
-    if (const auto* characters = std::get_if<moe::CharVocabulary>(&kind_))
+    if (const auto* characters = std::get_if<moe::CharTokenizer>(&kind_))
       return characters->to_json();
     moe::Json json;
     json["tokens"] = "bytes";
@@ -49,11 +49,11 @@ class Vocabulary {
   static Vocabulary from_json(const moe::Json& json) {
     if (json.is_object() && json.at("tokens", "vocabulary").as_string("tokens") == "bytes")
       return {};
-    return Vocabulary(moe::CharVocabulary::from_json(json, "vocabulary"));
+    return Vocabulary(moe::CharTokenizer::from_json(json, "vocabulary"));
   }
 
  private:
-  std::variant<moe::CharVocabulary, moe::ByteTokenizer> kind_;
+  std::variant<moe::CharTokenizer, moe::ByteTokenizer> kind_;
 };
 
 /// What a checkpoint of this program says about the text that it was trained on.
@@ -93,7 +93,7 @@ struct Data {
 
   /// Its characters, if at most `most` are different; else its bytes.
   void choose_vocabulary(int most) {
-    const moe::CharVocabulary characters(corpus.text);
+    const moe::CharTokenizer characters(corpus.text);
     vocabulary = characters.size() <= most ? Vocabulary(characters) : Vocabulary();
   }
   /// Makes the tokens. Errors: parts that are shorter than a window.

@@ -76,7 +76,7 @@ int start(TrainRequest request, const Changes& changes, const std::optional<std:
   Data data(common.data);
   data.choose_vocabulary(config.vocab);
   if (data.vocabulary.is_bytes()) {
-    const int found = moe::CharVocabulary(data.corpus.text).size();
+    const int found = moe::CharTokenizer(data.corpus.text).size();
     if (!preset.bytes) {
       throw moe::Error("cannot train on " + data.name() + " with preset " + s.preset + ": it has " +
                        std::to_string(found) + " distinct characters and the preset " +

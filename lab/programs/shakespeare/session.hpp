@@ -179,7 +179,7 @@ class Session {
     about["text"] = data.hash;
     about["data"] = data.corpus.source;
     std::optional<Samples> samples;
-    const auto after_step = [&](const moe::StepRow& row) {
+    const auto after_step = [&](const moe::StepRecord& row) {
       if (!samples->is_due(row.step)) return;
       const std::string text = samples->take(model, row.step);
       if (request.common.progress) watch.progress.message(text);
@@ -192,7 +192,7 @@ class Session {
       moe::detail::require_ours(trainer.folder("summary.json"), is_summary());
       moe::detail::require_ours(trainer.folder("samples.jsonl"), moe::detail::has_samples);
     }
-    samples.emplace(request, data.vocabulary, request.common.resume ? trainer.cursor().step : -1);
+    samples.emplace(request, data.vocabulary, request.common.resume ? trainer.state().step : -1);
     lab::signals::finish_first();
     moe::StopReason reason;
     try {
@@ -211,7 +211,7 @@ class Session {
       std::fprintf(stderr, "note: %s is now %s, it was %s: the run changes from here on\n",
                    d.field.c_str(), d.second.c_str(), d.first.c_str());
     }
-    std::fprintf(stderr, "resumed after step %lld\n", (long long)trainer.cursor().step);
+    std::fprintf(stderr, "resumed after step %lld\n", (long long)trainer.state().step);
   }
 
   template <class Trainer>
@@ -235,13 +235,13 @@ class Session {
 
   template <class Trainer>
   static int report(const Trainer& trainer, moe::StopReason reason, const TrainRequest& request) {
-    const moe::Cursor& c = trainer.cursor();
+    const moe::TrainState& c = trainer.state();
     std::printf("step %lld: %s; %.0f s of training\n", (long long)c.step, moe::describe(c).c_str(),
                 c.seconds);
     if (reason == moe::StopReason::paused || reason == moe::StopReason::stopped)
       std::printf("stopped early and saved; go on with: shakespeare train --out '%s' --resume\n",
                   request.common.out.c_str());
-    if (reason == moe::StopReason::no_gain)
+    if (reason == moe::StopReason::early_stopped)
       std::printf("stopped early: %d evaluations in a row brought no gain\n", request.patience);
     const auto why = moe::failure(c);
     if (why) std::fprintf(stderr, "%s\n", why->what());

@@ -152,7 +152,7 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
   run.first_loss = before->cross_entropy;
   if (request.common.resume && saved) trainer.resume();
   run.stopped = trainer.run() == moe::StopReason::stopped;
-  const moe::Cursor& c = trainer.cursor();
+  const moe::TrainState& c = trainer.state();
   run.loss = c.last_loss, run.best = c.best_loss, run.train_loss = c.last_train_loss;
   run.seconds = c.seconds, run.steps = c.step, run.tokens = c.tokens;
   run.skipped = optimizer.skipped();

@@ -32,7 +32,7 @@ using Specialisation = std::vector<std::vector<ExpertWords>>;
 /// Test: tests/programs/upcycle.py.
 template <class Model>
 Specialisation specialisation(Model& model, const moe::DisjointWindows& windows,
-                              const moe::BytePairEncoding& tokenizer, int most_batches,
+                              const moe::BpeTokenizer& tokenizer, int most_batches,
                               int most_words = 8, std::int64_t least = 16) {
   constexpr moe::ModelConfig config = Model::config;
   constexpr std::size_t layers = std::size_t(config.moe_layers()),

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/backend/reference.hpp>
 #include <moe/checkpoint/checkpoint.hpp>
-#include <moe/data/char_vocabulary.hpp>
+#include <moe/data/char_tokenizer.hpp>
 #include <moe/model/transformer.hpp>
 #include <moe/optim/adamw.hpp>
 
@@ -164,7 +164,7 @@ inline void attack_checkpoints(const test::ScratchFolder& scratch) {
 inline void attack_char_vocabulary(const test::ScratchFolder& scratch) {
   const std::string path = scratch / "vocabulary.json";
   Reader reader("characters", path, path, "\"abc\\u00e9\"",
-                [path] { CharVocabulary::from_json(parse_json(read_file(path), path, 1), path); });
+                [path] { CharTokenizer::from_json(parse_json(read_file(path), path, 1), path); });
   bad_json(4 << 20, [&](Cause cause, const std::string& what, const std::string& text) {
     if (text != "\"\"") reader.rejects(cause, what, text);
   });

@@ -49,7 +49,7 @@ void bad_vocabularies(const std::string& good, F&& reject) {
 inline void attack_vocabulary_files(const test::ScratchFolder& scratch,
                                     const test::TokenizerParts& parts) {
   const std::string vocabulary = scratch / "vocab.json", merges = scratch / "merges.txt";
-  const auto read = [=] { BytePairEncoding::from_files(vocabulary, merges); };
+  const auto read = [=] { BpeTokenizer::from_files(vocabulary, merges); };
   put_file(vocabulary, parts.vocabulary_json());
   put_file(merges, parts.merges_txt());
   {
@@ -94,7 +94,7 @@ inline void attack_tokenizer_json(const test::ScratchFolder& scratch, test::Toke
   const std::string path = scratch / "tokenizer.json";
   parts.added = R"([{"id":258,"content":"<|endoftext|>","special":true,"single_word":false}])";
   Reader reader("tokenizer.json", path, path, parts.json(),
-                [path] { BytePairEncoding::from_tokenizer_json(path); });
+                [path] { BpeTokenizer::from_tokenizer_json(path); });
   const auto reject = [&](Cause cause, const std::string& what, const std::string& text) {
     reader.rejects(cause, what, text);
   };

@@ -70,7 +70,7 @@ inline void attack_token_files(const test::ScratchFolder& scratch) {
 inline void attack_cached_tokens(const test::ScratchFolder& scratch) {
   const std::string text = scratch / "text.txt", folder = scratch / "cache";
   put_file(text, repeated("hear me speak\n", 100));
-  const auto tokenizer = BytePairEncoding::bytes();
+  const auto tokenizer = BpeTokenizer::bytes();
   const std::vector<std::int32_t> tokens = tokenizer.encode(read_file(text));
   cached_tokens(text, tokenizer, SpecialTokens::as_text, folder);
   const std::string path = token_shards(folder).at(0);

@@ -12,7 +12,7 @@ enum class SpecialTokens { as_text, as_tokens };
 namespace detail {
 
 /// The tables of a vocabulary. They are built once; encoding only reads them.
-/// Test: tests/data/byte_pair_encoding.cpp.
+/// Test: tests/data/bpe_tokenizer.cpp.
 class BytePairTables {
  public:
   explicit BytePairTables(BytePairVocabulary all) : vocabulary(std::move(all)) {

@@ -61,7 +61,7 @@ class PairTable {
 /// Merges adjacent pairs, the pair of lowest rank first and the leftmost of equals, until no pair
 /// is in the table. Short pieces are searched again after every merge. For long ones, where that
 /// would take quadratic time, the pairs are kept in a heap.
-/// Source: Sennrich et al. 2016, arXiv:1508.07909.  Test: tests/data/byte_pair_encoding.cpp.
+/// Source: Sennrich et al. 2016, arXiv:1508.07909.  Test: tests/data/bpe_tokenizer.cpp.
 class PieceMerger {
  public:
   static constexpr std::size_t scan_most = 64;

@@ -36,7 +36,7 @@ inline std::string upper_first(std::string word) {
 class WordPicker {
  public:
   WordPicker(std::uint64_t seed, std::uint32_t kind)
-      : seed_(seed), stream_(moe::stream(0, kind, moe::Site::text)) {}
+      : seed_(seed), stream_(moe::stream(0, kind, moe::RandomStream::text)) {}
 
   /// Uniform in [0, bound): the next number of the seed's stream.
   int pick(int bound) {

@@ -14,10 +14,10 @@ namespace moe::inline MOE_ISA::detail {
 /// lane-wise and the block is an operand of every product without being repacked. A query sums over
 /// its keys in order and masked probabilities are exactly 0, so its bits do not depend on the other
 /// queries of its block. Backward recomputes the probabilities from lse; one thread owns a
-/// (sequence, key head). S is the type in memory; each result is rounded to S once, when its sum is
+/// (sequence, key head). T is the type in memory; each result is rounded to T once, when its sum is
 /// complete.
 /// Source: Dao 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
-template <class T, class S = T>
+template <class W, class T = W>
 class BlockAttention {
  public:
   explicit BlockAttention(int threads) : threads_(threads), space_(std::size_t(threads)) {}
@@ -26,26 +26,26 @@ class BlockAttention {
     for (Workspace& w : space_) w.reserve(bytes_of_thread(s));
   }
   static std::size_t bytes_of_thread(const AttentionShape& s) {
-    return Block(s, nullptr).numbers * sizeof(T);
+    return Block(s, nullptr).numbers * sizeof(W);
   }
 
-  void forward(const AttentionShape& s, const S* q, const S* k, const S* v, S* out, T* lse) {
+  void forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, W* lse) {
     reserve(s);
     const int blocks = ceil_div(s.queries, lanes), owners = s.sequences * s.kv_heads;
     if (owners == 0 || blocks == 0) return;
     const int threads = work(s) < 1e6 ? 1 : threads_;
     const int chunks = threads == 1 ? 1 : std::min(blocks, ceil_div(2 * threads, owners));
     parallel(threads, owners * chunks, [&](int task, int worker) {
-      Block b(s, space_[std::size_t(worker)].template as<T>());
+      Block b(s, space_[std::size_t(worker)].template as<W>());
       b.own(task / chunks, k, v);
       pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
       pack_columns(b.value, s.keys, s.head_dim, b.key_stride(), b.v_columns);
       for (int h = 0; h < b.group(); ++h)
         for (int block = task % chunks; block < blocks; block += chunks) {
           b.select(h, block * lanes);
-          pack_panels<lanes, T>(Operand<S>{q + b.query_at(), b.query_stride(), 1}, b.count,
+          pack_panels<lanes, W>(Operand<T>{q + b.query_at(), b.query_stride(), 1}, b.count,
                                 s.head_dim, b.q_steps);
-          score(b, b.k_steps, b.q_steps, b.p, T(1 / std::sqrt(double(s.head_dim))));
+          score(b, b.k_steps, b.q_steps, b.p, W(1 / std::sqrt(double(s.head_dim))));
           softmax(b, lse);
           by_queries(b, b.p, b.v_columns);
           for_each_result(b.result, b.count, b.query_stride(), s.head_dim, out + b.query_at(),
@@ -54,31 +54,31 @@ class BlockAttention {
     });
   }
 
-  void backward(const AttentionShape& s, const S* q, const S* k, const S* v, const S* out,
-                const S* dout, const T* lse, S* dq, S* dk, S* dv) {
+  void backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
+                const T* dout, const W* lse, T* dq, T* dk, T* dv) {
     reserve(s);
     const int blocks = ceil_div(s.queries, lanes);
-    const T scale = T(1 / std::sqrt(double(s.head_dim)));
+    const W scale = W(1 / std::sqrt(double(s.head_dim)));
     parallel(work(s) < 1e6 ? 1 : threads_, s.sequences * s.kv_heads, [&](int task, int worker) {
-      Block b(s, space_[std::size_t(worker)].template as<T>());
+      Block b(s, space_[std::size_t(worker)].template as<W>());
       b.own(task, k, v);
       pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
       pack_columns(b.key, s.keys, s.head_dim, b.key_stride(), b.k_columns);
       pack_rows(b.value, s.keys, s.head_dim, b.key_stride(), b.v_steps);
-      std::fill_n(b.dkey, s.keys * s.head_dim, T(0));
-      std::fill_n(b.dvalue, s.keys * s.head_dim, T(0));
+      std::fill_n(b.dkey, s.keys * s.head_dim, W(0));
+      std::fill_n(b.dvalue, s.keys * s.head_dim, W(0));
       const auto add = [](const auto& old, const auto& sum) { return old + sum; };
       for (int h = 0; h < b.group(); ++h)
         for (int block = 0; block < blocks; ++block) {
           b.select(h, block * lanes);
-          const S *qb = q + b.query_at(), *db = dout + b.query_at();
-          const Operand<S> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
-          pack_panels<lanes, T>(query, b.count, s.head_dim, b.q_steps);
-          pack_panels<lanes, T>(dquery, b.count, s.head_dim, b.do_steps);
+          const T *qb = q + b.query_at(), *db = dout + b.query_at();
+          const Operand<T> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
+          pack_panels<lanes, W>(query, b.count, s.head_dim, b.q_steps);
+          pack_panels<lanes, W>(dquery, b.count, s.head_dim, b.do_steps);
           pack_columns(qb, b.count, s.head_dim, b.query_stride(), b.q_columns);
           pack_columns(db, b.count, s.head_dim, b.query_stride(), b.do_columns);
           score(b, b.k_steps, b.q_steps, b.p, scale);
-          score(b, b.v_steps, b.do_steps, b.dp, T(1));
+          score(b, b.v_steps, b.do_steps, b.dp, W(1));
           differentiate(b, out + b.query_at(), db, lse, scale);
           by_keys(b, b.p, b.do_columns, b.dvalue);
           by_keys(b, b.dp, b.q_columns, b.dkey);
@@ -91,8 +91,8 @@ class BlockAttention {
   }
 
  private:
-  using Pack = Register<T>;
-  static constexpr int rows = Tile<T>::rows, packs = 2, width = Tile<T>::width,
+  using Pack = Register<W>;
+  static constexpr int rows = Tile<W>::rows, packs = 2, width = Tile<W>::width,
                        lanes = packs * width;
   static constexpr int height = rows > 8 ? 8 : rows;  // queries of a tile; divides `lanes`
   // Numbers of keys: in a partial sum of the softmax, and in a block of by_queries.
@@ -105,19 +105,19 @@ class BlockAttention {
   /// One block of queries of one head: its position in q, k and v, and the workspace of its thread.
   struct Block {
     const AttentionShape& s;
-    T *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
-    T *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
-    T *p, *dp, *drop;                                // (keys, lanes)
-    T *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
+    W *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
+    W *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
+    W *p, *dp, *drop;                                // (keys, lanes)
+    W *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
     std::size_t numbers;
     std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
     int first = 0, count = 0, registers = 0, keys = 0;  // keys: as many as the last query sees
-    const S *key = nullptr, *value = nullptr;
+    const T *key = nullptr, *value = nullptr;
 
-    Block(const AttentionShape& shape, T* at) : s(shape) {
+    Block(const AttentionShape& shape, W* at) : s(shape) {
       std::size_t used = 0;
       const auto take = [&](int n, int m) {
-        T* const here = at ? at + used : nullptr;
+        W* const here = at ? at + used : nullptr;
         const int panels = 1 + n / rows + m / lanes;  // each panel may end in padding
         used += (std::size_t(n) * std::size_t(m) +
                  std::size_t(panels) * std::size_t(16 + panel_room) + 63) /
@@ -157,7 +157,7 @@ class BlockAttention {
       return (sequence * s.queries + first + lane) * s.heads + head;
     }
 
-    void own(int owner, const S* k, const S* v) {
+    void own(int owner, const T* k, const T* v) {
       sequence = owner / s.kv_heads;
       kv_head = owner % s.kv_heads;
       key = k + key_at();
@@ -172,20 +172,20 @@ class BlockAttention {
     }
   };
 
-  static void pack_rows(const S* from, int n, int dim, std::ptrdiff_t stride, T* to) {
-    pack_panels<rows, T>(Operand<S>{from, stride, 1}, n, dim, to);
+  static void pack_rows(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
+    pack_panels<rows, W>(Operand<T>{from, stride, 1}, n, dim, to);
   }
-  static void pack_columns(const S* from, int n, int dim, std::ptrdiff_t stride, T* to) {
-    pack_panels<lanes, T>(Operand<S>{from, 1, stride}, dim, n, to);
+  static void pack_columns(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
+    pack_panels<lanes, W>(Operand<T>{from, 1, stride}, dim, n, to);
   }
 
-  /// to (keys, lanes) = alpha * left right^T, for the keys that the block sees.
-  static void score(const Block& b, const T* left, const T* right, T* to, T alpha) {
-    const Finish<T> finish{alpha, T(0), nullptr, {}};
-    const T* a = left;
+  /// to (keys, lanes) = alpha * left right^W, for the keys that the block sees.
+  static void score(const Block& b, const W* left, const W* right, W* to, W alpha) {
+    const Epilogue<W> finish{alpha, W(0), nullptr, {}};
+    const W* a = left;
     for (int i = 0; i < b.keys; i += rows, a += panel_step<rows>(b.s.head_dim)) {
       for_packs<packs>(b.registers, [&]<int V>(std::integral_constant<int, V>) {
-        multiply_tile<T, rows, V, 1>(b.s.head_dim, a, rows, right, lanes, to + i * lanes, lanes,
+        multiply_tile<W, rows, V, 1>(b.s.head_dim, a, rows, right, lanes, to + i * lanes, lanes,
                                      finish);
       });
     }
@@ -193,17 +193,17 @@ class BlockAttention {
 
   /// result (queries, dim) = sum over keys of left (keys, lanes) right (keys, dim), in blocks of
   /// keys that fit the first-level cache.
-  static void by_queries(const Block& b, const T* left, const T* right) {
+  static void by_queries(const Block& b, const W* left, const W* right) {
     const int dim = b.s.head_dim;
     for (int j = 0; j < b.keys; j += key_block) {
-      const Finish<T> finish{T(1), j == 0 ? T(0) : T(1), nullptr, {}};
+      const Epilogue<W> finish{W(1), j == 0 ? W(0) : W(1), nullptr, {}};
       const int keys = std::min(key_block, b.keys - j);
       for (int d = 0; d < dim; d += lanes) {
         const int cols = std::min(lanes, dim - d);
-        const T* columns = right + d / lanes * panel_step<lanes>(b.s.keys) + j * lanes;
+        const W* columns = right + d / lanes * panel_step<lanes>(b.s.keys) + j * lanes;
         for (int i = 0; i < b.count; i += height)
           for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-            multiply_tile_at_edge<T, height, V, 1>(std::min(height, b.count - i), cols, keys,
+            multiply_tile_at_edge<W, height, V, 1>(std::min(height, b.count - i), cols, keys,
                                                    left + j * lanes + i, lanes, columns, lanes,
                                                    b.result + i * dim + d, dim, finish);
           });
@@ -212,15 +212,15 @@ class BlockAttention {
   }
 
   /// to (keys, dim) += sum over the block's queries of left (keys, lanes) right (queries, dim).
-  static void by_keys(const Block& b, const T* left, const T* right, T* to) {
-    const Finish<T> finish{T(1), T(1), nullptr, {}};
+  static void by_keys(const Block& b, const W* left, const W* right, W* to) {
+    const Epilogue<W> finish{W(1), W(1), nullptr, {}};
     const int dim = b.s.head_dim;
     for (int d = 0; d < dim; d += lanes) {
       const int cols = std::min(lanes, dim - d);
-      const T* columns = right + d / lanes * panel_step<lanes>(b.count);
+      const W* columns = right + d / lanes * panel_step<lanes>(b.count);
       for (int i = 0; i < b.keys; i += rows)
         for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
-          multiply_tile_at_edge<T, rows, V, lanes>(std::min(rows, b.keys - i), cols, b.count,
+          multiply_tile_at_edge<W, rows, V, lanes>(std::min(rows, b.keys - i), cols, b.count,
                                                    left + i * lanes, 1, columns, lanes,
                                                    to + i * dim + d, dim, finish);
         });
@@ -229,11 +229,11 @@ class BlockAttention {
 
   /// to[i] = f(to[i], from[i]) for n rows of one head. Rows of `to` are `stride` apart.
   template <class F>
-  static void for_each_result(const T* from, int n, std::ptrdiff_t stride, int dim, S* to,
+  static void for_each_result(const W* from, int n, std::ptrdiff_t stride, int dim, T* to,
                               const F& f) {
     for (int i = 0; i < n; ++i, from += dim, to += stride)
-      SimdGroup<T>{}.for_each(dim, [&]<class V>(Lane<V> d) {
-        store(to, d, V(f(load(static_cast<const S*>(to), d), load(from, d))));
+      SimdGroup<W>{}.for_each(dim, [&]<class V>(Lane<V> d) {
+        store(to, d, V(f(load(static_cast<const T*>(to), d), load(from, d))));
       });
   }
 
@@ -245,8 +245,8 @@ class BlockAttention {
   }
 
   static Pack lane_numbers() {
-    T number[width];
-    for (int l = 0; l < width; ++l) number[l] = T(l);
+    W number[width];
+    for (int l = 0; l < width; ++l) number[l] = W(l);
     return Pack::load_unaligned(number);
   }
 
@@ -259,28 +259,28 @@ class BlockAttention {
     int j = from;
     for (; j < all; ++j) f(j, [](const Pack& yes) { return yes; });
     for (; j < to; ++j) {
-      const auto seen = lane >= Pack(T(j - b.last_key(pack * width)));
-      f(j, [&](const Pack& yes) { return xsimd::select(seen, yes, Pack(T(0))); });
+      const auto seen = lane >= Pack(W(j - b.last_key(pack * width)));
+      f(j, [&](const Pack& yes) { return xsimd::select(seen, yes, Pack(W(0))); });
     }
   }
 
   /// p = softmax over the keys of each lane, times dropout; writes lse.
-  static void softmax(const Block& b, T* lse) {
+  static void softmax(const Block& b, W* lse) {
     const bool dropped = b.s.dropout.active();
     if (dropped) draw(b);
     for (int pack = 0; pack < b.registers; ++pack) {
-      T* p = b.p + pack * width;
+      W* p = b.p + pack * width;
       const Pack lane = lane_numbers();
       Pack most = Pack::load_unaligned(p);  // every query sees key 0
       const int all = std::min(b.keys, b.last_key(pack * width) + 1);
       for (int j = 1; j < all; ++j) most = xsimd::max(most, Pack::load_unaligned(p + j * lanes));
       for (int j = std::max(1, all); j < b.keys; ++j) {
-        const auto seen = lane >= Pack(T(j - b.last_key(pack * width)));
+        const auto seen = lane >= Pack(W(j - b.last_key(pack * width)));
         most = xsimd::select(seen, xsimd::max(most, Pack::load_unaligned(p + j * lanes)), most);
       }
-      Pack sum(T(0));
+      Pack sum(W(0));
       for (int block = 0; block < b.keys; block += sum_block) {
-        Pack part(T(0));
+        Pack part(W(0));
         for_each_key(
             b, pack, block, std::min(b.keys, block + sum_block), [&](int j, const auto& seen) {
               const Pack e = seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - most)));
@@ -289,35 +289,35 @@ class BlockAttention {
             });
         sum += part;
       }
-      const Pack inverse = Pack(T(1)) / sum;
+      const Pack inverse = Pack(W(1)) / sum;
       for (int j = 0; j < b.keys; ++j) {
         Pack value = Pack::load_unaligned(p + j * lanes) * inverse;
         if (dropped) value = value * Pack::load_unaligned(b.drop + pack * width + j * lanes);
         value.store_unaligned(p + j * lanes);
       }
-      T log_sum[width];
+      W log_sum[width];
       (most + kernel::log(sum)).store_unaligned(log_sum);
       for (int l = 0; l < std::min(width, b.count - pack * width); ++l)
         lse[b.lse_at(pack * width + l)] = log_sum[l];
     }
   }
 
-  /// Expects the scores in p and v dout^T in dp. Replaces p by the probabilities times dropout, and
+  /// Expects the scores in p and v dout^W in dp. Replaces p by the probabilities times dropout, and
   /// dp by the gradient of the scores.
-  static void differentiate(const Block& b, const S* out, const S* dout, const T* lse, T scale) {
+  static void differentiate(const Block& b, const T* out, const T* dout, const W* lse, W scale) {
     const bool dropped = b.s.dropout.active();
     if (dropped) draw(b);
     for (int pack = 0; pack < b.registers; ++pack) {
-      T log_sum[width] = {}, delta[width] = {};
+      W log_sum[width] = {}, delta[width] = {};
       for (int l = 0; l < std::min(width, b.count - pack * width); ++l) {
         const std::ptrdiff_t at = (pack * width + l) * b.query_stride();
         log_sum[l] = lse[b.lse_at(pack * width + l)];
-        delta[l] = SimdGroup<T>{}.sum(b.s.head_dim, [&]<class V>(Lane<V> d) -> V {
+        delta[l] = SimdGroup<W>{}.sum(b.s.head_dim, [&]<class V>(Lane<V> d) -> V {
           return load(out + at, d) * load(dout + at, d);
         });
       }
       const Pack log_sums = Pack::load_unaligned(log_sum), deltas = Pack::load_unaligned(delta);
-      T *p = b.p + pack * width, *dp = b.dp + pack * width;
+      W *p = b.p + pack * width, *dp = b.dp + pack * width;
       for_each_key(b, pack, 0, b.keys, [&](int j, const auto& seen) {
         const Pack share = seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - log_sums)));
         Pack dshare = Pack::load_unaligned(dp + j * lanes), kept = share;
@@ -337,7 +337,7 @@ class BlockAttention {
   /// the lanes draw together.
   static void draw(const Block& b) {
     const Dropout& drop = b.s.dropout;
-    const DropoutThreshold<T> factor(drop);
+    const DropoutThreshold<W> factor(drop);
     const auto start = [&](int lane) {
       const std::ptrdiff_t row = (b.sequence * b.s.heads + b.head) * b.s.queries + b.first + lane;
       return std::uint64_t(row) * std::uint64_t(b.s.keys);
@@ -359,7 +359,7 @@ class BlockAttention {
       return;
     }
     for (int l = 0; l < b.count; ++l) {
-      T* const to = b.drop + l;
+      W* const to = b.drop + l;
       for (int j = 0; j < b.keys;) {
         const std::uint64_t index = start(l) + std::uint64_t(j);
         const RandomWords words = philox(drop.seed, drop.stream, index / 8);

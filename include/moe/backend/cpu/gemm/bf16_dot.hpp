@@ -4,7 +4,7 @@
 #include <moe/backend/cpu/roofline.hpp>
 #include <moe/backend/cpu/simd/rounded.hpp>
 
-// Products of bfloat16 matrices with the dot product of pairs of AVX512-BF16 (vdpbf16ps). The
+// Gemm of bfloat16 matrices with the dot product of pairs of AVX512-BF16 (vdpbf16ps). The
 // instruction adds the product of the upper 16-bit halves to a float sum, rounds, then adds the
 // product of the lower halves. Packing puts the earlier term of a pair into the upper half, so sums
 // have the order, and thus the bits, of the path that widens to float. The only difference: the
@@ -120,7 +120,7 @@ struct Dot {
   /// Like multiply_tile, for k pairs and a tile that may cross the edge of C.
   template <class T, int R, int V>
   static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
-                   const Finish<T>& o) {
+                   const Epilogue<T>& o) {
     using Pack = Register<float>;
     constexpr int width = Tile<float>::width;
     Pack sum[R * V];
@@ -140,13 +140,13 @@ struct Dot {
       b += Tile<float>::cols;
     };
     int l = 0;
-    if (k >= 4 * Ahead::slices) {
-      for (int slice = 0; slice < Ahead::slices; ++slice) {
-        for (int i = slice; i < rows; i += Ahead::slices)
+    if (k >= 4 * Prefetcher::slices) {
+      for (int slice = 0; slice < Prefetcher::slices; ++slice) {
+        for (int i = slice; i < rows; i += Prefetcher::slices)
           for (int j = 0; j < cols; j += width) __builtin_prefetch(c + i * ldc + j, 1);
-        for (Ahead* ahead : o.ahead)
+        for (Prefetcher* ahead : o.ahead)
           if (ahead) ahead->ask();
-        for (const int end = l + k / Ahead::slices; l < end; ++l) step();
+        for (const int end = l + k / Prefetcher::slices; l < end; ++l) step();
       }
     }
     for (; l < k; ++l) step();

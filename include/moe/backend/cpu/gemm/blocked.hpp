@@ -63,7 +63,7 @@ struct Widened {
   }
   template <class T, int R, int V>
   static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
-                   const Finish<T>& o) {
+                   const Epilogue<T>& o) {
     multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
   }
 };
@@ -71,7 +71,7 @@ struct Widened {
 /// Multiplies a panel of A by a panel of B, with the smallest tile that covers the part of C.
 template <class Kernel, class T, int R, int V>
 inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T* c,
-                           std::ptrdiff_t ldc, const Finish<T>& o) {
+                           std::ptrdiff_t ldc, const Epilogue<T>& o) {
   constexpr int width = Tile<T>::width;
   if constexpr (V > 1) {
     if (cols <= (V - 1) * width)
@@ -87,21 +87,22 @@ inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T*
 /// needed after these, next_steps long; they are prefetched.
 template <class Kernel, class T, class A>
 void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
-                    std::ptrdiff_t ldc, Finish<T> finish, const Operand<A>& next, int next_steps) {
+                    std::ptrdiff_t ldc, Epilogue<T> finish, const Operand<A>& next,
+                    int next_steps) {
   constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols, group = Blocking<T>::group;
   const int packed = ceil_div(k, Kernel::terms);
   for (int first = 0; first < m; first += group) {
     const int end = std::min(m, first + group);
     Kernel::template pack<rows>(a.from(first, 0), end - first, k, a_block);
     const int tiles = ceil_div(end - first, rows) * ceil_div(cols, panel);
-    Ahead ahead = end < m ? Ahead(a.from(end, 0), std::min(group, m - end), k, tiles)
-                          : Ahead(next, std::min(group, m), next_steps, tiles);
+    Prefetcher ahead = end < m ? Prefetcher(a.from(end, 0), std::min(group, m - end), k, tiles)
+                               : Prefetcher(next, std::min(group, m), next_steps, tiles);
     finish.ahead[0] = &ahead;
     const T* a_panel = a_block;
     for (int i = first; i < end; i += rows, a_panel += panel_step<rows>(packed)) {
       const T* b_panel = b_block;
       for (int j = 0; j < cols; j += panel, b_panel += panel_step<panel>(packed)) {
-        Finish<T> o = finish;
+        Epilogue<T> o = finish;
         if (o.bias) o.bias += j;
         multiply_panel<Kernel, T, rows, Tile<T>::packs>(std::min(rows, end - i),
                                                         std::min(panel, cols - j), packed, a_panel,
@@ -125,9 +126,9 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
       const int steps = std::min(most_steps, k - l);
       Kernel::template pack<panel>(b.from(j, l), cols, steps, b_block);
       const int next_steps = std::min(most_steps, k - l - steps);
-      Ahead ahead(b.from(j, l + steps), cols, next_steps,
-                  ceil_div(m, Tile<T>::rows) * ceil_div(cols, panel));
-      Finish<T> finish{o.alpha, T(1), nullptr, {nullptr, &ahead}};
+      Prefetcher ahead(b.from(j, l + steps), cols, next_steps,
+                       ceil_div(m, Tile<T>::rows) * ceil_div(cols, panel));
+      Epilogue<T> finish{o.alpha, T(1), nullptr, {nullptr, &ahead}};
       if (l == 0) {
         finish.beta = o.beta;
         finish.bias = o.bias ? o.bias + j : nullptr;
@@ -180,7 +181,7 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, 
           sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s])), Pack::load_unaligned(column), sum[r]);
         });
       }
-      Finish<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
+      Epilogue<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
       T bias[width] = {};
       if (o.bias && l == 0) std::copy_n(o.bias + j, cols, bias);
       for (int r = 0; r < R; ++r) {
@@ -245,7 +246,7 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
 
 /// The division of a product into rows x cols parts. B is packed once per row part and A once per
 /// column part, so the division with the shortest sides is best.
-struct Cut {
+struct Partition {
   int rows = 1, cols = 1;
 };
 /// The work of a product in floating-point operations. Reading and packing one element of B costs
@@ -257,8 +258,8 @@ inline double work_of(double m, double n, double k) {
 inline constexpr double worth_a_thread = 1e6;
 
 template <class T>
-Cut best_cut(int threads, double m, int n, double work) {
-  Cut best;
+Partition best_partition(int threads, double m, int n, double work) {
+  Partition best;
   if (work < worth_a_thread) return best;
   double least = 0;
   for (int rows = 1; rows <= threads; ++rows) {

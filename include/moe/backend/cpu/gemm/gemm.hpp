@@ -7,33 +7,33 @@
 
 namespace moe::inline MOE_ISA::detail {
 
-/// The products of the Multiplies concept, with sums in T. Threads divide the rows and columns of
+/// The products of the Multiplies concept, with sums in W. Threads divide the rows and columns of
 /// C, never the sum. Each thread packs its own operands, in a workspace allocated once.
-/// Operands and C may be of the narrower type S. Operands of type T are then rounded to S, unless
-/// the product is exact. `narrow_products` selects the kernel for two operands of type S.
-template <class T, class S = T>
-class Products {
+/// Operands and C may be of the narrower type T. Operands of type W are then rounded to T, unless
+/// the product is exact. `narrow_products` selects the kernel for two operands of type T.
+template <class W, class T = W>
+class Gemm {
  public:
-  using Options = GemmOptions<T>;
+  using Options = GemmOptions<W>;
 
-  explicit Products(int threads, Bf16Products narrow_products = Bf16Products::measured)
+  explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured)
       : threads_(threads), space_(std::size_t(threads)) {
     dot_ = narrow && (narrow_products == Bf16Products::dot ||
                       (narrow_products == Bf16Products::measured && dot_is_faster()));
     for (Workspace& w : space_) w.reserve(bytes_of_thread());
   }
   static std::size_t bytes_of_thread() {
-    const std::size_t rounded = narrow ? Blocking<T>::rounded_numbers : 0;
-    return (Blocking<T>::workspace_numbers + rounded) * sizeof(T);
+    const std::size_t rounded = narrow ? Blocking<W>::rounded_numbers : 0;
+    return (Blocking<W>::workspace_numbers + rounded) * sizeof(W);
   }
 
   template <class A, class B, class C>
   void gemm(int m, int n, int k, const Matrix<const A>& a, const Matrix<const B>& b, C* c,
             std::ptrdiff_t ldc, const Options& o) {
     with_operands(a, b, o, [&](const auto& left, const auto& right) {
-      const Cut cut = best_cut<T>(threads_, m, n, work_of(m, n, k));
+      const Partition cut = best_partition<W>(threads_, m, n, work_of(m, n, k));
       for_each_part(cut, n, o, [&](int part, int first, int cols, const Options& oj, int worker) {
-        const auto [i, end] = share(m, cut.rows, part, Tile<T>::rows);
+        const auto [i, end] = share(m, cut.rows, part, Tile<W>::rows);
         one(end - i, cols, k, left.from(i, 0), right.from(first, 0), c + i * ldc + first, ldc, oj,
             worker);
       });
@@ -73,9 +73,9 @@ class Products {
                       const Options& o, std::ptrdiff_t bias_step) {
     with_operands(a, b, o, [&](const auto& left, const auto& right) {
       const int slots = offset[groups] - offset[0];
-      const Cut cut = best_cut<T>(threads_, slots, n, work_of(slots, n, k));
+      const Partition cut = best_partition<W>(threads_, slots, n, work_of(slots, n, k));
       for_each_part(cut, n, o, [&](int part, int j, int cols, const Options& oj, int worker) {
-        const auto [first, end] = share(slots, cut.rows, part, Tile<T>::rows);
+        const auto [first, end] = share(slots, cut.rows, part, Tile<W>::rows);
         for (int g = 0; g < groups; ++g) {
           const int i = std::max(offset[g], offset[0] + first);
           const int rows = std::min(offset[g + 1], offset[0] + end) - i;
@@ -109,7 +109,7 @@ class Products {
             if (p == parts) return m;
             const double rows = (total * p / parts - before) / cost(g);
             if (rows >= m) return m;
-            return rows <= 0 ? 0 : int(rows) / Tile<T>::rows * Tile<T>::rows;
+            return rows <= 0 ? 0 : int(rows) / Tile<W>::rows * Tile<W>::rows;
           };
           const int i = row_at(part), rows = row_at(part + 1) - i, s = offset[g];
           if (rows > 0)
@@ -122,7 +122,7 @@ class Products {
   }
 
  private:
-  static constexpr bool narrow = !std::is_same_v<T, S>;
+  static constexpr bool narrow = !std::is_same_v<W, T>;
 
   /// Calls f(left, right) with the operands in the types that packing reads.
   template <class A, class B, class F>
@@ -138,8 +138,8 @@ class Products {
   }
   template <class A, class F>
   static void as_read(const A* at, [[maybe_unused]] bool exact, const F& f) {
-    if constexpr (narrow && std::is_same_v<A, T>) {
-      if (!exact) return f(reinterpret_cast<const Rounded<T, S>*>(at));
+    if constexpr (narrow && std::is_same_v<A, W>) {
+      if (!exact) return f(reinterpret_cast<const Rounded<W, T>*>(at));
     }
     f(at);
   }
@@ -147,9 +147,9 @@ class Products {
   template <class A, class B, class C>
   void one(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, std::ptrdiff_t ldc,
            const Options& o, int worker) {
-    T* const space = space_[std::size_t(worker)].template as<T>();
+    W* const space = space_[std::size_t(worker)].template as<W>();
 #ifdef __AVX512BF16__
-    if constexpr (narrow && !std::is_same_v<A, T> && !std::is_same_v<B, T>) {
+    if constexpr (narrow && !std::is_same_v<A, W> && !std::is_same_v<B, W>) {
       if (dot_) return multiply<Dot>(m, n, k, a, b, c, ldc, o, space);
     }
 #endif
@@ -159,10 +159,10 @@ class Products {
   /// Calls work(row part, first column, number of columns, options of these columns, worker) for
   /// every part.
   template <class F>
-  void for_each_part(const Cut& cut, int n, const Options& o, const F& work) {
+  void for_each_part(const Partition& cut, int n, const Options& o, const F& work) {
     const int parts = cut.rows * cut.cols;
     parallel(parts, parts, [&](int part, int worker) {
-      const auto [j, end] = share(n, cut.cols, part % cut.cols, Tile<T>::cols);
+      const auto [j, end] = share(n, cut.cols, part % cut.cols, Tile<W>::cols);
       Options oj = o;
       if (oj.bias) oj.bias += j;
       work(part / cut.cols, j, end - j, oj, worker);

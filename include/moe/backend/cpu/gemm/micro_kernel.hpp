@@ -29,10 +29,10 @@ template <int N, class F>
 
 /// The epilogue of a product: c = alpha * sum + bias + beta * c.
 template <class T>
-struct Finish {
+struct Epilogue {
   T alpha = T(1), beta = T(0);
   const T* bias = nullptr;
-  Ahead* ahead[2] = {};  // prefetched while the tile computes
+  Prefetcher* ahead[2] = {};  // prefetched while the tile computes
 
   /// alpha * sum + bias for one register of sums.
   Register<T> scaled(const Register<T>& sum, const Register<T>& bias_of_column) const {
@@ -48,7 +48,7 @@ struct Finish {
 ///     sum(i, j) = fma(a[i * RowStep + l * a_step], b[l * b_step + j], sum(i, j))
 template <class T, int R, int V, int RowStep>
 inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
-                          std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Finish<T>& o) {
+                          std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Epilogue<T>& o) {
   using Pack = Register<T>;
   constexpr int width = Tile<T>::width;
   Pack sum[R * V];
@@ -69,15 +69,15 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
   };
   // Prefetches are issued slice by slice: all at once they would delay the loads of b.
   int l = 0;
-  if (k >= 4 * Ahead::slices) {
-    for (int slice = 0; slice < Ahead::slices; ++slice) {
-      for (int i = slice; i < R; i += Ahead::slices) {
+  if (k >= 4 * Prefetcher::slices) {
+    for (int slice = 0; slice < Prefetcher::slices; ++slice) {
+      for (int i = slice; i < R; i += Prefetcher::slices) {
         __builtin_prefetch(c + i * ldc, 1);
         __builtin_prefetch(c + i * ldc + width * V - 1, 1);
       }
-      for (Ahead* ahead : o.ahead)
+      for (Prefetcher* ahead : o.ahead)
         if (ahead) ahead->ask();
-      for (const int end = l + k / Ahead::slices; l < end; ++l) step();
+      for (const int end = l + k / Prefetcher::slices; l < end; ++l) step();
     }
   }
   for (; l < k; ++l) step();
@@ -105,7 +105,7 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
 template <class T, int R, int V, int RowStep>
 inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::ptrdiff_t a_step,
                                   const T* b, std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc,
-                                  const Finish<T>& o) {
+                                  const Epilogue<T>& o) {
   constexpr int ld = V * Tile<T>::width;
   if (rows >= R && cols >= ld)
     return multiply_tile<T, R, V, RowStep>(k, a, a_step, b, b_step, c, ldc, o);
@@ -113,7 +113,7 @@ inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::pt
   cols = cols < ld ? cols : ld;
   alignas(64) T part[R * ld] = {};
   alignas(64) T bias[ld] = {};
-  Finish<T> finish = o;
+  Epilogue<T> finish = o;
   if (o.bias) {
     for (int j = 0; j < cols; ++j) bias[j] = o.bias[j];
     finish.bias = bias;

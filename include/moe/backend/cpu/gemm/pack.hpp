@@ -31,12 +31,12 @@ struct Operand {
 
 /// Prefetches the operand that is packed next, a few lines per call of the micro-kernel. Without it
 /// packing stalls on memory, about 10 % of the time of a product.
-class Ahead {
+class Prefetcher {
  public:
-  Ahead() = default;
+  Prefetcher() = default;
   /// Prefetches `rows` x `steps` elements of x, spread over `tiles` calls of the micro-kernel.
   template <class S>
-  Ahead(const Operand<S>& x, int rows, int steps, int tiles) {
+  Prefetcher(const Operand<S>& x, int rows, int steps, int tiles) {
     const bool along_l = x.along_l();
     if (rows <= 0 || steps <= 0 || tiles <= 0 || (!along_l && !x.along_i())) return;
     base_ = reinterpret_cast<const char*>(x.data);

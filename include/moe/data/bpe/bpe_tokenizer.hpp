@@ -18,29 +18,28 @@ struct BytePairOptions {
 /// pair of lowest rank is merged until no merge applies. decode(encode(x)) == x for every byte
 /// string, UTF-8 or not. Any number of threads may use one object.
 ///
-///     const auto tokenizer = moe::BytePairEncoding::from_folder("gpt2");
+///     const auto tokenizer = moe::BpeTokenizer::from_folder("gpt2");
 ///     const std::vector<std::int32_t> ids = tokenizer.encode("Hello, world!");  // 15496 11 995 0
 ///     const std::string text = tokenizer.decode(ids);
 ///
 /// Errors: moe::Error for files that are missing, malformed, or of another kind of tokenizer, and
 /// for tokens outside of the vocabulary.  Source: openai/gpt-2 encoder.py.
-/// Test: tests/data/byte_pair_encoding.cpp.
-class BytePairEncoding {
+/// Test: tests/data/bpe_tokenizer.cpp.
+class BpeTokenizer {
  public:
   /// From GPT-2's two files.
-  static BytePairEncoding from_files(const std::string& vocab_json, const std::string& merges_txt,
-                                     const BytePairOptions& options = {}) {
+  static BpeTokenizer from_files(const std::string& vocab_json, const std::string& merges_txt,
+                                 const BytePairOptions& options = {}) {
     return {detail::read_vocabulary_files(vocab_json, merges_txt), options, vocab_json};
   }
   /// From a tokenizer.json like those of GPT-2 or SmolLM. Settings that would lead to other ids
   /// than this class produces are rejected.
-  static BytePairEncoding from_tokenizer_json(const std::string& path,
-                                              const BytePairOptions& options = {}) {
+  static BpeTokenizer from_tokenizer_json(const std::string& path,
+                                          const BytePairOptions& options = {}) {
     return {detail::read_tokenizer_json(path), options, path};
   }
   /// From tokenizer.json if the folder has one, else from vocab.json and merges.txt.
-  static BytePairEncoding from_folder(const std::string& folder,
-                                      const BytePairOptions& options = {}) {
+  static BpeTokenizer from_folder(const std::string& folder, const BytePairOptions& options = {}) {
     return read_settled(folder, [&](const std::string& place) {
       const std::string json = place + "/tokenizer.json";
       if (detail::exists(json)) return from_tokenizer_json(json, options);
@@ -48,7 +47,7 @@ class BytePairEncoding {
     });
   }
   /// Without files or merges: GPT-2's tokens 0 to 255, one per byte, and 256 for end of text.
-  static BytePairEncoding bytes() {
+  static BpeTokenizer bytes() {
     return {detail::BytePairVocabulary(), BytePairOptions{.merges = 0}, ""};
   }
 
@@ -111,8 +110,8 @@ class BytePairEncoding {
   }
 
  private:
-  BytePairEncoding(detail::BytePairVocabulary vocabulary, const BytePairOptions& options,
-                   const std::string& path)
+  BpeTokenizer(detail::BytePairVocabulary vocabulary, const BytePairOptions& options,
+               const std::string& path)
       : tables_(checked(options).merges < 0 ? std::move(vocabulary)
                                             : first_merges(vocabulary, options.merges, path)),
         end_of_text_(token_of(detail::end_of_text_token)),

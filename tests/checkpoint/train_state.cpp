@@ -8,30 +8,31 @@ using test::has;
 using test::is_sentence;
 using test::TinyRun;
 
-TEST_CASE("Cursor: a loss that is not known is null in JSON and NaN again when it is read",
+TEST_CASE("TrainState: a loss that is not known is null in JSON and NaN again when it is read",
           "[cursor]") {
-  const Json json = parse_json(to_json(Cursor{}).dump());
+  const Json json = parse_json(to_json(TrainState{}).dump());
   for (const char* field : {"best_loss", "last_loss", "last_train_loss"})
     CHECK(json.at(field).is_null());
-  const Cursor back = detail::read_cursor(parse_json(json.dump()), "cursor");
+  const TrainState back = detail::read_cursor(parse_json(json.dump()), "cursor");
   CHECK(std::isnan(back.best_loss));
   CHECK(std::isnan(back.last_loss));
   CHECK(std::isnan(back.last_train_loss));
   CHECK(describe(back) == "validation not evaluated");
 }
 
-TEST_CASE("Cursor: not finite is another thing than not evaluated, after reading too", "[cursor]") {
-  Cursor cursor{.step = 4, .best_step = 2, .last_step = 4, .best_loss = 1.5};
+TEST_CASE("TrainState: not finite is another thing than not evaluated, after reading too",
+          "[cursor]") {
+  TrainState cursor{.step = 4, .best_step = 2, .last_step = 4, .best_loss = 1.5};
   cursor.last_loss = std::numeric_limits<double>::infinity();
-  const Cursor back = detail::read_cursor(parse_json(to_json(cursor).dump()), "cursor");
+  const TrainState back = detail::read_cursor(parse_json(to_json(cursor).dump()), "cursor");
   CHECK(std::isinf(back.last_loss));
   CHECK(describe(back) == "validation not finite; best 1.5000 nats at step 2");
   CHECK(is_sentence(failure(back).value().what()));
 }
 
-TEST_CASE("Cursor: no better than guessing is said of finite losses from ln(vocab) on",
+TEST_CASE("TrainState: no better than guessing is said of finite losses from ln(vocab) on",
           "[cursor]") {
-  Cursor cursor;
+  TrainState cursor;
   CHECK(no_better_than_guessing(cursor, 65).empty());  // not evaluated
   for (const double loss : {1.0, 4.174, std::numeric_limits<double>::infinity()}) {
     cursor.last_loss = loss;
@@ -43,7 +44,7 @@ TEST_CASE("Cursor: no better than guessing is said of finite losses from ln(voca
   }
 }
 
-TEST_CASE("Cursor: those of earlier versions, where 0 meant not known, are read right",
+TEST_CASE("TrainState: those of earlier versions, where 0 meant not known, are read right",
           "[cursor]") {
   const auto old = [](const char* losses) {
     return detail::read_cursor(
@@ -53,14 +54,16 @@ TEST_CASE("Cursor: those of earlier versions, where 0 meant not known, are read 
                    std::string(losses) + "}"),
         "cursor");
   };
-  const Cursor never = old(R"("best_step":-1,"best_loss":0,"last_loss":0,"last_train_loss":0)");
+  const TrainState never = old(R"("best_step":-1,"best_loss":0,"last_loss":0,"last_train_loss":0)");
   CHECK((std::isnan(never.best_loss) && std::isnan(never.last_loss)));
   CHECK(std::isnan(never.last_train_loss));
   CHECK(never.last_step == -1);
-  const Cursor twice = old(R"("best_step":2,"best_loss":1.5,"last_loss":2,"last_train_loss":3)");
+  const TrainState twice =
+      old(R"("best_step":2,"best_loss":1.5,"last_loss":2,"last_train_loss":3)");
   CHECK((twice.best_loss == 1.5 && twice.last_loss == 2 && twice.last_train_loss == 3));
   CHECK(twice.last_step == 3);  // so that the resumed run does not evaluate once more
-  const Cursor bad = old(R"("best_step":-1,"best_loss":0,"last_loss":null,"last_train_loss":3)");
+  const TrainState bad =
+      old(R"("best_step":-1,"best_loss":0,"last_loss":null,"last_train_loss":3)");
   CHECK(std::isinf(bad.last_loss));
   CHECK(std::isnan(bad.best_loss));
 }
@@ -86,19 +89,19 @@ TEST_CASE("Trainer: a run without an evaluation does not know its losses", "[cur
        {"train_loss", "val_loss", "val_perplexity", "best_val_loss", "best_step", "failure"})
     CHECK(summary.at(field).is_null());
   TinyRun again;
-  const Cursor saved = load_checkpoint(again.model, again.optimizer, scratch / "run/last");
+  const TrainState saved = load_checkpoint(again.model, again.optimizer, scratch / "run/last");
   CHECK((std::isnan(saved.best_loss) && std::isnan(saved.last_loss)));
 }
 
 TEST_CASE("Trainer: says that most updates were skipped, also when there were few", "[cursor]") {
   TinyRun run;
   run.model.params().final_norm.weight.data[0] = NAN;
-  std::vector<EvaluationRow> rows;
+  std::vector<EvaluationRecord> rows;
   Trainer trainer(run.model, run.optimizer, run.text.train, run.text.validation,
                   test::tiny_run_options("", 5),  // fewer than AdamWOptions.skip_limit
-                  {.on_evaluation = [&](const EvaluationRow& row) { rows.push_back(row); }});
+                  {.on_evaluation = [&](const EvaluationRecord& row) { rows.push_back(row); }});
   CHECK(trainer.run() == StopReason::finished);
-  CHECK(has(failure(trainer.cursor()).value().what(), "5 of 5"));
+  CHECK(has(failure(trainer.state()).value().what(), "5 of 5"));
   CHECK(has(trainer.summary().at("failure").as_string(""), "5 of 5"));
   REQUIRE(rows.size() == 1);
   const Json row = metrics_row(rows[0]);
@@ -108,7 +111,7 @@ TEST_CASE("Trainer: says that most updates were skipped, also when there were fe
 }
 
 TEST_CASE("Rows: what was not measured is null, what was is a number", "[cursor]") {
-  StepRow row;
+  StepRecord row;
   row.resources.gpus = {{.index = 0, .name = "a"}};
   const Json json = parse_json(metrics_row(row).dump());
   for (const char* field : {"tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent",

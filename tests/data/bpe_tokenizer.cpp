@@ -1,6 +1,6 @@
 #include <cstdlib>
 #include <map>
-#include <moe/data/bpe/byte_pair_encoding.hpp>
+#include <moe/data/bpe/bpe_tokenizer.hpp>
 #include <moe/generate/generate.hpp>
 #include <optional>
 #include <thread>
@@ -9,7 +9,7 @@
 #include "data/tokenizer_files.hpp"
 #include "skip.hpp"
 
-using moe::BytePairEncoding;
+using moe::BpeTokenizer;
 using moe::SpecialTokens;
 using moe::test::has;
 using moe::test::is_sentence;
@@ -22,21 +22,21 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-static_assert(moe::Tokenizer<BytePairEncoding>);
+static_assert(moe::Tokenizer<BpeTokenizer>);
 
 /// GPT-2's own vocabulary where this machine has it.
-const BytePairEncoding* gpt2() {
-  static const std::optional<BytePairEncoding> tokenizer = []() -> std::optional<BytePairEncoding> {
+const BpeTokenizer* gpt2() {
+  static const std::optional<BpeTokenizer> tokenizer = []() -> std::optional<BpeTokenizer> {
     const char* data = std::getenv("MOE_DATA_DIR");
     const std::string folder = std::string(data == nullptr ? "" : data) + "/gpt2";
     if (data == nullptr || !moe::detail::exists(folder + "/vocab.json")) return std::nullopt;
-    return BytePairEncoding::from_folder(folder);
+    return BpeTokenizer::from_folder(folder);
   }();
   return tokenizer ? &*tokenizer : nullptr;
 }
 
 /// The same for a case that compares nothing without it.
-const BytePairEncoding* gpt2_or_skip() {
+const BpeTokenizer* gpt2_or_skip() {
   if (gpt2() == nullptr) moe::test::skip("MOE_DATA_DIR has no gpt2/vocab.json");
   return gpt2();
 }
@@ -78,7 +78,7 @@ std::string letters(std::size_t count, std::uint32_t kinds, std::uint64_t seed) 
 }
 
 /// One piece the way of GPT-2's encoder.py: all occurrences of the best pair, then the next pair.
-Ids naive(const BytePairEncoding& tokenizer, const std::vector<std::string>& merges,
+Ids naive(const BpeTokenizer& tokenizer, const std::vector<std::string>& merges,
           const std::string& piece) {
   std::vector<std::string> parts;
   for (const char c : piece) parts.push_back(moe::detail::to_characters({&c, 1}));
@@ -108,8 +108,8 @@ Ids naive(const BytePairEncoding& tokenizer, const std::vector<std::string>& mer
 
 }  // namespace
 
-TEST_CASE("BytePairEncoding: GPT-2's ids", "[external][shared]") {
-  const BytePairEncoding* tokenizer = gpt2_or_skip();
+TEST_CASE("BpeTokenizer: GPT-2's ids", "[external][shared]") {
+  const BpeTokenizer* tokenizer = gpt2_or_skip();
   if (tokenizer == nullptr) return;
   const Case cases[] = {
       {"a  b", {64, 220, 275}},
@@ -178,9 +178,9 @@ TEST_CASE("BytePairEncoding: GPT-2's ids", "[external][shared]") {
   CHECK(tokenizer->bytes_of(262) == " the");
 }
 
-TEST_CASE("BytePairEncoding: the fixture's ids", "[external][shared]") {
+TEST_CASE("BpeTokenizer: the fixture's ids", "[external][shared]") {
   const char* folder = std::getenv("MOE_FIXTURE_DIR");
-  const BytePairEncoding* tokenizer = gpt2_or_skip();
+  const BpeTokenizer* tokenizer = gpt2_or_skip();
   if (tokenizer == nullptr) return;
   if (folder == nullptr || *folder == '\0') {
     return moe::test::skip("GPT-2's ids, MOE_FIXTURE_DIR is not set");
@@ -199,14 +199,14 @@ TEST_CASE("BytePairEncoding: the fixture's ids", "[external][shared]") {
   }
 }
 
-TEST_CASE("BytePairEncoding: decode gives back every byte string", "[identity]") {
-  const auto round_trips = [](const BytePairEncoding& tokenizer, const std::string& text) {
+TEST_CASE("BpeTokenizer: decode gives back every byte string", "[identity]") {
+  const auto round_trips = [](const BpeTokenizer& tokenizer, const std::string& text) {
     const Ids ids = tokenizer.encode(text);
     if (tokenizer.decode(ids) != text) return false;
     return tokenizer.decode(tokenizer.encode(text, SpecialTokens::as_tokens)) == text;
   };
-  const BytePairEncoding bytes = BytePairEncoding::bytes();
-  const BytePairEncoding* words = gpt2();
+  const BpeTokenizer bytes = BpeTokenizer::bytes();
+  const BpeTokenizer* words = gpt2();
   for (std::uint64_t i = 0; i < 100000; ++i) {
     std::string text = random_text(3, i);
     // Every third string is of random bytes.
@@ -219,43 +219,43 @@ TEST_CASE("BytePairEncoding: decode gives back every byte string", "[identity]")
   }
 }
 
-TEST_CASE("BytePairEncoding: without files a token is a byte, in GPT-2's order", "[external]") {
-  const BytePairEncoding tokenizer = BytePairEncoding::bytes();
+TEST_CASE("BpeTokenizer: without files a token is a byte, in GPT-2's order", "[external]") {
+  const BpeTokenizer tokenizer = BpeTokenizer::bytes();
   CHECK(tokenizer.vocab_size() == 257);
   CHECK(tokenizer.end_of_text() == 256);
   CHECK(tokenizer.encode("!a ~\n") == Ids{0, 64, 220, 93, 198});
   CHECK(tokenizer.bytes_of(256) == "<|endoftext|>");
-  if (const BytePairEncoding* words = gpt2())
+  if (const BpeTokenizer* words = gpt2())
     for (int id = 0; id < 256; ++id) CHECK(words->bytes_of(id) == tokenizer.bytes_of(id));
 }
 
-TEST_CASE("BytePairEncoding: the first merges are a smaller vocabulary of the same ids",
+TEST_CASE("BpeTokenizer: the first merges are a smaller vocabulary of the same ids",
           "[external][shared]") {
   if (gpt2_or_skip() == nullptr) return;
   const std::string folder = std::string(std::getenv("MOE_DATA_DIR")) + "/gpt2";
-  const BytePairEncoding all = *gpt2();
-  const BytePairEncoding some = BytePairEncoding::from_folder(folder, {.merges = 3839});
+  const BpeTokenizer all = *gpt2();
+  const BpeTokenizer some = BpeTokenizer::from_folder(folder, {.merges = 3839});
   CHECK(some.vocab_size() == 4096);
   CHECK(some.end_of_text() == 4095);
   for (int id = 0; id < 4095; ++id) REQUIRE(some.bytes_of(id) == all.bytes_of(id));
   CHECK(some.encode(" upon a time there was") == all.encode(" upon a time there was"));
   CHECK(some.decode(some.encode(" SolidGoldMagikarp")) == " SolidGoldMagikarp");
   CHECK(some.encode("<|endoftext|>", SpecialTokens::as_tokens) == Ids{4095});
-  CHECK(BytePairEncoding::from_folder(folder, {.merges = 0}).encode("the") == Ids{83, 71, 68});
+  CHECK(BpeTokenizer::from_folder(folder, {.merges = 0}).encode("the") == Ids{83, 71, 68});
   const std::string message =
-      message_of([&] { BytePairEncoding::from_folder(folder, {.merges = 50001}); });
+      message_of([&] { BpeTokenizer::from_folder(folder, {.merges = 50001}); });
   CHECK(is_sentence(message));
   CHECK(has(message, "it has 50000"));
 }
 
-TEST_CASE("BytePairEncoding: first merges need GPT-2's order of ids", "[error]") {
+TEST_CASE("BpeTokenizer: first merges need GPT-2's order of ids", "[error]") {
   const ScratchFolder folder;
   TokenizerParts parts;
   parts.merges = {"a b", "ab c"};
   const auto load = [&](const std::string& vocabulary, int merges) {
     moe::write_file(folder / "vocab.json", vocabulary);
     moe::write_file(folder / "merges.txt", parts.merges_txt());
-    return BytePairEncoding::from_folder(folder.path(), {.merges = merges});
+    return BpeTokenizer::from_folder(folder.path(), {.merges = merges});
   };
   CHECK(load(parts.vocabulary_json(), 1).encode("abc") == Ids{256, 66});
   std::string swapped = parts.vocabulary_json();
@@ -268,11 +268,10 @@ TEST_CASE("BytePairEncoding: first merges need GPT-2's order of ids", "[error]")
   CHECK(has(message_of([&] { load(swapped, 1); }), "are not GPT-2's bytes"));
 }
 
-TEST_CASE("BytePairEncoding: merges as the definition does, in short and long pieces",
-          "[identity]") {
+TEST_CASE("BpeTokenizer: merges as the definition does, in short and long pieces", "[identity]") {
   TokenizerParts parts;
   parts.merges = learn_merges(letters(3000, 3, 1), 120);
-  const BytePairEncoding tokenizer = parts.load();
+  const BpeTokenizer tokenizer = parts.load();
   for (std::uint64_t i = 0; i < 400; ++i) {
     const std::string piece = letters(1 + i % 150, i % 2 == 0 ? 3 : 4, 100 + i);
     INFO(piece);
@@ -280,7 +279,7 @@ TEST_CASE("BytePairEncoding: merges as the definition does, in short and long pi
   }
 }
 
-TEST_CASE("BytePairEncoding: the scan and the heap merge alike, whatever the ranks", "[identity]") {
+TEST_CASE("BpeTokenizer: the scan and the heap merge alike, whatever the ranks", "[identity]") {
   // Random merges, some of which come before the ones that make their parts.
   std::vector<moe::detail::Merge> merges;
   moe::detail::PairTable pairs;
@@ -302,22 +301,22 @@ TEST_CASE("BytePairEncoding: the scan and the heap merge alike, whatever the ran
   }
 }
 
-TEST_CASE("BytePairEncoding: a piece of a million bytes takes no quadratic time", "[edge]") {
+TEST_CASE("BpeTokenizer: a piece of a million bytes takes no quadratic time", "[edge]") {
   TokenizerParts parts;
   parts.merges = {"a a", "aa aa", "b a"};
-  const BytePairEncoding tokenizer = parts.load();
+  const BpeTokenizer tokenizer = parts.load();
   const std::string run(1'000'000, 'a');
   CHECK(tokenizer.encode(run) == Ids(250'000, 257));
   const std::string random = letters(1'000'000, 26, 5);
   CHECK(tokenizer.decode(tokenizer.encode(random)) == random);
-  if (const BytePairEncoding* words = gpt2()) {
+  if (const BpeTokenizer* words = gpt2()) {
     CHECK(words->encode(run) == Ids(250'000, 24794));
     CHECK(words->decode(words->encode(random)) == random);
   }
 }
 
-TEST_CASE("BytePairEncoding: pieces that come again become the same tokens", "[identity][shared]") {
-  const BytePairEncoding* words = gpt2_or_skip();
+TEST_CASE("BpeTokenizer: pieces that come again become the same tokens", "[identity][shared]") {
+  const BpeTokenizer* words = gpt2_or_skip();
   if (words == nullptr) return;
   // Pieces around the 15 bytes of the short ones, more of them than the cache has places.
   std::vector<std::string> pieces;
@@ -333,10 +332,10 @@ TEST_CASE("BytePairEncoding: pieces that come again become the same tokens", "[i
   CHECK(words->encode(text) == expected);
 }
 
-TEST_CASE("BytePairEncoding: threads share one tokenizer", "[determinism]") {
+TEST_CASE("BpeTokenizer: threads share one tokenizer", "[determinism]") {
   TokenizerParts parts;
   parts.merges = learn_merges(letters(2000, 3, 2), 60);
-  const BytePairEncoding tokenizer = parts.load();
+  const BpeTokenizer tokenizer = parts.load();
   const std::string text = letters(20000, 4, 3) + " " + letters(3000, 3, 4);
   const Ids expected = tokenizer.encode(text);
   std::vector<Ids> got(4);
@@ -346,8 +345,8 @@ TEST_CASE("BytePairEncoding: threads share one tokenizer", "[determinism]") {
   for (const Ids& ids : got) CHECK(ids == expected);
 }
 
-TEST_CASE("BytePairEncoding: a token outside the vocabulary is an error", "[error]") {
-  const BytePairEncoding tokenizer = BytePairEncoding::bytes();
+TEST_CASE("BpeTokenizer: a token outside the vocabulary is an error", "[error]") {
+  const BpeTokenizer tokenizer = BpeTokenizer::bytes();
   for (const std::int32_t token : {-1, 257, 50256}) {
     const std::string message = message_of([&] { tokenizer.decode({0, token}); });
     CHECK(is_sentence(message));
@@ -355,10 +354,10 @@ TEST_CASE("BytePairEncoding: a token outside the vocabulary is an error", "[erro
   }
 }
 
-TEST_CASE("BytePairEncoding: what was saved gives the same ids", "[io]") {
+TEST_CASE("BpeTokenizer: what was saved gives the same ids", "[io]") {
   const ScratchFolder folder;
-  std::vector<BytePairEncoding> all;
-  all.push_back(BytePairEncoding::bytes());
+  std::vector<BpeTokenizer> all;
+  all.push_back(BpeTokenizer::bytes());
   TokenizerParts parts;
   parts.merges = {"Ġ Ġ", "# #", "a b", "ab \"", "\\ \\", "1 2"};
   all.push_back(parts.load());
@@ -370,12 +369,12 @@ TEST_CASE("BytePairEncoding: what was saved gives the same ids", "[io]") {
                 R"({"id":264,"content":"a b","special":false,"normalized":true},)"
                 R"({"id":265,"content":"<|im_start|>","special":true,"normalized":false}])";
   all.push_back(parts.load());
-  if (const BytePairEncoding* words = gpt2()) all.push_back(*words);
-  for (const BytePairEncoding& tokenizer : all) {
+  if (const BpeTokenizer* words = gpt2()) all.push_back(*words);
+  for (const BpeTokenizer& tokenizer : all) {
     const std::string place = folder / ("out/" + std::to_string(&tokenizer - all.data()));
     tokenizer.save(place);
     tokenizer.save(place);
-    const BytePairEncoding back = BytePairEncoding::from_folder(place);
+    const BpeTokenizer back = BpeTokenizer::from_folder(place);
     CHECK(back.fingerprint() == tokenizer.fingerprint());
     CHECK(back.vocab_size() == tokenizer.vocab_size());
     CHECK(back.end_of_text() == tokenizer.end_of_text());
@@ -392,8 +391,8 @@ TEST_CASE("BytePairEncoding: what was saved gives the same ids", "[io]") {
   CHECK(moe::read_file(theirs) == before);
   // Without added tokens but end of text, the two files say the same.
   all[1].save(folder / "files");
-  const BytePairEncoding files =
-      BytePairEncoding::from_files(folder / "files/vocab.json", folder / "files/merges.txt");
+  const BpeTokenizer files =
+      BpeTokenizer::from_files(folder / "files/vocab.json", folder / "files/merges.txt");
   CHECK(files.encode("## ab\"") == all[1].encode("## ab\""));
   CHECK(files.encode("<|endoftext|>", SpecialTokens::as_tokens) == Ids{files.end_of_text()});
   for (std::size_t i = 1; i < all.size(); ++i)

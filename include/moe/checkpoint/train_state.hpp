@@ -10,7 +10,7 @@ namespace moe::inline MOE_ISA {
 
 /// The state of a run between two updates. With the parameters and the optimizer state it is all
 /// that resuming needs. Random numbers are functions of (seed, step), so their state is a counter.
-struct Cursor {
+struct TrainState {
   std::int64_t step = 0;  // attempted updates, with skipped ones: the position in the data
   std::int64_t tokens = 0;
   std::uint64_t passes = 0;  // position in the dropout and noise streams
@@ -27,15 +27,15 @@ struct Cursor {
 };
 
 /// True if more than half of the updates were skipped, so that the model is hardly trained.
-inline bool mostly_skipped(const Cursor& cursor) {
+inline bool mostly_skipped(const TrainState& cursor) {
   return 2 * cursor.skipped > cursor.step;
 }
 
 /// The reason why the result of a run is unusable, as a sentence, or "". A program prints it and
-/// exits with a code other than 0.   Test: tests/checkpoint/cursor.cpp.
+/// exits with a code other than 0.   Test: tests/checkpoint/train_state.cpp.
 ///
-///     if (const auto why = moe::failure(trainer.cursor())) return fail(why->what());
-inline std::optional<Error> failure(const Cursor& cursor) {
+///     if (const auto why = moe::failure(trainer.state())) return fail(why->what());
+inline std::optional<Error> failure(const TrainState& cursor) {
   if (mostly_skipped(cursor)) {
     return Error("the model is not trained: " + std::to_string(cursor.skipped) + " of " +
                  std::to_string(cursor.step) +
@@ -60,8 +60,8 @@ inline std::string nats(double loss) {
 }
 
 /// A warning if a model is no better than one that gives each of the `vocab` tokens the same
-/// probability, whose loss is ln(vocab); else "".   Test: tests/checkpoint/cursor.cpp.
-inline std::string no_better_than_guessing(const Cursor& cursor, int vocab) {
+/// probability, whose loss is ln(vocab); else "".   Test: tests/checkpoint/train_state.cpp.
+inline std::string no_better_than_guessing(const TrainState& cursor, int vocab) {
   const double guessing = std::log(double(vocab));
   if (!std::isfinite(cursor.last_loss) || cursor.last_loss < guessing) return "";
   return "the model has learned nothing of use: its validation loss is " + nats(cursor.last_loss) +
@@ -70,7 +70,7 @@ inline std::string no_better_than_guessing(const Cursor& cursor, int vocab) {
 }
 
 /// The losses of a run in one line: "validation 1.4990 nats; best 1.4985 nats at step 1000".
-inline std::string describe(const Cursor& cursor) {
+inline std::string describe(const TrainState& cursor) {
   std::string text = "validation " + nats(cursor.last_loss);
   if (cursor.best_step >= 0)
     text += "; best " + nats(cursor.best_loss) + " at step " + std::to_string(cursor.best_step);
@@ -81,8 +81,8 @@ namespace detail {
 
 /// Reads the cursor of a manifest. Older manifests have no last_step: when they were saved every
 /// evaluation that was due had been made, and values that were not known were written as 0.
-inline Cursor read_cursor(const Json& json, const std::string& what) {
-  Cursor cursor;
+inline TrainState read_cursor(const Json& json, const std::string& what) {
+  TrainState cursor;
   if (!json.is_object() || json.find("last_step")) {  // from_json rejects what is no object
     from_json(cursor, json, what);
   } else {

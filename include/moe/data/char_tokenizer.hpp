@@ -7,17 +7,17 @@ namespace moe::inline MOE_ISA {
 
 /// The characters (Unicode code points) of a text, sorted. Token i is the i-th of them.
 ///
-///     const moe::CharVocabulary vocabulary(text);
+///     const moe::CharTokenizer vocabulary(text);
 ///     const auto tokens = vocabulary.encode("hear me speak");
 ///     vocabulary.decode(tokens);  // "hear me speak"
 ///
 /// Errors: moe::Error for text that is not UTF-8, or a character or token outside of the
 /// vocabulary.
-/// Test: tests/data/char_vocabulary.cpp.
-class CharVocabulary {
+/// Test: tests/data/char_tokenizer.cpp.
+class CharTokenizer {
  public:
-  CharVocabulary() : CharVocabulary(std::vector<std::int32_t>{}) {}
-  explicit CharVocabulary(std::string_view text) : CharVocabulary(points_of(text)) {}
+  CharTokenizer() : CharTokenizer(std::vector<std::int32_t>{}) {}
+  explicit CharTokenizer(std::string_view text) : CharTokenizer(points_of(text)) {}
 
   int size() const { return static_cast<int>(points_.size()); }
 
@@ -58,7 +58,7 @@ class CharVocabulary {
     return text;
   }
   /// Errors: moe::Error if `json` is no string, or its characters are not sorted and unique.
-  static CharVocabulary from_json(const Json& json, std::string_view what = "vocabulary") {
+  static CharTokenizer from_json(const Json& json, std::string_view what = "vocabulary") {
     const std::string& text = json.as_string(what);
     std::int32_t last = -1;
     for (std::size_t at = 0; at < text.size();) {
@@ -68,13 +68,13 @@ class CharVocabulary {
                     "': its characters are not sorted and unique; the file is damaged");
       }
     }
-    return CharVocabulary(text);
+    return CharTokenizer(text);
   }
 
-  bool operator==(const CharVocabulary& other) const { return points_ == other.points_; }
+  bool operator==(const CharTokenizer& other) const { return points_ == other.points_; }
 
  private:
-  explicit CharVocabulary(std::vector<std::int32_t> points) : points_(std::move(points)) {
+  explicit CharTokenizer(std::vector<std::int32_t> points) : points_(std::move(points)) {
     std::sort(points_.begin(), points_.end());
     points_.erase(std::unique(points_.begin(), points_.end()), points_.end());
     ascii_.fill(-1);

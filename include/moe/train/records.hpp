@@ -18,7 +18,7 @@ struct Measurement {
 };
 
 /// One update, as passed to callbacks.
-struct StepRow {
+struct StepRecord {
   std::int64_t step = 0, tokens = 0, skipped = 0;
   double seconds = 0;  // training only, over all sessions
   Loss loss = {};      // means over the batches of the update
@@ -32,21 +32,21 @@ struct StepRow {
 };
 
 /// One evaluation. Units: nats.
-struct EvaluationRow {
+struct EvaluationRecord {
   std::int64_t step = 0, tokens = 0;
   double seconds = 0;
   double train_loss = unknown;  // mean of the finite losses since the last evaluation
   double loss = unknown;
   double accuracy = unknown;  // share of targets with the highest logit
   bool best = false;
-  double tokens_per_second = unknown;  // of training, as in StepRow
+  double tokens_per_second = unknown;  // of training, as in StepRecord
 };
 
 /// The rows of metrics.jsonl. seconds, tokens_per_second and the measurements depend on the moment.
 /// All other fields have the same bits in a run that was stopped and resumed. A value that is not
 /// known (a loss that is not finite) is null.
 /// Test: tests/train/trainer.cpp.
-inline Json metrics_row(const StepRow& row) {
+inline Json metrics_row(const StepRecord& row) {
   Json json;
   json["kind"] = "train";
   json["step"] = row.step;
@@ -77,7 +77,7 @@ inline Json metrics_row(const StepRow& row) {
   }
   return json;
 }
-inline Json metrics_row(const EvaluationRow& row) {
+inline Json metrics_row(const EvaluationRecord& row) {
   Json json;
   json["kind"] = "eval";
   json["step"] = row.step;
@@ -94,7 +94,7 @@ inline Json metrics_row(const EvaluationRow& row) {
 
 /// Writes the same numbers as TensorBoard curves. The load of a layer is a histogram over its
 /// experts.
-inline void write(TensorBoardWriter& board, const StepRow& row) {
+inline void write(TensorBoardWriter& board, const StepRecord& row) {
   const auto put = [&](const std::string& tag, double value) {
     board.scalar(tag, row.step, value);
   };
@@ -120,7 +120,7 @@ inline void write(TensorBoardWriter& board, const StepRow& row) {
     board.histogram("router/load" + layer, row.step, expert_histogram(row.load[i]));
   }
 }
-inline void write(TensorBoardWriter& board, const EvaluationRow& row) {
+inline void write(TensorBoardWriter& board, const EvaluationRecord& row) {
   board.scalar("loss/val", row.step, row.loss);
   board.scalar("accuracy/val", row.step, row.accuracy);
   board.scalar("perplexity/val", row.step, std::exp(row.loss));
