@@ -97,6 +97,34 @@ checks.check(must(*SAMPLE, "--prompt", "the king", "--tokens", 20, "--seed", 3).
 for help_of in ([], ["train"], ["eval"], ["sample"]):
     checks.check(start(shakespeare, *help_of, "--help").returncode == 0, f"help {help_of}")
 
+# The demo trains and writes; it replaces its own folder, and none that is named unless it is told to.
+place = root / "place"
+place.mkdir()
+verse = root / "verse.txt"
+verse.write_text(text.read_text().replace("9", ":"))  # it writes on after "ROMEO:"
+OWN = [verse if word is text else word for word in SMALL]
+
+
+def demo(*options, steps=6):
+    return must(shakespeare, "demo", "--steps", steps, *OWN, *options, cwd=place).stdout
+
+
+checks.check("\nROMEO:" in demo(), "the demo writes")
+checks.check((place / "runs/demo/best").is_dir(), "in its own folder")
+checks.check("\nROMEO:" in demo("--pause-at", 2), "a paused demo writes with the last model")
+checks.check(not (place / "runs/demo/best").exists() and len(rows(place / "runs/demo")) == 2,
+             "and has replaced the one before")
+said = must(shakespeare, "demo", "--resume", "--data", verse, "--no-progress", cwd=place).stdout
+checks.check("\nstep 6:" in "\n" + said and "\nROMEO:" in said, f"a resumed demo: {said}")
+before = files()
+for ask in ("--dry-run", "--help"):
+    checks.check("ROMEO" not in demo(ask) and files() == before, f"demo {ask} only tells")
+demo("--out", "named")
+refused("a demo in a named folder", 1, [shakespeare, "demo", "--out", "named", *OWN],
+        "already holds", cwd=place)
+demo("--out", "named", "--overwrite", steps=3)
+checks.check(len(rows(place / "named")) == 4, "--overwrite replaces it")
+
 # Bad command lines.
 for what, options, part in [
         ("no command", [], ""), ("unknown command", ["bake"], ""),

@@ -147,6 +147,11 @@ for value, fields in (("alternate", ".every = 2, .offset = 1"), ("last-half", ".
 check(trace(fresh("--moe-layers", "all")) == base, "--moe-layers all is the preset's")
 refused(checks, run("built", "--layers", 1, "--moe-layers", "alternate"), 1, "no layer")
 
+# A header of a model is built, if it is one.
+for options, code, part in (([root / "none.hpp"], 1, "none.hpp"), ([], 2, "--model"),
+                            ([text, "--preset", "tiny"], 2, "--preset")):
+    refused(checks, [simple_moe, "--model", *options], code, part)
+
 # What a program says gives the same again does so when it is pasted.
 for option in ("--overwrite", "--resume"):
     said = must(*run("fresh", option)).stdout

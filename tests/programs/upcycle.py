@@ -118,6 +118,18 @@ must(*run("a2", "--no-controls", "--overwrite"))
 rows = [json.loads(line) for line in (root / "a2/training_history.jsonl").read_text().splitlines()]
 checks.check({r["phase"] for r in rows} == {"dense", "moe"}, "no rows of a replaced experiment")
 
+# The default folder is replaced when that is asked for; a folder that is named is not.
+place = root / "place"
+place.mkdir()
+DEFAULT = [upcycle, "--steps1", 3, "--steps2", 2, "--seeds", 1, "--no-controls", *SMALL]
+for seed in (5, 6):
+    must(*DEFAULT, "--replace-default", "--seed", seed, cwd=place)
+checks.check((place / "runs/upcycle-tiny/seed6/dense_model").is_dir(), "the default folder")
+for options in ([], ["--out", root / "a2", "--replace-default"]):
+    result = start(*DEFAULT, *options, cwd=place)
+    checks.check(result.returncode == 1 and "already holds" in result.stderr,
+                 f"{options}: {result.returncode} {result.stderr}")
+
 # Rows as often as asked, only the first stories, a seed that cannot be.
 must(*run("rows", "--no-controls", "--log-every", 1))
 rows = [json.loads(line) for line in (root / "rows/training_history.jsonl").read_text().splitlines()]
