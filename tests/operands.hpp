@@ -1,7 +1,11 @@
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <moe/backend/backend.hpp>
+#include <moe/core/random.hpp>
 #include <numeric>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace moe::test {

@@ -28,23 +28,11 @@ namespace moe::kernel {
 template <class... Types>
 struct List {};
 
-namespace detail {
+/// The types of two lists, and of several.
+template <class... First, class... Second>
+List<First..., Second...> operator+(List<First...>, List<Second...>);
 template <class... Lists>
-struct Joined;
-template <class... Types>
-struct Joined<List<Types...>> : std::type_identity<List<Types...>> {};
-template <class... First, class... Second, class... More>
-struct Joined<List<First...>, List<Second...>, More...>
-    : Joined<List<First..., Second...>, More...> {};
-
-template <class Wide, class Stored, class... Functions>
-using OfActivations = typename Joined<List<ActivationForward<Wide, Functions, Stored>,
-                                           ActivationBackward<Wide, Functions, Stored>>...>::type;
-}  // namespace detail
-
-/// The types of several lists, one list after the other.
-template <class... Lists>
-using Join = typename detail::Joined<Lists...>::type;
+using Join = decltype((Lists() + ...));
 
 template <class Wide, class Stored = Wide>
 using NormKernels = List<RmsNormForward<Wide, Stored>, RmsNormApply<Wide, Stored>,
@@ -54,7 +42,12 @@ using NormKernels = List<RmsNormForward<Wide, Stored>, RmsNormApply<Wide, Stored
 
 template <class Wide, class Stored = Wide>
 using ActivationKernels =
-    detail::OfActivations<Wide, Stored, Gelu<Wide>, GeluTanh<Wide>, Silu<Wide>, ReluSquared<Wide>>;
+    List<ActivationForward<Wide, Gelu<Wide>, Stored>, ActivationBackward<Wide, Gelu<Wide>, Stored>,
+         ActivationForward<Wide, GeluTanh<Wide>, Stored>,
+         ActivationBackward<Wide, GeluTanh<Wide>, Stored>,
+         ActivationForward<Wide, Silu<Wide>, Stored>, ActivationBackward<Wide, Silu<Wide>, Stored>,
+         ActivationForward<Wide, ReluSquared<Wide>, Stored>,
+         ActivationBackward<Wide, ReluSquared<Wide>, Stored>>;
 
 /// The outputs of router and head are of type Wide, all others of type Stored.
 template <class Wide, class Stored = Wide>
