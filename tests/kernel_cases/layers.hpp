@@ -93,7 +93,7 @@ struct Names<kernel::Gelu<W>> {
 };
 template <class W>
 struct Names<kernel::GeluTanh<W>> {
-  static constexpr std::string_view plain = "gelu_tanh", gated;
+  static constexpr std::string_view plain = "gelu_tanh", gated = "";
 };
 template <class W>
 struct Names<kernel::Silu<W>> {
@@ -101,7 +101,7 @@ struct Names<kernel::Silu<W>> {
 };
 template <class W>
 struct Names<kernel::ReluSquared<W>> {
-  static constexpr std::string_view plain = "relu_squared", gated;
+  static constexpr std::string_view plain = "relu_squared", gated = "";
 };
 
 /// Plain; gated, with one or two tables more; and with all options.
