@@ -2,24 +2,30 @@
 #include <moe/core/config.hpp>
 #include <moe/kernels/activation.hpp>
 #include <moe/layers/linear.hpp>
+#include <type_traits>
 
 namespace moe::inline MOE_ISA {
 
 namespace detail {
 template <class T, Activation A>
-struct ActivationKernel;
+struct ActivationFunction;
 template <class T>
-struct ActivationKernel<T, Activation::gelu> : kernel::Gelu<T> {};
+struct ActivationFunction<T, Activation::gelu> : std::type_identity<kernel::Gelu<T>> {};
 template <class T>
-struct ActivationKernel<T, Activation::gelu_tanh> : kernel::GeluTanh<T> {};
+struct ActivationFunction<T, Activation::gelu_tanh> : std::type_identity<kernel::GeluTanh<T>> {};
 template <class T>
-struct ActivationKernel<T, Activation::silu> : kernel::Silu<T> {};
+struct ActivationFunction<T, Activation::silu> : std::type_identity<kernel::Silu<T>> {};
 template <class T>
-struct ActivationKernel<T, Activation::relu_squared> : kernel::ReluSquared<T> {};
+struct ActivationFunction<T, Activation::relu_squared>
+    : std::type_identity<kernel::ReluSquared<T>> {};
 template <class T>
-struct ActivationKernel<T, Activation::swiglu> : kernel::Silu<T> {};
+struct ActivationFunction<T, Activation::swiglu> : std::type_identity<kernel::Silu<T>> {};
 template <class T>
-struct ActivationKernel<T, Activation::geglu> : kernel::Gelu<T> {};
+struct ActivationFunction<T, Activation::geglu> : std::type_identity<kernel::Gelu<T>> {};
+
+/// The function of an activation, in the form that kernels take it.
+template <class T, Activation A>
+using ActivationKernel = typename ActivationFunction<T, A>::type;
 }  // namespace detail
 
 /// Compile-time options of FeedForward.

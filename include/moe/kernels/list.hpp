@@ -1,0 +1,120 @@
+#pragma once
+#include <moe/kernels/activation.hpp>
+#include <moe/kernels/adamw.hpp>
+#include <moe/kernels/bias_grad.hpp>
+#include <moe/kernels/cross_entropy.hpp>
+#include <moe/kernels/dispatch.hpp>
+#include <moe/kernels/dropout.hpp>
+#include <moe/kernels/embedding.hpp>
+#include <moe/kernels/expert_bias.hpp>
+#include <moe/kernels/fuse.hpp>
+#include <moe/kernels/gradient_norm.hpp>
+#include <moe/kernels/layer_norm.hpp>
+#include <moe/kernels/muon.hpp>
+#include <moe/kernels/newton_schulz.hpp>
+#include <moe/kernels/residual.hpp>
+#include <moe/kernels/rms_norm.hpp>
+#include <moe/kernels/rope.hpp>
+#include <moe/kernels/router.hpp>
+
+// Every kernel that this library launches. Whoever needs all of them walks this list: the parity
+// tests, the benchmarks, the check with nvcc, and a backend that instantiates its kernels
+// beforehand. In each line Wide is a backend's type of parameters and arithmetic, Stored the type
+// in which it stores activations. Layers do not include this file.
+
+namespace moe::kernel {
+
+/// A list of types.
+template <class... Types>
+struct List {};
+
+/// The types of two lists, and of several.
+template <class... First, class... Second>
+List<First..., Second...> operator+(List<First...>, List<Second...>);
+template <class... Lists>
+using Join = decltype((Lists() + ...));
+
+template <class Wide, class Stored = Wide>
+using NormKernels = List<RmsNormForward<Wide, Stored>, RmsNormApply<Wide, Stored>,
+                         RmsNormBackward<Wide, Stored>, RmsNormGainGrad<Wide, Stored>,
+                         LayerNormForward<Wide, Stored>, LayerNormApply<Wide, Stored>,
+                         LayerNormBackward<Wide, Stored>, LayerNormGainGrad<Wide, Stored>>;
+
+template <class Wide, class Stored = Wide>
+using ActivationKernels =
+    List<ActivationForward<Wide, Gelu<Wide>, Stored>, ActivationBackward<Wide, Gelu<Wide>, Stored>,
+         ActivationForward<Wide, GeluTanh<Wide>, Stored>,
+         ActivationBackward<Wide, GeluTanh<Wide>, Stored>,
+         ActivationForward<Wide, Silu<Wide>, Stored>, ActivationBackward<Wide, Silu<Wide>, Stored>,
+         ActivationForward<Wide, ReluSquared<Wide>, Stored>,
+         ActivationBackward<Wide, ReluSquared<Wide>, Stored>>;
+
+/// The outputs of router and head are of type Wide, all others of type Stored.
+template <class Wide, class Stored = Wide>
+using BiasKernels = std::conditional_t<std::is_same_v<Wide, Stored>, List<BiasGrad<Wide, Wide>>,
+                                       List<BiasGrad<Wide, Stored>, BiasGrad<Wide, Wide>>>;
+
+template <class Wide, class Stored = Wide>
+using ResidualKernels = List<Add<Stored>, Drop<Stored>, DropAdd<Stored>,
+                             Then<DropAdd<Stored>, RmsNormForward<Wide, Stored>>,
+                             Then<DropAdd<Stored>, LayerNormForward<Wide, Stored>>>;
+
+template <class Wide, class Stored = Wide>
+using EmbeddingKernels = List<EmbeddingForward<Wide, Stored>, EmbeddingGrad<Wide, Stored>>;
+
+template <class Wide, class Stored = Wide>
+using RopeKernels = List<RopeTable<Wide>, RopeHalf<Wide, Stored>, RopeInterleaved<Wide, Stored>>;
+
+template <class Wide>
+using RouterKernels =
+    List<RouteForward<Wide>, RouteBackward<Wide>, ColumnMean<Wide>, LoadExcess<Wide>>;
+
+template <class Wide, class Stored = Wide>
+using DispatchKernels =
+    List<ToSlots<Wide>, Combine<Wide, Stored>, SumSlots<Stored>, GateGrad<Wide, Stored>>;
+
+template <class Wide>
+using LossKernels = List<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>,
+                         Then<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>>>;
+
+template <class Wide>
+using OptimizerKernels =
+    List<NormSquare<Wide>, AdamW<Wide>, ExpertBiasStep<Wide>, Momentum<Wide>, Descend<Wide>>;
+
+/// Newton-Schulz orthogonalization, beside the products.
+template <class Wide>
+using NewtonSchulzKernels =
+    List<InverseNorm<Wide>, ScaleMatrix<Wide>, Polynomial<Wide>, Mirror<Wide>>;
+
+/// All of them. A kernel that a layer or an optimizer launches must be in this list
+/// (tests/model/kernel_list.cpp), and so must every kernel of this folder
+/// (tests/tools/check_kernel_list.py).
+template <class Wide, class Stored = Wide>
+using AllKernels =
+    Join<NormKernels<Wide, Stored>, ActivationKernels<Wide, Stored>, BiasKernels<Wide, Stored>,
+         ResidualKernels<Wide, Stored>, EmbeddingKernels<Wide, Stored>, RopeKernels<Wide, Stored>,
+         RouterKernels<Wide>, DispatchKernels<Wide, Stored>, LossKernels<Wide>,
+         OptimizerKernels<Wide>, NewtonSchulzKernels<Wide>>;
+
+/// True if the list contains Kernel.
+///
+///     static_assert(moe::kernel::is_in<Kernel, moe::kernel::AllKernels<Wide, Stored>>,
+///                   "moe: this kernel is not in moe/kernels/list.hpp");
+template <class Kernel, class Kernels>
+inline constexpr bool is_in = false;
+template <class Kernel, class... Kernels>
+inline constexpr bool is_in<Kernel, List<Kernels...>> = (std::is_same_v<Kernel, Kernels> || ...);
+
+/// True for a kernel of `columns`, which is called with a lane; the others are kernels of `rows`.
+template <class Kernel>
+inline constexpr bool is_column_kernel = requires(const Kernel& kernel, Lane<float> i) {
+  kernel(i);
+};
+
+/// Calls f.template operator()<Type>() for each type of a list, in order.
+template <class... Types, class F>
+constexpr void for_each(List<Types...>, const F& f) {
+  (f.template operator()<Types>(), ...);
+}
+
+}  // namespace moe::kernel

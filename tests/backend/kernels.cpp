@@ -1,0 +1,73 @@
+#include <cmath>
+
+#include "backends.hpp"
+#include "catch.hpp"
+#include "kernel_cases.hpp"
+
+// Every kernel of moe/kernels/list.hpp on every backend of backends.hpp, against the oracle.
+
+namespace {
+
+using namespace moe;
+using namespace moe::test;
+
+/// The same kernel with double in place of every number type.
+template <class Number>
+struct InDouble {
+  using type = double;
+};
+template <template <class...> class Kernel, class... Types>
+struct InDouble<Kernel<Types...>> {
+  using type = Kernel<typename InDouble<Types>::type...>;
+};
+
+struct Size {
+  int rows, cols, head_dim;
+};
+// Less than a SIMD register, several registers and a rest, several blocks of registers and a rest.
+constexpr Size sizes[] = {{3, 2, 2}, {45, 52, 26}, {20, 150, 50}};
+
+/// Largest difference of operand i from the oracle's, less the rounding of a narrow type, over its
+/// largest number.
+template <class B>
+double difference(const Operands<B>& got, const Operands<Reference<double>>& expected,
+                  std::size_t i) {
+  const std::vector<double> a = got.numbers(i), b = expected.numbers(i);
+  REQUIRE(a.size() == b.size());
+  double worst = 0, largest = 0;
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    const double excess = std::abs(a[k] - b[k]) - got.rounding(i) * std::abs(b[k]);
+    worst = std::isnan(excess) ? INFINITY : std::max(worst, excess);
+    largest = std::max(largest, std::abs(b[k]));
+  }
+  return worst > 0 ? worst / largest : 0;
+}
+
+template <class Kernel, class B>
+void check(B& be) {
+  constexpr double tolerance = sizeof(Wide<B>) == 4 ? 4e-6 : 1e-14;
+  Reference<double> oracle;
+  const std::vector<Variant> variants = Case<Kernel>::variants();
+  for (const Size& size : sizes)
+    for (std::size_t v = 0; v < variants.size(); ++v) {
+      Operands<B> x(be, size.rows, size.cols, size.head_dim);
+      Operands<Reference<double>> expected(oracle, size.rows, size.cols, size.head_dim);
+      Case<Kernel>::make(x, int(v))(be);
+      Case<typename InDouble<Kernel>::type>::make(expected, int(v))(oracle);
+      be.synchronize();
+      REQUIRE(x.count() == expected.count());
+      for (std::size_t i = 0; i < x.count(); ++i) {
+        INFO(variants[v].name << " on " << size.rows << " x " << size.cols << ", operand " << i);
+        CHECK(difference(x, expected, i) <= tolerance);
+      }
+    }
+}
+
+TEMPLATE_LIST_TEST_CASE("Backends: every kernel agrees with the oracle", "[parity]", Backends) {
+  using B = TestType;
+  B backend;
+  kernel::for_each(kernel::AllKernels<Wide<B>, Scalar<B>>{},
+                   [&]<class Kernel>() { check<Kernel>(backend); });
+}
+
+}  // namespace

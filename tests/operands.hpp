@@ -1,0 +1,117 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <moe/backend/backend.hpp>
+#include <moe/core/random.hpp>
+#include <numeric>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace moe::test {
+
+/// The operands of one kernel in the memory of backend B. Numbers are random multiples of 1/128, at
+/// most 1, which bfloat16, float and double all hold exactly: two backends start from the same.
+///
+///     Operands x(backend, rows, cols, head_dim);
+///     backend.rows(rows, kernel::RmsNormForward<float>{x.table(), x.row(), x.table(), x.column(),
+///                                                      1e-5f});
+template <class B>
+class Operands {
+ public:
+  const int rows, cols, head_dim;
+
+  /// head_dim: even, and a divisor of width.
+  Operands(B& be, int n, int width, int part) : rows(n), cols(width), head_dim(part), be_(&be) {}
+  Operands(const Operands&) = delete;
+
+  /// An operand to be. The kernel's member that it initializes decides what it is: a table of X, or
+  /// a pointer to X. Each initialization makes new memory.
+  struct New {
+    Operands& owner;
+    int rows, cols;
+    bool positive = false, wanted = true;
+
+    template <class X>
+    operator Table<X>() const {
+      return {owner.make<std::remove_const_t<X>>(*this), cols};
+    }
+    template <class X>
+    operator X*() const {
+      return owner.make<std::remove_const_t<X>>(*this);
+    }
+    /// Null if not `condition`.
+    New when(bool condition) const { return {owner, rows, cols, positive, condition}; }
+  };
+  New table(int n, int width) { return {*this, n, width}; }
+  New table() { return table(rows, cols); }
+  New row() { return table(1, cols); }
+  New column() { return table(rows, 1); }
+  /// Numbers between 0.9 and 1.1.
+  New positive(int n, int width) { return {*this, n, width, true}; }
+
+  /// n integers from 0 to below - 1.
+  int* ids(int n, int below) {
+    return integers(n, [&](int i) { return int(random(i) % unsigned(below)); });
+  }
+  /// The numbers from 0 to n - 1 in some order.
+  int* permutation(int n) {
+    int step = n / 3 + 1;
+    while (std::gcd(step, n) > 1) ++step;
+    return integers(n, [&](int i) { return int(std::int64_t(i) * step % n); });
+  }
+  /// groups + 1 numbers that rise from 0 to n, by steps of different lengths.
+  int* offsets(int groups, int n) {
+    return integers(groups + 1,
+                    [&](int i) { return int(std::int64_t(n) * i * i / groups / groups); });
+  }
+
+  /// How many operands there are, and the numbers of operand i now.
+  std::size_t count() const { return operands_.size(); }
+  std::vector<double> numbers(std::size_t i) const { return operands_[i].read(); }
+  /// By how much, relative to it, a number changes when it is rounded to the type of operand i:
+  /// half a unit in the last place of bfloat16. That of wider types is left to tolerances.
+  double rounding(std::size_t i) const { return operands_[i].bytes == 2 ? 1.0 / 256 : 0; }
+
+ private:
+  struct Operand {
+    Arena<B> memory;
+    std::size_t bytes;  // of one number
+    std::function<std::vector<double>()> read;
+  };
+
+  std::uint32_t random(int i) const {
+    return philox(17, operands_.size(), std::uint64_t(i) / 4)[i % 4];
+  }
+  template <class X>
+  X* make(const New& n) {
+    if (!n.wanted) return nullptr;
+    const int least = n.positive ? 116 : -128, most = n.positive ? 140 : 128;
+    return keep<X>(std::size_t(n.rows) * std::size_t(n.cols), [&](int i) {
+      return X((least + int(random(i) % unsigned(most - least + 1))) / 128.0);
+    });
+  }
+  template <class F>
+  int* integers(int n, const F& f) {
+    return keep<int>(std::size_t(n), f);
+  }
+  template <class X, class F>
+  X* keep(std::size_t n, const F& f) {
+    std::vector<X> host(n);
+    for (std::size_t i = 0; i < n; ++i) host[i] = f(int(i));
+    Arena<B> memory(*be_, n * sizeof(X));
+    X* const data = reinterpret_cast<X*>(memory.data());
+    be_->upload(data, host.data(), n * sizeof(X));
+    operands_.push_back({std::move(memory), sizeof(X), [be = be_, data, n] {
+                           std::vector<X> now(n);
+                           be->download(now.data(), data, n * sizeof(X));
+                           return std::vector<double>(now.begin(), now.end());
+                         }});
+    return data;
+  }
+
+  B* be_;
+  std::vector<Operand> operands_;
+};
+
+}  // namespace moe::test

@@ -1,0 +1,75 @@
+"""Checks that include/moe/kernels/list.hpp names every kernel and every activation function of its
+folder, in code.
+
+usage: check_kernel_list.py PROJECT_DIR | --self-test
+"""
+import pathlib
+import re
+import sys
+import tempfile
+
+# A kernel is called with a group and a row, or with a lane; an activation function is `at` a point.
+STRUCT = re.compile(r"^struct (\w+) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
+KERNEL = re.compile(r"^  MOE_KERNEL (?:void operator\(\)|static Slope<V> at)\(", re.MULTILINE)
+
+
+def listed(root):
+    """The words of the list, but for those of comments and includes."""
+    text = (root / "include/moe/kernels/list.hpp").read_text(encoding="utf-8")
+    return set(re.findall(r"\w+", re.sub(r"//.*|#include.*", "", text)))
+
+
+def kernels(root):
+    """(header, kernel) for every kernel of the folder."""
+    for file in sorted((root / "include/moe/kernels").glob("*.hpp")):
+        for name, body in STRUCT.findall(file.read_text(encoding="utf-8")):
+            if KERNEL.search(body):
+                yield file.name, name
+
+
+def missing(root):
+    """One sentence for every kernel that the list does not name."""
+    words = listed(root)
+    return [f"{file}: {name} is not in moe/kernels/list.hpp"
+            for file, name in kernels(root) if name not in words]
+
+
+def self_test():
+    """A row kernel, a column kernel and an activation function, each left out of the list once."""
+    headers = {
+        "a.hpp": "template <class T>\nstruct Row {\n  T x;\n"
+                 "  MOE_KERNEL void operator()(const auto& group, int r) const {}\n};\n"
+                 "struct NoKernel {\n  int x;\n};\n",
+        "b.hpp": "struct Column {\n  template <class V>\n"
+                 "  MOE_KERNEL void operator()(Lane<V> i) const {}\n};\n"
+                 "struct Function {\n  template <class V>\n"
+                 "  MOE_KERNEL static Slope<V> at(const V& x) {}\n};\n",
+    }
+    names, failed = ["Row", "Column", "Function"], []
+    for out in [None] + names:
+        with tempfile.TemporaryDirectory() as name:
+            root = pathlib.Path(name)
+            folder = root / "include/moe/kernels"
+            folder.mkdir(parents=True)
+            for file, text in headers.items():
+                (folder / file).write_text(text, encoding="utf-8")
+            text = ", ".join(kernel for kernel in names if kernel != out)
+            (folder / "list.hpp").write_text(f"// {out}\nusing All = List<{text}>;\n",
+                                             encoding="utf-8")
+            found = [sentence.split()[1] for sentence in missing(root)]
+            if found != ([out] if out else []):
+                failed.append(f"without {out} in the list it found {found}")
+    return failed
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    if sys.argv[1] == "--self-test":
+        sentences = self_test()
+    else:
+        project = pathlib.Path(sys.argv[1])
+        sentences = missing(project)
+        print(f"{len(list(kernels(project)))} kernels and activation functions")
+    print("\n".join(sentences) or "none is missing")
+    sys.exit(1 if sentences else 0)
