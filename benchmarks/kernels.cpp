@@ -100,7 +100,7 @@ void add_norms(int n, int d) {
 
 template <Activation A>
 void add_activation(const std::string& name, int n, int hidden) {
-  using Act = moe::detail::ActivationKernel<T, A>;
+  using Act = kernel::ActivationOf<T, A>;
   constexpr int up = moe::is_gated(A);
   add(name + "_forward", n, hidden, {2 + up, 2 + up, 1}, [](auto& be, const Operands& x) {
     const moe::Table<const T> gate = up ? x[1 + up] : moe::Table<T>{};

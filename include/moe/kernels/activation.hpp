@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <moe/core/activation.hpp>
 #include <moe/core/lane.hpp>
 #include <moe/core/random.hpp>
 #include <type_traits>
@@ -61,9 +62,14 @@ struct ActivationMath {
   }
 };
 
+// An activation is a struct with two members: `at`, its value and derivative at one point, and
+// `gated`, whether the hidden row is act(gate x) * (up x) or act(up x). T is the number type of its
+// constants. One of the user's own: examples/custom_activation.cpp.
+
 /// x * Phi(x): GELU with the exact normal distribution function.
 template <class T>
 struct Gelu {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     return ActivationMath<V>::template gelu<T>(x);
@@ -73,6 +79,7 @@ struct Gelu {
 /// x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
 template <class T>
 struct GeluTanh {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     return ActivationMath<V>::template gelu_tanh<T>(x);
@@ -82,6 +89,7 @@ struct GeluTanh {
 /// x * sigmoid(x).
 template <class T>
 struct Silu {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     return ActivationMath<V>::template silu<T>(x);
@@ -91,12 +99,36 @@ struct Silu {
 /// max(x, 0)^2.
 template <class T>
 struct ReluSquared {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     const V positive = select(x > V(T(0)), x, V(T(0)));
     return {positive * positive, T(2) * positive};
   }
 };
+
+/// An activation behind a gate: SwiGLU, GEGLU (Shazeer 2020, arXiv:2002.05202).
+template <class Act>
+struct Gated : Act {
+  static constexpr bool gated = true;
+};
+
+/// What each activation of a configuration computes: an activation of the library is one line here
+/// and its name in core/activation.hpp.
+template <class T, Activation A>
+struct ActivationOf;
+template <class T>
+struct ActivationOf<T, Activation::gelu> : Gelu<T> {};
+template <class T>
+struct ActivationOf<T, Activation::gelu_tanh> : GeluTanh<T> {};
+template <class T>
+struct ActivationOf<T, Activation::silu> : Silu<T> {};
+template <class T>
+struct ActivationOf<T, Activation::relu_squared> : ReluSquared<T> {};
+template <class T>
+struct ActivationOf<T, Activation::swiglu> : Gated<Silu<T>> {};
+template <class T>
+struct ActivationOf<T, Activation::geglu> : Gated<Gelu<T>> {};
 
 /// y = m * act(pre), or m * act(gate) * up if `up.data` is set. m is the dropout mask.
 /// A row may be an expert slot. `number[r]` is then its (token, choice) pair, which selects the

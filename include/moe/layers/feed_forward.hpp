@@ -1,26 +1,8 @@
 #pragma once
-#include <moe/core/config.hpp>
 #include <moe/kernels/activation.hpp>
 #include <moe/layers/linear.hpp>
 
 namespace moe {
-
-namespace detail {
-template <class T, Activation A>
-struct ActivationKernel;
-template <class T>
-struct ActivationKernel<T, Activation::gelu> : kernel::Gelu<T> {};
-template <class T>
-struct ActivationKernel<T, Activation::gelu_tanh> : kernel::GeluTanh<T> {};
-template <class T>
-struct ActivationKernel<T, Activation::silu> : kernel::Silu<T> {};
-template <class T>
-struct ActivationKernel<T, Activation::relu_squared> : kernel::ReluSquared<T> {};
-template <class T>
-struct ActivationKernel<T, Activation::swiglu> : kernel::Silu<T> {};
-template <class T>
-struct ActivationKernel<T, Activation::geglu> : kernel::Gelu<T> {};
-}  // namespace detail
 
 /// Compile-time options of FeedForward.
 struct FeedForwardTraits {
@@ -29,26 +11,28 @@ struct FeedForwardTraits {
   Site dropout_site = Site::expert_dropout;
 };
 
-/// y = down(act(up(x))), or down(act(gate(x)) * up(x)) for swiglu and geglu.
+/// y = down(act(up(x))), or down(act(gate(x)) * up(x)) if the activation is gated.
 /// Shapes: x, y (n, Dim); gate_proj, up_proj (Hidden, Dim); down_proj (Dim, Hidden).
 /// Dropout: rate options.dropout.expert on the input of down.  Never throws or allocates.
+/// Act: what Traits.activation names, or an activation of the user's own
+/// (examples/custom_activation.cpp).
 /// Source: Shazeer 2020, arXiv:2002.05202, eq. 5 and 6.  Test: tests/layers/feed_forward.cpp.
 ///
 ///     using Ffn = moe::FeedForward<256, 1024, moe::Cpu<float>>;
 ///     Ffn::forward(backend, pass, params, x, y, cache, scratch);
-template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = FeedForwardTraits{}>
+template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = FeedForwardTraits{},
+          class Act = kernel::ActivationOf<Wide<B>, Traits.activation>>
 struct FeedForward {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   /// With `add` = false, backward may write dx over dy.
   static constexpr bool dx_over_dy = true;
-  static constexpr bool gated = is_gated(Traits.activation);
+  static constexpr bool gated = Act::gated;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   using Gate = Linear<Dim, gate_hidden, B, Traits.bias && gated>;
   using Up = Linear<Dim, Hidden, B, Traits.bias>;
   using Down = Linear<Hidden, Dim, B, Traits.bias, Role::residual>;
-  using Act = detail::ActivationKernel<W, Traits.activation>;
 
   struct Params {
     typename Gate::Params gate_proj;

@@ -19,27 +19,28 @@ struct MoeTraits {
 /// Hidden); slots (n * TopK rows) are grouped by expert, rows of x are gathered inside the product.
 /// Shared experts are one feed-forward of width shared_experts * Hidden.
 /// Route chooses the experts: Router, or one of the user's own with the same Params, Cache, forward
-/// and backward (examples/custom_router.cpp).
+/// and backward (examples/custom_router.cpp). Act: as in FeedForward.
 /// Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841 (dropless).
 /// Test: tests/layers/mixture_of_experts.cpp.  Derivation: docs/derivations/mixture_of_experts.md.
 ///
 ///     using Mixture = moe::MoE<8, 2, 256, 512, moe::Cpu<float>>;
 ///     Mixture::forward(backend, pass, params, x, y, cache, scratch);
 template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = MoeTraits{},
-          class Route = Router<Experts, TopK, Dim, B, Traits.router>>
+          class Route = Router<Experts, TopK, Dim, B, Traits.router>,
+          class Act = kernel::ActivationOf<Wide<B>, Traits.activation>>
 struct MoE {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
-  static constexpr bool gated = is_gated(Traits.activation), bias = Traits.bias;
+  static constexpr bool gated = Act::gated, bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;
   /// Without `add`, backward may write dx over dy: all but the shared experts write it last.
   static constexpr bool dx_over_dy = shared_hidden == 0;
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
-                                               Site::shared_expert_dropout}>;
-  using Act = detail::ActivationKernel<W, Traits.activation>;
+                                               Site::shared_expert_dropout},
+                             Act>;
 
   /// One matrix for each expert, contiguous, so that one grouped product serves them all.
   template <int In, int Out, Role R, bool Bias>
