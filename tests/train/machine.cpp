@@ -3,6 +3,7 @@
 #include <moe/train/machine.hpp>
 
 #include "catch.hpp"
+#include "skip.hpp"
 #include "tiny.hpp"
 
 using namespace moe;
@@ -79,6 +80,7 @@ TEST_CASE("available_memory: control groups of version 1", "[machine]") {
 }
 
 TEST_CASE("available_memory: a limit of address space", "[machine]") {
+  if (test::sanitized) return test::skip("a sanitizer needs more address space than the limit");
   const Machine machine;
   machine.write("proc/self/status", "Name: x\nVmSize:\t  200000 kB\nVmData:\t 1 kB\n");
   rlimit before{};
