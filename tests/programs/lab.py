@@ -4,6 +4,7 @@ import math
 import pathlib
 import random
 import signal
+import sys
 import tempfile
 
 from process import Checks, count_lines, is_sanitized, must, start, stop
