@@ -38,7 +38,7 @@ class MoeConan(ConanFile):
 
     def generate(self):
         toolchain = CMakeToolchain(self)
-        for option in ("TESTS", "EXAMPLES", "BENCHMARKS"):
+        for option in ("TESTS", "EXAMPLES", "LAB", "BENCHMARKS"):
             toolchain.cache_variables[f"MOE_BUILD_{option}"] = False
         toolchain.generate()
 

@@ -1,9 +1,9 @@
 #pragma once
 #include <moe/core/config.hpp>
+#include <moe_lab/configs.hpp>
 
-#include "../examples/lab/configs.hpp"
-#include "../examples/shakespeare/presets.hpp"
-#include "../examples/upcycle/presets.hpp"
+#include "../lab/programs/shakespeare/presets.hpp"
+#include "../lab/programs/upcycle/presets.hpp"
 
 // The models that are measured, in one place. benchmarks/peers/pytorch.py builds the same four.
 
@@ -17,15 +17,15 @@ struct Case {
   bool muon;
 };
 
-/// The `full` preset of examples/shakespeare: 21.4 M parameters, 7.2 M active.
+/// The `full` preset of the program shakespeare: 21.4 M parameters, 7.2 M active.
 inline constexpr Case shakespeare{"shakespeare", ::shakespeare::full_config, 16, 256, false};
 
 /// The mixture of exp5 (blueberry-llm): 79.1 M parameters, 36.6 M active, half the work in the
 /// head.
 inline constexpr Case simple{"simple", lab::paper, 4, 512, true};
 
-/// The grown mixture of model-growth, preset `paper` of examples/upcycle: 371.6 M parameters, 138.9
-/// M active.
+/// The grown mixture of model-growth, preset `paper` of the program upcycle: 371.6 M parameters,
+/// 138.9 M active.
 inline constexpr Case tinystories{
     "tinystories", growth::mixture(growth::paper_simple, moe::Recipe::copy), 8, 256, false};
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <moe/core/random.hpp>
 #include <moe/data/bpe/byte_pair_encoding.hpp>
-#include <moe/data/generated_text.hpp>
+#include <moe_lab/text/generated_verse.hpp>
 
 #include "measure.hpp"
 
@@ -56,7 +56,7 @@ int main(int argc, char** argv) {
   for (const char* name : {"tinyshakespeare.txt", "tinystories_valid_sample.txt"})
     if (!data.empty() && moe::detail::exists(data + "/" + name))
       texts.emplace_back(name, moe::read_file(data + "/" + name));
-  if (texts.empty()) texts.emplace_back("generated", moe::generated_text(1'000'000, 1));
+  if (texts.empty()) texts.emplace_back("generated", lab::generated_verse(1'000'000, 1));
   texts.emplace_back("random_words", random_words('a', 26, 6));
   texts.emplace_back("cyrillic_words", random_words(0x430, 32, 6));
   texts.emplace_back("chinese", random_words(0x4E00, 3000, 0));

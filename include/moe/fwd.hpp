@@ -3,7 +3,7 @@
 
 // Declarations for headers that only name the library's types.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 template <class T>
 class Cpu;
@@ -17,4 +17,4 @@ struct Options;
 struct SampleOptions;
 struct StepReport;
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

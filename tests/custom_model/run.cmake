@@ -19,10 +19,11 @@ function(run expected)
   set(out "${out}" PARENT_SCOPE)
 endfunction()
 
-run(3 "${build}/examples/simple_moe" --preset tiny --dim 48 --heads 3 ${options})
+run(3 "${build}/lab/simple_moe" --preset tiny --dim 48 --heads 3 ${options})
 run(0 ${CMAKE_COMMAND} -S "${source}" -B "${work}/build" -G "${generator}"
       -D "CMAKE_CXX_COMPILER=${compiler}" -D "CMAKE_PREFIX_PATH=${prefix_path}"
-      -D CMAKE_BUILD_TYPE= -D MOE_BUILD_TESTS=OFF -D MOE_BUILD_BENCHMARKS=OFF
+      -D CMAKE_BUILD_TYPE= -D MOE_BUILD_TESTS=OFF -D MOE_BUILD_EXAMPLES=OFF
+      -D MOE_BUILD_BENCHMARKS=OFF
       -D "MOE_LAB_MODEL=${work}/own/model.hpp")
 run(0 ${CMAKE_COMMAND} --build "${work}/build" --target simple_moe_custom)
 run(0 "${work}/build/examples/simple_moe_custom" --preset custom --dry-run ${options})

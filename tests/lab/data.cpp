@@ -1,4 +1,4 @@
-#include "../../examples/lab/data.hpp"
+#include <moe_lab/data.hpp>
 
 #include "catch.hpp"
 #include "data/tokenizer_files.hpp"

@@ -1,6 +1,6 @@
 #include <map>
+#include <moe_lab/train.hpp>
 
-#include "../../examples/lab/train.hpp"
 #include "catch.hpp"
 #include "io/scratch.hpp"
 
@@ -95,7 +95,7 @@ TEST_CASE("for_each_knob: every setting but the model and the seed, each once", 
   lab::Settings settings;
   std::map<const void*, int> knobs;
   std::map<std::string, int> flags;
-  lab::for_each_knob([&](const char* flag, auto member, const auto&... rest) {
+  lab::Settings::for_each_knob([&](const char* flag, auto member, const auto&... rest) {
     ++knobs[&(settings.*member)];
     ++flags[flag];
     CHECK(std::string(flag).starts_with("--"));
@@ -119,7 +119,7 @@ TEST_CASE("for_each_knob: every setting but the model and the seed, each once", 
 TEST_CASE("for_each_knob: the defaults lie within the bounds", "[settings]") {
   const lab::Settings settings;
   const std::string unset = "--steps --batch --length";  // presets give them
-  lab::for_each_knob([&](const char* flag, auto member, const auto&... rest) {
+  lab::Settings::for_each_knob([&](const char* flag, auto member, const auto&... rest) {
     if constexpr (sizeof...(rest) == 3) {
       if (has(unset, flag)) return;
       INFO(flag);

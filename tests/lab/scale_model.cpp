@@ -1,9 +1,9 @@
 #include <moe/backend/reference.hpp>
 #include <moe/model/transformer.hpp>
 #include <moe/optim/muon.hpp>
-#include <moe/train/plan.hpp>
+#include <moe_lab/plan.hpp>
 
-#include "../../examples/scale_model/emit.hpp"
+#include "../../lab/programs/scale_model/emit.hpp"
 #include "catch.hpp"
 
 namespace {
@@ -77,17 +77,17 @@ constexpr moe::ModelConfig dense = ladder(3, 2048, 32, 0, 0);
 template <moe::ModelConfig c>
 void check_against_the_library(int sequences) {
   using Model = moe::Transformer<c, moe::Reference<float>>;
-  const moe::Plan plan = moe::make_plan<Model, moe::Muon<Model>>(sequences, c.context);
+  const lab::Plan plan = lab::make_plan<Model, moe::Muon<Model>>(sequences, c.context);
   const Parameters p = count(c);
   CHECK(std::size_t(p.total) == plan.parameters.total);
   CHECK(std::size_t(p.active) == plan.parameters.active);
   CHECK(std::size_t(p.embedding) == plan.parameters.embedding);
   const Memory m = memory(c, sequences * c.context, {});
   // The library aligns each leaf to 256 bytes and has partial sums for its norms.
-  CHECK(near(m.weights, double(plan.params), 0.01));
-  CHECK(near(m.gradients, double(plan.grads), 0.01));
-  CHECK(near(m.optimizer, double(plan.optimizer), 0.01));
-  CHECK(near(m.activations, double(plan.cache + plan.scratch), 0.01));
+  CHECK(near(m.weights, double(plan.memory.params), 0.01));
+  CHECK(near(m.gradients, double(plan.memory.grads), 0.01));
+  CHECK(near(m.optimizer, double(plan.memory.optimizer), 0.01));
+  CHECK(near(m.activations, double(plan.memory.cache + plan.memory.scratch), 0.01));
 }
 
 TEST_CASE("Shapes: parameters and memory are what the library counts", "[scale]") {

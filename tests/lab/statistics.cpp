@@ -1,6 +1,5 @@
-#include "../../examples/lab/statistics.hpp"
-
 #include <algorithm>
+#include <moe_lab/statistics.hpp>
 
 #include "catch.hpp"
 

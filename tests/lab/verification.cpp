@@ -1,4 +1,4 @@
-#include "../../examples/upcycle/verification.hpp"
+#include "../../lab/programs/upcycle/verification.hpp"
 
 #include "catch.hpp"
 

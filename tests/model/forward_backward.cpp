@@ -91,6 +91,7 @@ struct Plain {
                        Scratch& s) {
     Inner::backward(be, pass, p, x, c, dy, dx, grad, s);
   }
+  static const auto& router(const Cache& c) requires Mixture { return Inner::router(c); }
 };
 
 TEST_CASE("Transformer: a block with backward alone gives the gradients of backward in place",

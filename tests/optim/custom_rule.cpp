@@ -122,14 +122,16 @@ TEST_CASE("A rule of a user's own: a run is saved, and resumed with the same bit
   const double loss = whole.trainer.cursor().last_loss;
   CHECK(loss < std::log(65));  // that of guessing
 
-  LionRun first(scratch / "parts", 5);
-  CHECK(first.trainer.run() == moe::StopReason::paused);
+  {
+    LionRun first(scratch / "parts", 5);
+    CHECK(first.trainer.run() == moe::StopReason::paused);
+  }
   LionRun second(scratch / "parts");
   CHECK(second.trainer.resume().empty());
   CHECK(second.optimizer.updates() == 5);
   CHECK(second.trainer.run() == moe::StopReason::finished);
   CHECK(second.trainer.cursor().last_loss == loss);
-  CHECK(state_of(second.model, second.optimizer) == state_of(whole.model, whole.optimizer));
+  CHECK((state_of(second.model, second.optimizer) == state_of(whole.model, whole.optimizer)));
 
   const moe::Safetensors file(scratch / "whole/last/optimizer.safetensors");
   CHECK(file.contains("lion.blocks.0.attn.q.weight"));

@@ -12,7 +12,7 @@ root = pathlib.Path(folder.name)
 home = root / "a project"
 tools = root / "tools"
 tools.mkdir()
-programs = home / "build/release/examples"
+programs = home / "build/release/lab"
 programs.mkdir(parents=True)
 shutil.copy(pathlib.Path(__file__).parents[2] / "dev", home / "dev")
 link = root / "link"
@@ -24,24 +24,11 @@ def script(path, text):
     path.chmod(0o755)
 
 
-# Each program tells its place and its arguments; a training makes `last` alone when it is paused.
+# Each program tells its place and its arguments.
 TELL = f'printf "%s|" "$(pwd -P)" "$@" >>{root}/calls; echo >>{root}/calls'
 script(tools / "cmake", "exit 0")
-for name in ("upcycle", "simple_moe", "simple_moe_custom"):
+for name in ("shakespeare", "upcycle", "simple_moe"):
     script(programs / name, TELL)
-script(programs / "shakespeare", TELL + """
-[ "$1" = train ] || exit 0
-made=best
-for word; do
-  [ "$word" != --pause-at ] || made=last
-  [ "$before" != --out ] || mkdir -p "$word/last"
-  case $word in --out=*) mkdir -p "${word#*=}/last" ;; esac
-  before=$word
-done
-for word; do
-  [ "$before" != --out ] || mkdir -p "$word/$made"
-  before=$word
-done""")
 
 
 def dev(*arguments, place=home, code=0, program=home / "dev", **variables):
@@ -60,31 +47,18 @@ calls, result = dev("help")
 checks.check("usage: ./dev demo" in result.stdout and not calls, "help")
 calls, result = dev("bake", code=1)
 checks.check("there is no command 'bake'" in result.stderr and not calls, "an unknown command")
-for command in ("demo", "simple_moe"):
-    option = "--out" if command == "demo" else "--model"
-    calls, result = dev(command, option, code=1)
-    checks.check(f"{option} needs a value" in result.stderr and not calls, f"{command} {option}")
-calls, result = dev("simple_moe", "--model", "none.hpp", code=1)
-checks.check("none.hpp: there is no such file" in result.stderr and not calls, "no such model")
 
-# The demo: what is trained is sampled, wherever it went.
-(train, sample), _ = dev("demo", "--pause-at", "5")
-checks.check(train[1] == "train" and "--overwrite" in train, f"the demo's folder: {train}")
-checks.check("runs/demo/last" in sample, f"a paused run has no best: {sample}")
-for out in (["--out", "my run"], ["--out=my run"]):
-    (train, sample), _ = dev("demo", *out, "--early-stop", "3")
-    checks.check("--overwrite" not in train and out[-1] in train, f"a named folder: {train}")
-    checks.check(any(word.startswith("my run/") for word in sample), f"{out}: {sample}")
-(train, sample), _ = dev("demo", "--resume")
-checks.check("--overwrite" not in train and "--preset" not in train, f"a resumed demo: {train}")
-for ask in ("--dry-run", "--help"):
-    calls, _ = dev("demo", ask)
-    checks.check(len(calls) == 1 and ask in calls[0] and "--overwrite" not in calls[0], f"{calls}")
+# What a command adds to the options of its program, which decides what they mean.
+for command, first in (("demo", ["demo"]), ("upcycle", ["--replace-default"]),
+                       ("simple_moe", ["--build"])):
+    for options in ([], ["--out", "my run"], ["--out=my run"], ["--resume"], ["--dry-run"],
+                    ["--help"]):
+        calls, _ = dev(command, *options)
+        checks.check([call[1:] for call in calls] == [first + options], f"{command}: {calls}")
 
 # From another folder, by a link, with CDPATH: paths are the caller's.
 place = root / "another"
 place.mkdir()
-(place / "model.hpp").write_text("")
 for command in (["demo", "--out", "x"], ["upcycle", "--out", "x"],
                 ["simple_moe", "--model=model.hpp", "--out", "x"]):
     calls, _ = dev(*command, place=place, program=link, CDPATH=str(root), MOE_DATA_DIR="data")

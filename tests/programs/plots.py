@@ -15,7 +15,7 @@ import xml.etree.ElementTree
 from process import Checks, must, start
 
 sys.dont_write_bytecode = True
-plots = pathlib.Path(__file__).resolve().parents[2] / "examples" / "plots"
+plots = pathlib.Path(__file__).resolve().parents[2] / "lab" / "programs" / "plots"
 sys.path.insert(0, str(plots))
 import runs  # noqa: E402  (neither needs matplotlib)
 import summaries  # noqa: E402

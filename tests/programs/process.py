@@ -18,8 +18,9 @@ TIMES = {"seconds", "tokens_per_second", "cpu_percent", "memory_mb", "gpu_percen
 
 
 def program(name):
-    """The path of a program of the tests or examples; ends the test as skipped without it."""
-    for variable in ("MOE_PROGRAM_DIR", "MOE_EXAMPLE_DIR"):
+    """The path of a program of the tests, the examples or the laboratory; ends the test as skipped
+    without it."""
+    for variable in ("MOE_PROGRAM_DIR", "MOE_EXAMPLE_DIR", "MOE_LAB_DIR"):
         path = pathlib.Path(os.environ.get(variable, "."), name)
         if path.is_file():
             return str(path)

@@ -90,7 +90,7 @@ CHANGED = {
     "--adamw-lr": 0.01, "--beta1": 0.5, "--beta2": 0.9, "--eps": 1e-3, "--weight-decay": 1,
     "--clip": 0.01, "--dropout": 0.3, "--balance": 0.5, "--z-loss": 0.1, "--router-noise": 1,
     "--init-std": 0.05}
-settings = pathlib.Path(__file__).parents[2] / "examples/lab/settings.hpp"
+settings = pathlib.Path(__file__).parents[2] / "lab/include/moe_lab/settings.hpp"
 knobs = re.findall(r'\bf\("(--[a-z0-9-]+)"', settings.read_text(encoding="utf-8"))
 check(sorted(knobs) == sorted([*CHANGED, *AFTER]),
       f"each knob has a value here: {set(knobs) ^ {*CHANGED, *AFTER}}")

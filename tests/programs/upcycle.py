@@ -45,7 +45,7 @@ for preset, arch, counts in (("paper", "simple", (100038016, 371640312, 13887832
         checks.check(f" {count} " in plan, f"{preset} {arch}: {count} is in the plan")
 
 checks.check("[init] device: CPU, " in plan and "threads" in plan, "a line tells the device")
-settings = pathlib.Path(__file__).parents[2] / "examples/upcycle/presets.hpp"
+settings = pathlib.Path(__file__).parents[2] / "lab/programs/upcycle/presets.hpp"
 check_paper = settings.read_text(encoding="utf-8").partition("paper_settings{")[2]
 checks.check(".phase1_lr = 3e-4" in check_paper and ".phase2_lr = 1e-4" in check_paper,
              "phase 2 of preset paper has the document's lower rate")

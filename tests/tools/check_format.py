@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-FOLDERS = ["include", "examples", "tests", "benchmarks"]
+FOLDERS = ["include", "examples", "lab", "tests", "benchmarks"]
 ENDINGS = {".hpp", ".cpp", ".cuh", ".cu"}
 
 

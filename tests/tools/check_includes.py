@@ -1,5 +1,6 @@
 """Checks that a header includes only its own folder and those above it in the table of
-docs/design.md, and no header that is too slow.
+docs/design.md, and no header that is too slow; that neither the library nor a lesson of examples/
+includes the laboratory.
 
 usage: check_includes.py PROJECT_DIR | --self-test
 """
@@ -42,6 +43,8 @@ def violations(root):
             if own == "kernels" and name not in KERNEL and not name.startswith("moe/kernels/"):
                 found.append(f"{path} includes {name}: kernels include only kernels and "
                              f"{sorted(KERNEL)}")
+            elif name.startswith("moe_lab/"):
+                found.append(f"{path} includes {name}: the laboratory stands on the library")
             elif name in BANNED:
                 found.append(f"{path} includes {name}, which is too slow to compile")
             elif own and name.startswith("moe/"):
@@ -57,6 +60,9 @@ def violations(root):
             for pattern, allowed in ONLY_IN:
                 if re.fullmatch(pattern, name) and not re.fullmatch(allowed, path):
                     found.append(f"{path} includes {name}: only {allowed} may")
+    for file in sorted((root / "examples").rglob("*.[ch]pp")):
+        found += [f"examples/{file.name} includes {name}: a lesson needs the library alone"
+                  for name in INCLUDE.findall(file.read_text(encoding="utf-8")) if "lab/" in name]
     return found + cycles(graph)
 
 
@@ -90,7 +96,7 @@ def self_test():
         "backend/cpu/gemm/gemm.hpp": "<Eigen/Core>",
         "layers/router.hpp": "<moe/backend/backend.hpp>", "io/a.hpp": "<moe/io/b.hpp>",
         "io/b.hpp": "<string>", "train/trainer.hpp": "<moe/layers/router.hpp>",
-        "moe.hpp": "<moe/backend/cpu.hpp>",
+        "moe.hpp": "<moe/backend/cpu.hpp>", "../../examples/lesson.cpp": "<moe/moe.hpp>",
     }
     bad = [
         ("core/error.hpp", "<moe/backend/backend.hpp>"),
@@ -100,6 +106,7 @@ def self_test():
         ("backend/backend.hpp", "<boost/pfr/core.hpp>"), ("io/a.hpp", "<iostream>"),
         ("layers/router.hpp", "<Eigen/Core>"), ("surprise/a.hpp", "<string>"),
         ("layers/router.hpp", "<moe/moe.hpp>"), ("io/b.hpp", "<moe/surprise/a.hpp>"),
+        ("io/b.hpp", "<moe_lab/cli.hpp>"), ("../../examples/lesson.cpp", "<moe_lab/cli.hpp>"),
     ]
 
     def check(extra):
@@ -117,7 +124,7 @@ def self_test():
     failed = [f"refused a good tree: {sentence}" for sentence in check([])]
     for path, include in bad:
         sentences = check([(path, include)])
-        if not any(path in sentence for sentence in sentences):
+        if not any(path.removeprefix("../../") in sentence for sentence in sentences):
             failed.append(f"did not notice that {path} includes {include}")
     return failed
 

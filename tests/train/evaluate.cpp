@@ -19,9 +19,7 @@ struct Trace {
 Json without_times(const Json& row) {
   Json kept = Json::object();
   for (const auto& [name, value] : row.members("row")) {
-    if (name != "seconds" && name != "tokens_per_second" && name != "cpu_percent" &&
-        name != "memory_mb" && !name.starts_with("gpu_"))
-      kept[name] = value;
+    if (name != "seconds" && name != "tokens_per_second") kept[name] = value;
   }
   return kept;
 }

@@ -2,10 +2,10 @@
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
 #include <moe/data/char_vocabulary.hpp>
-#include <moe/data/generated_text.hpp>
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/muon.hpp>
 #include <moe/train/trainer.hpp>
+#include <moe_lab/text/generated_verse.hpp>
 #include <string>
 #include <vector>
 
@@ -37,7 +37,7 @@ inline Options tiny_options(std::uint64_t seed = 1) {
 struct TinyText {
   std::vector<std::int32_t> train, validation;
   TinyText() {
-    const std::string text = generated_text(4000, 1);
+    const std::string text = lab::generated_verse(4000, 1);
     const auto tokens = CharVocabulary(text).encode(text);
     train.assign(tokens.begin(), tokens.begin() + 3500);
     validation.assign(tokens.begin() + 3500, tokens.end());

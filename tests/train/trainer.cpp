@@ -42,8 +42,7 @@ struct Trace {
 };
 
 bool of_the_moment(std::string_view name) {
-  return name == "seconds" || name == "tokens_per_second" || name == "cpu_percent" ||
-         name == "memory_mb" || name.starts_with("gpu_");
+  return name == "seconds" || name == "tokens_per_second";
 }
 
 Trace trace_of(TinyRun& run, const std::string& folder) {
@@ -78,6 +77,17 @@ Trace run_in_two(int stop, const std::function<void(TinyRun&)>& harm = {}) {
   CHECK(trainer.run() == StopReason::finished);
   return trace_of(run, scratch / "run");
 }
+
+/// A backend that offers no more than a backend must.
+struct Bare : Reference<float> {
+  int threads() const = delete;
+};
+using BareTransformer = Transformer<test::tiny_config, Bare>;
+
+static_assert(TrainerModel<test::TinyTransformer> && TrainerModel<BareTransformer>);
+static_assert(TrainerOptimizer<Muon<test::TinyTransformer>>);
+static_assert(!TrainerModel<Bare> && !TrainerModel<Muon<test::TinyTransformer>>);
+static_assert(!TrainerOptimizer<test::TinyTransformer>);
 
 }  // namespace
 
@@ -180,8 +190,6 @@ TEST_CASE("Trainer: rows of training and evaluation have what the metrics promis
     const double mean = (entropy[0].as_double("") + entropy[1].as_double("")) / 2;
     CHECK(std::abs(mean - row.at("entropy").as_double("")) < 1e-12);
     CHECK((mean > 0 && mean <= std::log(4.0)));
-    CHECK(row.at("memory_mb").as_double("") > 0);
-    CHECK(row.at("cpu_percent").as_double("") >= 0);
   }
   CHECK(train_rows == 12);
 
@@ -226,7 +234,18 @@ TEST_CASE("Trainer: TensorBoard gets a curve for every number of metrics.jsonl",
   TinyRun run;
   TrainerOptions options = test::tiny_run_options(scratch / "run", 5);
   options.tensorboard = true;
-  trainer_of(run, options).run();
+  const std::vector<Measurement> measured = {
+      {"watts", 250}, {"volts", 12, false}, {"amperes", unknown}};
+  trainer_of(run, options, {.measure = [&] { return measured; }}).run();
+  int rows = 0;
+  for (const Json& row : rows_of(scratch / "run")) {
+    if (row.at("kind").as_string("kind") == "eval") continue;
+    ++rows;
+    CHECK(row.at("watts").as_double("") == 250);
+    CHECK(row.at("volts").as_double("") == 12);
+    CHECK(row.at("amperes").is_null());
+  }
+  CHECK(rows == 5);
   std::string events;
   for (const auto& entry : std::filesystem::directory_iterator(scratch / "run"))
     if (has(entry.path().filename().string(), "tfevents"))
@@ -238,12 +257,24 @@ TEST_CASE("Trainer: TensorBoard gets a curve for every number of metrics.jsonl",
   };
   for (const std::string tag :
        {"loss/train", "accuracy/train", "opt/lr", "opt/grad_norm", "perf/tokens_per_second",
-        "perf/cpu_percent", "perf/memory_mb", "aux/balance", "aux/z", "router/entropy/layer0",
-        "router/entropy/layer1", "router/effective_experts/layer1", "router/max_violation/layer0",
+        "perf/watts", "aux/balance", "aux/z", "router/entropy/layer0", "router/entropy/layer1",
+        "router/effective_experts/layer1", "router/max_violation/layer0",
         "router/dead_experts/layer1", "router/load/layer0", "router/load/layer1"})
     CHECK(std::pair(tag, count(tag)) == std::pair(tag, 5));
   for (const std::string tag : {"loss/val", "accuracy/val", "perplexity/val"})
     CHECK(std::pair(tag, count(tag)) == std::pair(tag, 1));
+  for (const std::string tag : {"perf/volts", "perf/amperes"}) CHECK(count(tag) == 0);
+}
+
+TEST_CASE("Trainer: a summary has threads where the backend knows of any", "[metrics]") {
+  Bare backend;
+  BareTransformer model(backend, test::tiny_options());
+  AdamW optimizer(model);
+  const test::TinyText text;
+  Trainer trainer(model, optimizer, text.train, text.validation, test::tiny_run_options("", 1));
+  trainer.run();
+  CHECK(trainer.summary().find("threads") == nullptr);
+  CHECK(trainer.summary().at("steps").as_int("") == 1);
 }
 
 TEST_CASE("evaluate: is the mean over every target of the split, by the model's own logits",

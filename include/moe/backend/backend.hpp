@@ -6,7 +6,7 @@
 #include <moe/core/tensor.hpp>
 #include <utility>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The CPU of this machine: moe/backend/cpu.hpp.
 template <class T = float>
@@ -159,4 +159,4 @@ class Arena {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -10,7 +10,7 @@
 #include <moe/backend/cpu/simd/lane_block.hpp>
 #include <moe/core/in_use.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The cores of this machine: OpenMP threads over rows, xsimd registers as lanes, packed matrix
 /// products. Results have the same bits for every number of threads. A backend serves one caller at
@@ -176,4 +176,4 @@ class Cpu {
 
 static_assert(Backend<Cpu<float>> && Backend<Cpu<double>> && Backend<Cpu<bfloat16>>);
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,7 +6,7 @@
 #include <new>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Plain loops on one thread, for any number type: the tests compare every other backend with it. T
 /// needs + - * /, comparison, construction from double, and exp, log, sqrt, tanh, erf.
@@ -248,4 +248,4 @@ class Reference {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -1,11 +1,33 @@
 #pragma once
+#include <concepts>
+#include <cstdint>
 #include <moe/backend/backend.hpp>
 #include <moe/checkpoint/cursor.hpp>
 #include <moe/checkpoint/manifest.hpp>
+#include <moe/core/options.hpp>
 #include <moe/io/safetensors.hpp>
 #include <moe/tree/leaves.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
+
+/// A model that can be saved and loaded: its parameters are a tree of leaves in the memory of its
+/// backend.
+template <class M>
+concept Saveable = requires(M& model, const M& seen) {
+  { model.backend() } -> std::same_as<typename M::Backend&>;
+  { model.params() } -> std::same_as<typename M::Params&>;
+  { seen.options() } -> std::convertible_to<Options>;
+};
+
+/// An optimizer whose counters can be saved and loaded beside its state.
+template <class O>
+concept Resumable = requires(O& optimizer, const O& seen, std::int64_t n) {
+  { seen.updates() } -> std::same_as<std::int64_t>;
+  { seen.skipped() } -> std::same_as<std::int64_t>;
+  { seen.consecutive_skips() } -> std::same_as<std::int64_t>;
+  optimizer.set_updates(n);
+  optimizer.set_skipped(n, n);
+};
 
 namespace detail {
 
@@ -177,7 +199,7 @@ inline void require_place(const std::string& folder) {
 /// Test: tests/checkpoint/checkpoint.cpp.
 ///
 ///     moe::save(model, "model.moe");
-template <class Model>
+template <Saveable Model>
 void save(Model& model, const std::string& folder, const Json& about = {}) {
   FolderTransaction transaction(folder, detail::manifest_file);
   Json manifest = detail::new_manifest(model, about);
@@ -190,7 +212,7 @@ void save(Model& model, const std::string& folder, const Json& about = {}) {
 /// changes. Returns the manifest.
 /// Errors: moe::Error for missing, truncated or altered files, or another model, with the fields
 /// that differ.
-template <class Model>
+template <Saveable Model>
 Json load(Model& model, const std::string& folder) {
   const FolderReader reader(folder, detail::manifest_file);
   Json manifest = detail::read_manifest(reader);
@@ -203,7 +225,7 @@ Json load(Model& model, const std::string& folder) {
 
 /// Saves everything that a run needs to resume with the same bits: like save, plus
 /// optimizer.safetensors and the cursor, whose counters are taken from the model and the optimizer.
-template <class Model, class Optimizer>
+template <Saveable Model, Resumable Optimizer>
 void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const std::string& folder,
                      const Json& about = {}) {
   cursor.passes = model.passes();
@@ -223,7 +245,7 @@ void save_checkpoint(Model& model, Optimizer& optimizer, Cursor cursor, const st
 /// Errors: as load; neither model nor optimizer has changed then.
 ///
 ///     const moe::Cursor cursor = moe::load_checkpoint(model, optimizer, "runs/demo/last");
-template <class Model, class Optimizer>
+template <Saveable Model, Resumable Optimizer>
 Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& folder) {
   const FolderReader reader(folder, detail::manifest_file);
   const Json manifest = detail::read_manifest(reader);
@@ -254,4 +276,4 @@ Cursor load_checkpoint(Model& model, Optimizer& optimizer, const std::string& fo
   return cursor;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -13,7 +13,7 @@
 // Structs of numbers (ModelConfig, Options, settings, cursors) as JSON, by reflection: a new field
 // is saved, loaded and compared without being listed anywhere.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -128,4 +128,4 @@ inline std::vector<Difference> differences(const Json& first, const Json& second
   return found;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

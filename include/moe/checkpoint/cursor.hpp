@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The state of a run between two updates. With the parameters and the optimizer state it is all
 /// that resuming needs. Random numbers are functions of (seed, step), so their state is a counter.
@@ -102,4 +102,4 @@ inline Cursor read_cursor(const Json& json, const std::string& what) {
 
 }  // namespace detail
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

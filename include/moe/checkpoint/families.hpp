@@ -3,15 +3,15 @@
 #include <moe/checkpoint/families/llama.hpp>
 #include <moe/checkpoint/families/mixtral.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// The architectures of Hugging Face that are read and written. This is the only list of them.
+/// The Hugging Face architectures that can be imported and exported. This is the only list of them.
 inline constexpr const HuggingFaceFamily* hugging_face_families[] = {&gpt2_family, &llama_family,
                                                                      &mixtral_family};
 
 namespace detail {
 
-/// What families are called, for people: "gpt2, llama or mixtral".
+/// The names of families as text: "gpt2, llama or mixtral".
 inline std::string any_of(HuggingFaceFamilies families, std::string_view HuggingFaceFamily::*name) {
   std::string text;
   for (std::size_t i = 0; i < families.size(); ++i) {
@@ -22,4 +22,4 @@ inline std::string any_of(HuggingFaceFamilies families, std::string_view Hugging
 }
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

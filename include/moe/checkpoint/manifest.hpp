@@ -12,7 +12,7 @@
 // The part of a checkpoint that depends on no model type: the manifest with its own checksum, and
 // the check that a checkpoint belongs to the model that a program was compiled for.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -160,4 +160,4 @@ Json describe_model(const Model& model) {
   return json;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

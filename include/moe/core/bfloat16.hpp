@@ -1,8 +1,9 @@
 #pragma once
 #include <cstdint>
+#include <moe/core/isa.hpp>
 #include <moe/core/lane.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The upper 16 bits of a float: the same range, 8 significant bits. For storing activations; in
 /// arithmetic it converts to float implicitly. Conversion from float rounds to nearest, ties to
@@ -42,4 +43,4 @@ MOE_KERNEL void store(bfloat16* at, Lane<float> i, const float& value) {
   at[i.index] = value;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,11 +3,12 @@
 #include <limits>
 #include <moe/core/error.hpp>
 #include <moe/core/format.hpp>
+#include <moe/core/isa.hpp>
 #include <string>
 #include <string_view>
 #include <type_traits>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// Checks the options of one struct where they enter the library. All errors have one form: "moe:
 /// cannot ACTION with OWNER.name = value: it must be RULE; correct the option".
@@ -76,4 +77,4 @@ struct OptionCheck {
   }
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

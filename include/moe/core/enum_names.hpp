@@ -2,15 +2,16 @@
 #include <array>
 #include <cstddef>
 #include <moe/core/error.hpp>
+#include <moe/core/isa.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
-// Enumerators by their names in the source, for command lines, JSON and messages: no list of names
-// is written beside an enumeration.
+// The names of enumerators, taken from the source, for command lines, JSON and messages. No list of
+// names is written beside an enumeration.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// The last word of a text: in the compiler's spelling of an enumerator or of the address of a
@@ -35,8 +36,8 @@ template <class E, std::size_t I>
 inline constexpr std::string_view enumerator =
     last_identifier(enumerator_spelling<static_cast<E>(I)>(), true);
 
-/// The number of enumerators from number I on. The compiler spells a value without a name as a
-/// number.
+/// The number of enumerators from number I on. The compiler spells a value without an enumerator as
+/// a number.
 template <class E, std::size_t I = 0>
 consteval std::size_t count_enumerators() {
   if constexpr (enumerator<E, I>[0] >= '0' && enumerator<E, I>[0] <= '9') {
@@ -66,14 +67,14 @@ inline constexpr auto qualified_enum_names = []<std::size_t... I>(std::index_seq
 }
 (std::make_index_sequence<detail::count_enumerators<E>()>{});
 
-/// The name of a value:  moe::enum_name(moe::Norm::rms) == "rms".  Empty when it has none.
+/// The name of a value:  moe::enum_name(moe::Norm::rms) == "rms".  Empty if it has none.
 template <class E>
 constexpr std::string_view enum_name(E value) {
   const auto at = static_cast<std::size_t>(value);
   return at < enum_names<E>.size() ? enum_names<E>[at] : std::string_view();
 }
 
-/// The enumerator called `name`, if there is one.
+/// The enumerator named `name`, if there is one.
 template <class E>
 constexpr std::optional<E> find_enum(std::string_view name) {
   for (std::size_t i = 0; i < enum_names<E>.size(); ++i)
@@ -95,4 +96,4 @@ E parse_enum(const char* what, std::string_view text) {
               ": it is not a known name; choose one of " + list);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -29,20 +29,20 @@ struct Error : std::runtime_error {
 /// if it returns, the program is aborted.
 using ContractHandler = void (*)(const std::string& sentence);
 
-namespace detail {
+namespace contract {
 
-inline std::atomic<ContractHandler> contract_handler{nullptr};
+inline std::atomic<ContractHandler> handler{nullptr};
 
-[[noreturn]] inline void contract_failed(const char* condition, const char* file, int line,
-                                         const std::string& message) {
+[[noreturn]] inline void failed(const char* condition, const char* file, int line,
+                                const std::string& message) {
   const std::string sentence = "moe: " + message + " (" + condition + " is false, " + file + ":" +
                                std::to_string(line) + ")";
-  if (const ContractHandler handler = contract_handler.load()) handler(sentence);
+  if (const ContractHandler call = handler.load()) call(sentence);
   std::fprintf(stderr, "%s\n", sentence.c_str());
   std::abort();
 }
 
-}  // namespace detail
+}  // namespace contract
 
 /// Sets what a broken contract calls, for all threads; null: the sentence is printed and the
 /// program aborted. Gives the handler that was set before.  Test: tests/core/error.cpp.
@@ -50,7 +50,7 @@ inline std::atomic<ContractHandler> contract_handler{nullptr};
 ///     // A server that must not die of one bad request:
 ///     moe::set_contract_handler([](const std::string& why) { throw std::logic_error(why); });
 inline ContractHandler set_contract_handler(ContractHandler handler) {
-  return detail::contract_handler.exchange(handler);
+  return contract::handler.exchange(handler);
 }
 
 /// The body of a main(): runs `body` and gives 0, or what it returns. If it throws moe::Error or
@@ -83,4 +83,4 @@ int report_errors(const Body& body) {
 /// contracts are checked once per call on the host, never per element. `message` is a std::string
 /// expression that names the numbers; it is evaluated only on failure.
 #define MOE_EXPECTS(condition, message) \
-  ((condition) ? void() : ::moe::detail::contract_failed(#condition, __FILE__, __LINE__, message))
+  ((condition) ? void() : ::moe::contract::failed(#condition, __FILE__, __LINE__, message))

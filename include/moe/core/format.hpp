@@ -2,9 +2,10 @@
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>
+#include <moe/core/isa.hpp>
 #include <string>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// printf into a string.   Test: tests/core/format.cpp.
 [[gnu::format(printf, 1, 2)]] inline std::string format(const char* form, ...) {
@@ -18,4 +19,4 @@ namespace moe::detail {
   return text;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -4,10 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <moe/core/error.hpp>
+#include <moe/core/isa.hpp>
 #include <string>
 #include <utility>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The number of forks between this process and the first one that used this library. A forked
 /// child has only the thread that called fork: what other threads were doing at that moment is
@@ -88,4 +89,4 @@ auto hold(Object& object) {
   }
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <cstddef>
+#include <moe/core/isa.hpp>
 #include <moe/core/strict_math.hpp>
 #include <type_traits>
 
@@ -14,7 +15,7 @@
 #define MOE_KERNEL inline
 #endif
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A position in a row, together with the type V of the values there: a scalar, or a SIMD pack that
 /// covers `index`, `index + 1`, ... Kernels are written once over lanes; the backend chooses V.
@@ -143,4 +144,4 @@ MOE_KERNEL V erf(const V& x) {
 
 }  // namespace kernel
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

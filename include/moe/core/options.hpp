@@ -1,9 +1,10 @@
 #pragma once
 #include <cstdint>
 #include <moe/core/check_option.hpp>
+#include <moe/core/isa.hpp>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Dropout rates by site, all in [0, 1). 0 is off.
 struct DropoutRates {
@@ -18,7 +19,7 @@ struct DropoutRates {
 /// The run-time options of a model. Its structure is ModelConfig.
 struct Options {
   int batch = 1;       // largest batch, in sequences of the model's context
-  int max_tokens = 0;  // the same in tokens; 0: batch * context
+  int max_tokens = 0;  // largest batch in tokens; 0: batch * context
   double norm_eps = 1e-5;
   double rope_base = 10000;
   DropoutRates dropout = {};
@@ -31,11 +32,12 @@ struct Options {
   std::uint64_t seed = 0;
 };
 
-/// The options of a model with max_tokens filled in. Sizes are computed in int, so that it has an
-/// upper limit; all numbers must be representable in T, the type of the model's sums. A negative
-/// entropy_weight makes routers more certain; the other weights must not be negative, since they
-/// would reward the opposite of their purpose without a limit.
-/// Errors: moe::Error for the first option out of range, with its value and its rule.
+/// Returns the options of a model with max_tokens filled in, after checking them. max_tokens has an
+/// upper bound because sizes are computed in int. The other numbers must be representable in T, the
+/// type of the model's sums.
+/// entropy_weight may be negative, which makes routers more certain. The other weights may not: a
+/// negative one would reward what it is meant to penalize, without bound.
+/// Errors: moe::Error for the first invalid option, with its value and its rule.
 /// Test: tests/core/options.cpp.
 template <class T>
 Options checked_options(Options o, int context, int most_tokens) {
@@ -63,4 +65,4 @@ Options checked_options(Options o, int context, int most_tokens) {
   return o;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

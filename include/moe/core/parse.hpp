@@ -1,10 +1,11 @@
 #pragma once
 #include <charconv>
 #include <concepts>
+#include <moe/core/isa.hpp>
 #include <optional>
 #include <string_view>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The whole number that `text` is, digit for digit; none when there is anything else in it or when
 /// it does not fit the type.  Test: tests/core/parse.cpp.
@@ -18,4 +19,4 @@ std::optional<Integer> whole_number(std::string_view text) {
   return value;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

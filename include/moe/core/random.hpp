@@ -1,9 +1,10 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <moe/core/isa.hpp>
 #include <moe/core/lane.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Four random 32-bit words.
 struct RandomWords {
@@ -88,4 +89,4 @@ MOE_KERNEL V dropout_factors(Lane<V> i, const Dropout& d, std::uint64_t first) {
   return V(d.factor(first + std::uint64_t(i.index)));
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

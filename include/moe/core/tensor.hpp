@@ -1,9 +1,10 @@
 #pragma once
 #include <cstddef>
+#include <moe/core/isa.hpp>
 #include <moe/core/lane.hpp>
 #include <type_traits>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The purpose of a learned leaf. It decides, by type, the initial value, the optimizer and the
 /// weight decay.
@@ -94,4 +95,4 @@ Matrix<const T> matrix(const Param<T, R, RowCount, Cols, Count>& p) {
   return {p.data, Cols};
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/data/token_file.hpp>
 #include <moe/io/input.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The tokens of a text, and a sentence that says where they came from.
 struct CachedTokens {
@@ -60,4 +60,4 @@ inline CachedTokens cached_tokens(const std::string& text_path, const BytePairEn
   return cached_tokens(read_input(text_path), text_path, tokenizer, special, folder);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <array>
 #include <moe/io/json.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The characters (Unicode code points) of a text, sorted. Token i is the i-th of them.
 ///
@@ -129,4 +129,4 @@ inline void require_fits(int vocab_size, int model_vocab) {
               "; rebuild with .vocab = " + std::to_string(vocab_size) + " or use another text");
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -5,7 +5,7 @@
 #include <moe/data/windows.hpp>
 #include <span>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The `index`-th number of a random permutation of 0 ... count - 1, with a different permutation
 /// for every epoch. It is computed, not stored: a Feistel network of six rounds, applied until the
@@ -104,4 +104,4 @@ class ShuffledWindows {
   std::vector<std::int32_t> tokens_, targets_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

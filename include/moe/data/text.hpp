@@ -6,7 +6,7 @@
 #include <moe/io/input.hpp>
 #include <moe/io/utf8.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Reads a whole text from a file, a pipe or "-" (standard input), once.
 /// Errors: moe::Error if the input is missing, a folder, empty, or not text (a NUL byte, bytes that
@@ -102,4 +102,4 @@ Split split(T&&, double = 0.1, const std::string& = "") = delete;
 template <std::same_as<std::string> T>
 Split split_documents(T&&, std::string_view, double = 0.1, const std::string& = "") = delete;
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -2,7 +2,7 @@
 #include <moe/io/utf8.hpp>
 #include <utility>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Prints text that arrives in pieces, which may end inside a character: complete characters pass
 /// on, and at most three bytes are held back. Bytes that cannot become UTF-8 pass unchanged.
@@ -51,4 +51,4 @@ class TextStream {
   std::string held_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

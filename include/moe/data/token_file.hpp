@@ -10,7 +10,7 @@
 #include <moe/io/memory_map.hpp>
 #include <span>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 struct TokenFileOptions {
   /// If above 0, every token must be below it, and the checksum must be right if the file has one.
@@ -242,4 +242,4 @@ inline void write_token_file(const std::string& path, std::span<const std::int32
   });
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -1,11 +1,12 @@
 #pragma once
 #include <concepts>
 #include <cstdint>
+#include <moe/core/isa.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Turns text into tokens and back, as ByteTokenizer, CharVocabulary and BytePairEncoding do.
 template <class V>
@@ -31,4 +32,4 @@ struct ByteTokenizer {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

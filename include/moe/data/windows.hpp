@@ -7,7 +7,7 @@
 #include <span>
 #include <utility>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The `index`-th uniform integer in [0, bound) of (seed, stream), without bias.
 /// Source: Lemire 2019, doi:10.1145/3230636, multiply-high with rejection.
@@ -188,4 +188,4 @@ class ByteCorpus {
   mutable int sequences_ = 0, length_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

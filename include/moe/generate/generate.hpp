@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -92,4 +92,4 @@ std::string generate(Model& model, std::string_view prompt, const SampleOptions&
   return generate(model, ByteTokenizer{}, prompt, options, on_text);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -145,4 +145,4 @@ class Generator {
   int stored_ = 0;  // tokens of the window whose keys and values are stored
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

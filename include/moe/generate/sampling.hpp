@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// How tokens are chosen from logits. `vocab` and then the filters apply in the order of this list,
 /// each to what the previous one left. The token is drawn from the rest, after renormalization.
@@ -127,4 +127,4 @@ int sample_token(std::span<const T> logits, const SampleOptions& options, std::u
   return all.back().token;  // rounding made the sum less than 1
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -5,10 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <moe/core/isa.hpp>
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 static_assert(std::endian::native == std::endian::little,
               "moe: checksums and file formats are written for little-endian machines");
@@ -185,4 +186,4 @@ constexpr std::uint32_t crc32c(std::string_view bytes) {
   return ~crc;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

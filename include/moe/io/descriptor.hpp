@@ -17,7 +17,7 @@
 
 // What all code that touches files shares: open files, paths, and error messages.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -148,4 +148,4 @@ inline void sync_folder(const std::string& path) {
 
 }  // namespace detail
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

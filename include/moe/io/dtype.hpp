@@ -10,7 +10,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 static_assert(std::endian::native == std::endian::little && sizeof(std::size_t) == 8,
               "moe: tensor files are read and written on 64-bit little-endian machines");
@@ -140,4 +140,4 @@ void convert(Dtype dtype, const void* from, std::size_t count, To* to) {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

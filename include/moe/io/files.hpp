@@ -4,7 +4,7 @@
 #include <moe/io/foreign_file.hpp>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A file opened for reading at any position. `size` is the size at the time of opening.
 /// Errors: moe::Error if the file is missing, unreadable, a folder, a pipe or a pointer of Git LFS,
@@ -175,4 +175,4 @@ inline void write_file(const std::string& path, std::string_view bytes) {
   replace_file(path, [&](FileWriter& file) { file.write(bytes); });
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 
 #include <moe/io/files.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -120,4 +120,4 @@ class FolderLock {
   detail::LockFile file_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -2,7 +2,7 @@
 #include <map>
 #include <moe/io/folder_transaction.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -124,4 +124,4 @@ auto read_settled(const std::string& path, const Read& read) {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 #include <algorithm>
 #endif
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -296,4 +296,4 @@ class FolderTransaction {
   bool committed_ = false;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The actual kind of a file whose name promises another, and a remedy.
 struct ForeignFile {
@@ -67,4 +67,4 @@ inline void refuse_foreign(std::string_view begin, std::string_view path) {
   throw Error("cannot use '" + std::string(path) + "': it is " + found.is + "; " + found.remedy);
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

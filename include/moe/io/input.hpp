@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/io/files.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// True if the path can be read only once and has no size: "-" (standard input), a pipe, a
 /// terminal.
@@ -42,4 +42,4 @@ inline std::string read_input(const std::string& path) {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

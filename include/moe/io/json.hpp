@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The value of a number that is not known (not measured, not evaluated). Written as null in JSON
 /// and as a word in text, never as 0.
@@ -332,4 +332,4 @@ inline Json parse_json(std::string_view text, std::string_view what, std::size_t
   return json;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

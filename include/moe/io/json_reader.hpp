@@ -10,7 +10,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A number in JSON text. `kind` tells which of the three values holds it.
 struct JsonNumber {
@@ -266,4 +266,4 @@ inline JsonNumber JsonReader::number() {
   return out;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 
 #include <moe/io/files.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Maps a whole file into memory, for the lifetime of the object; the system reads a page when it
 /// is first touched. The file must not become shorter meanwhile: touching a page that no longer
@@ -48,4 +48,4 @@ class MemoryMap {
   std::size_t size_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

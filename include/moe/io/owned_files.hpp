@@ -13,7 +13,7 @@
 // checksum of the list itself. A folder is recognized by the content of that file, never by its
 // name, and only listed files are ever removed.
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The names in a folder, sorted, without "." and "..".
 inline std::vector<std::string> names_in(const std::string& path) {
@@ -147,4 +147,4 @@ inline void remove_owned(const std::string& folder, const std::string& list) {
     file_failed("remove folder", folder, errno);
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -8,7 +8,7 @@
 #include <moe/io/safetensors_writer.hpp>
 #include <optional>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A safetensors file, opened for reading. The header is checked against the size of the file
 /// before anything is allocated for the tensors. Data is read tensor by tensor.
@@ -320,4 +320,4 @@ inline void Safetensors::fail_at(const std::string& header, const Place& place,
   fail(why);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;
 
@@ -135,4 +135,4 @@ inline void save_safetensors(const std::string& path, const std::vector<TensorVi
   });
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A histogram. Bucket i ends at limits[i] and holds counts[i] values; the first bucket begins at
 /// `min`, the last ends at `max`. `num`, `sum` and `sum_squares` are the number, sum and sum of
@@ -255,4 +255,4 @@ class TensorBoardWriter {
   off_t size_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

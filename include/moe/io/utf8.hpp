@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <moe/core/isa.hpp>
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The text without the byte order mark that some editors put at its beginning.
 inline std::string_view without_byte_order_mark(std::string_view text) {
@@ -69,4 +70,4 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

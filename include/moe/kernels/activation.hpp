@@ -6,7 +6,7 @@
 #include <moe/core/random.hpp>
 #include <type_traits>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// An activation's value and derivative at one point.
 template <class V>
@@ -193,4 +193,4 @@ struct ActivationBackward {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

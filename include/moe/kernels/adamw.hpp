@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/kernels/chunk.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// One fused pass of AdamW:
 ///     g = scale * grad,  m += rate1 * (g - m),  v += rate2 * (g^2 - v),
@@ -37,4 +37,4 @@ struct AdamW {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// dbias[g] += sum over the slots s of group g of scale(s) * dy[row[s]], in slot order.
 /// Null pointers have defaults: `row[s]` = s, `scale` = 1, and one group of `count` rows for
@@ -28,4 +28,4 @@ struct BiasGrad {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -7,7 +7,7 @@
 // which start anew at each of its matrices. One group processes one chunk, so results do not depend
 // on the number of threads.
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// Elements in one chunk: few enough for a sum in float to stay accurate. The sums of the chunks
 /// are added in double.
@@ -51,4 +51,4 @@ MOE_KERNEL V settled(const V& x) {
   return select(rests<T>(x), V(T(0)), x);
 }
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// loss = lse - logits[target] with lse = logsumexp(logits). `correct` = 1 if the target's logit is
 /// the maximum, else 0.
@@ -37,4 +37,4 @@ struct CrossEntropyBackward {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// Combine: y[t] = sum over choices j of gate(t, j) * x[slot_of(t, j)], in the order of j.
 /// If the gates sum to 1 (`sum_to_one`), the same sum is computed as x_0 + sum over j > 0 of
@@ -92,4 +92,4 @@ struct GateGrad {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -2,7 +2,7 @@
 #include <moe/core/lane.hpp>
 #include <moe/core/random.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// y = m * x, with m = 0 or 1/(1 - rate). The mask m depends on the index of the element only.
 template <class T>
@@ -35,4 +35,4 @@ struct DropAdd {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

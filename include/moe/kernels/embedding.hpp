@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// y = scale * weight[id], or y += scale * weight[id] with `add`. id = ids[r]; if `ids` is null,
 /// the position start + r % length.
@@ -41,4 +41,4 @@ struct EmbeddingGrad {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/kernels/chunk.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// p -= rate * sign(excess), excess = 0. The bias of an overloaded expert falls, that of an
 /// underloaded expert rises.
@@ -22,4 +22,4 @@ struct ExpertBiasStep {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// Runs two kernels on each row, one after the other, while the row is in cache. The second may
 /// read what the first wrote.
@@ -19,4 +19,4 @@ struct Then {
 template <class First, class Second>
 Then(First, Second) -> Then<First, Second>;
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

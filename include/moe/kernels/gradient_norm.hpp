@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/kernels/chunk.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// partial[r] = sum of x^2 over chunk r. A matrix has `size` elements.
 template <class T>
@@ -19,4 +19,4 @@ struct NormSquare {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// y = (x - mean) * rstd * gain + bias.   `bias.data` may be null.
 template <class T, class S = T>
@@ -88,4 +88,4 @@ struct LayerNormGainGrad {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/kernels/chunk.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// Momentum of Muon, and the matrix that is orthogonalized next (`direction`):
 ///     g = scale * grad,  m += rate * (g - m),  direction = g + look_ahead * (m - g),  grad = 0.
@@ -45,4 +45,4 @@ struct Descend {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

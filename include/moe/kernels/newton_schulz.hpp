@@ -5,7 +5,7 @@
 // `square` are symmetric (m x m) matrices. The products compute only their blocks on and above the
 // diagonal, in strips of `strip` rows.
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// factor[i] = 1 / (stretch * |X_i| + eps), where |X_i| is the Frobenius norm of matrix i, computed
 /// from `parts` partial sums of squares.
@@ -73,4 +73,4 @@ struct Mirror {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

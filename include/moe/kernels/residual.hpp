@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// y += x.
 template <class T>
@@ -13,4 +13,4 @@ struct Add {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

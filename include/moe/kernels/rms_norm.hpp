@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// y = x * rstd * gain.
 template <class T, class S = T>
@@ -69,4 +69,4 @@ struct RmsNormGainGrad {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

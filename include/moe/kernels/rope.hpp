@@ -2,7 +2,7 @@
 #include <cmath>
 #include <moe/core/lane.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// Cosines and sines of the angle (start + r) * base^(-2j/head_dim) for row r and pair j.
 /// Source: Su et al. 2021, arXiv:2104.09864, eq. 15.
@@ -65,4 +65,4 @@ struct RopeInterleaved {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

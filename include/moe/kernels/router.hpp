@@ -3,7 +3,7 @@
 #include <moe/core/lane.hpp>
 #include <moe/core/random.hpp>
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// How a router turns logits into a choice of experts: the run-time values of one pass.
 struct Routing {
@@ -197,4 +197,4 @@ struct LoadExcess {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -4,7 +4,7 @@
 #include <moe/layers/norm.hpp>
 #include <moe/layers/rope.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Compile-time options of Attention.
 struct AttentionTraits {
@@ -13,26 +13,29 @@ struct AttentionTraits {
   bool qk_norm = false;
 };
 
-/// Keys and values of earlier tokens: `room` rows for each sequence, `pass.start` of them filled.
+/// The keys and values of earlier tokens: `room` rows for each sequence, of which `pass.start` are
+/// filled.
 template <class T>
 struct KeyValues {
   T *keys, *values;
   int room;
 };
 
-/// The inputs of a norm on each head, kept for backward.
+/// The inputs and statistics of the norm of each head, kept for backward.
 template <class T, class W, int Heads, int HeadDim>
 struct HeadNormCache {
   Rows<T, HeadDim, Heads> raw;
   Rows<W, 1, Heads> rstd;
 };
 
-/// Causal self-attention with grouped-query heads: o(softmax(q k^T / sqrt(head_dim)) v), q and k
-/// optionally RMS-normalised per head and rotated.  Query head h reads key head h * KvHeads /
-/// Heads. Shapes: x, y (n, Dim), n = sequences * pass.length; q, o (Dim, Dim); k, v (KvHeads *
-/// head_dim, Dim). With `past`, new keys and values are stored there first and the queries see all
-/// of them. Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Ainslie et al. 2023,
-/// arXiv:2305.13245. Test: tests/layers/attention.cpp.
+/// Causal self-attention with grouped-query heads: y = o(softmax(q k^T / sqrt(head_dim)) v), with q
+/// and k optionally RMS-normalized per head and rotated. Query head h reads key head h * KvHeads /
+/// Heads.
+/// Shapes: x, y (n, Dim), n = sequences * pass.length; q, o (Dim, Dim); k, v (KvHeads * head_dim,
+/// Dim).
+/// With `past`, new keys and values are first stored there, and the queries see all of them.
+/// Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Ainslie et al. 2023, arXiv:2305.13245.
+/// Test: tests/layers/attention.cpp.
 ///
 ///     using Attn = moe::Attention<8, 4, 256, /*Context=*/128, moe::Cpu<float>>;
 ///     Attn::forward(backend, pass, params, x, y, cache, scratch);
@@ -42,15 +45,16 @@ struct Attention {
   using T = Scalar<B>;  // of activations
   using W = Wide<B>;    // of parameters and sums
   static constexpr int in = Dim, out = Dim;
-  /// Without `add`, backward may write dx over dy.
+  /// With `add` = false, backward may write dx over dy.
   static constexpr bool dx_over_dy = true;
   static constexpr int head_dim = Dim / Heads, kv_dim = KvHeads * head_dim;
   using Rotary = Rope<Context, head_dim, Traits.position, B>;
   using Query = Linear<Dim, Dim, B, Traits.bias>;
   using KeyValue = Linear<Dim, kv_dim, B, Traits.bias>;
   using Out = Linear<Dim, Dim, B, Traits.bias, Role::residual>;
-  /// A key bias shifts all scores of a query alike, which the softmax does not see, unless keys are
-  /// rotated or normalised after it. Its gradient is then 0: rounding would make it wander.
+  /// False if a key bias has no effect: without rotation or norm after it, it shifts all scores of
+  /// a query alike, and the softmax removes the shift. Its exact gradient is then 0, and it is not
+  /// computed, because its rounding error would make the bias drift.
   static constexpr bool key_bias_acts = Traits.bias && (Rotary::on || Traits.qk_norm);
   using KeyOnly = Linear<Dim, kv_dim, B, false>;
   struct HeadNorm {
@@ -63,14 +67,15 @@ struct Attention {
     typename Out::Params o;
   };
   struct Cache {
-    Rows<T, Dim> q, mixed;  // mixed: the heads' outputs side by side
+    Rows<T, Dim> q, mixed;  // mixed: the outputs of the heads, concatenated
     Rows<T, kv_dim> k, v;
     Rows<W, Heads> lse;
     HeadNormCache<T, W, Traits.qk_norm ? Heads : 0, head_dim> q_norm;
     HeadNormCache<T, W, Traits.qk_norm ? KvHeads : 0, head_dim> k_norm;
     typename Rotary::Cache rotary;
   };
-  /// dmixed is read for the last time before the gradients of the raw queries and keys are written.
+  /// The gradients of the attention output (dmixed) and of the pre-norm queries and keys (draw)
+  /// share memory: the former is last read before the latter is first written.
   struct MixedThenRaw {
     static constexpr bool overlaid = true;
     Rows<T, Dim> dmixed;
@@ -138,7 +143,7 @@ struct Attention {
             pass.dropout(pass.options->dropout.attention, Site::attention_dropout)};
   }
 
-  /// Where the projection goes: before the norm when there is one.
+  /// The destination of a projection: the input of the norm, if there is one.
   template <int Cols, int NormHeads>
   static Rows<T, Cols> raw(Rows<T, Cols> x, const HeadNormCache<T, W, NormHeads, head_dim>& c) {
     return Traits.qk_norm ? Rows<T, Cols>{c.raw.data, x.count} : x;
@@ -179,4 +184,4 @@ struct Attention {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -4,7 +4,7 @@
 #include <moe/kernels/fuse.hpp>
 #include <moe/layers/layer.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Output head and cross entropy:  logits = x W^T,  loss = mean over tokens of -log
 /// softmax(logits)[target].
@@ -96,4 +96,4 @@ struct CrossEntropy {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/kernels/embedding.hpp>
 #include <moe/layers/layer.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// y = scale * weight[token],  dweight[token] += scale * dy,  scale = sqrt(Dim) if Scaled, else 1.
 /// Shapes: tokens (n), y (n, Dim), weight (Vocab, Dim).  The model checks that tokens are valid.
@@ -57,4 +57,4 @@ struct PositionEmbedding {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

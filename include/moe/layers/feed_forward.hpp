@@ -2,7 +2,7 @@
 #include <moe/kernels/activation.hpp>
 #include <moe/layers/linear.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Compile-time options of FeedForward.
 struct FeedForwardTraits {
@@ -94,4 +94,4 @@ struct FeedForward {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

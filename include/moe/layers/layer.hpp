@@ -5,29 +5,30 @@
 #include <moe/core/options.hpp>
 #include <moe/core/random.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// What one pass through the model is: the same for every layer but for `layer`.
+/// Everything a layer needs to know about the current call. Only `layer` changes from layer to
+/// layer.
 struct Pass {
   const Options* options;
   int length;     // tokens of each sequence
   int start = 0;  // position of each sequence's first token
   bool training = false;
-  std::uint64_t step = 0;  // of the random streams
+  std::uint64_t step = 0;  // selects the random streams
   int layer = 0;
   int moe_layers = 1;     // each auxiliary loss is averaged over them
   double loss_scale = 1;  // of backward: 1 / number of accumulated batches
 
-  /// The dropout of a site in this layer; off outside training.
+  /// The dropout of a site in this layer. Off outside training.
   Dropout dropout(double rate, Site site) const {
     return {training ? rate : 0, options->seed, stream(step, std::uint32_t(layer), site)};
   }
 };
 
-/// A layer: no state, three aggregates, two functions. Params live for the run, Cache from forward
-/// to backward, Scratch inside one call. Forward writes y and Cache; backward adds to dx and grad.
-/// The library's own layers take a last argument `add`: false lets them write dx instead, which
-/// saves setting it to zero.
+/// A layer has no state: it is three aggregates and two functions. Params live as long as the
+/// model, Cache from forward to backward, Scratch during one call. Forward writes y and Cache;
+/// backward adds to dx and grad. The layers of the library have a last argument `add`: with false
+/// they overwrite dx, which saves setting it to zero first.
 template <class L, class B>
 concept Layer = Backend<B> &&
     requires(B& be, const Pass& pass, typename L::Params& params, typename L::Cache& cache,
@@ -38,7 +39,7 @@ concept Layer = Backend<B> &&
   L::backward(be, pass, params, x, cache, dy, dx, params, scratch);
 };
 
-/// Shorthands for moving rows.
+/// Set rows to zero, and copy rows.
 template <Backend B, class T, int Cols, int PerToken>
 void zero(B& be, Rows<T, Cols, PerToken> x) {
   be.zero(x.data, std::size_t(x.count) * Cols * sizeof(T));
@@ -48,4 +49,4 @@ void copy(B& be, Rows<T, Cols, PerToken> to, Rows<const T, Cols, PerToken> from)
   be.copy(to.data, from.data, std::size_t(from.count) * Cols * sizeof(T));
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -2,7 +2,7 @@
 #include <moe/kernels/bias_grad.hpp>
 #include <moe/layers/layer.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// y = x W^T (+ bias).   dx += dy W,  dW += dy^T x,  dbias += sum over rows of dy.
 /// Shapes: x (n, In), y (n, Out), weight (Out, In), bias (Out).  Never throws or allocates.
@@ -52,4 +52,4 @@ struct Linear {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

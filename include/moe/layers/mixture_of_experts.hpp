@@ -4,7 +4,7 @@
 #include <moe/layers/feed_forward.hpp>
 #include <moe/layers/router.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Compile-time options of MoE; `router` is for its default router.
 struct MoeTraits {
@@ -15,11 +15,11 @@ struct MoeTraits {
 };
 
 /// Mixture of experts, dropless:  y = sum over the chosen e of gate_e * FFN_e(x)  (+ shared(x)).
-/// Shapes: x, y (n, Dim); experts stacked: up_proj (Experts, Hidden, Dim), down_proj (Experts, Dim,
-/// Hidden); slots (n * TopK rows) are grouped by expert, rows of x are gathered inside the product.
-/// Shared experts are one feed-forward of width shared_experts * Hidden.
-/// Route chooses the experts: Router, or one of the user's own with the same Params, Cache, forward
-/// and backward (examples/custom_router.cpp). Act: as in FeedForward.
+/// Shapes: x, y (n, Dim); stacked experts up_proj (Experts, Hidden, Dim), down_proj (Experts, Dim,
+/// Hidden); n * TopK slots, grouped by expert. The products gather the rows of x while they read
+/// them. The shared experts are one feed-forward of width shared_experts * Hidden.
+/// Route chooses the experts: Router, or your own with the same Params, Cache, forward and backward
+/// (examples/custom_router.cpp). Act: as in FeedForward.
 /// Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841 (dropless).
 /// Test: tests/layers/mixture_of_experts.cpp.  Derivation: docs/derivations/mixture_of_experts.md.
 ///
@@ -35,14 +35,15 @@ struct MoE {
   static constexpr bool gated = Act::gated, bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;
-  /// Without `add`, backward may write dx over dy: all but the shared experts write it last.
+  /// With `add` = false, backward may write dx over dy, because it writes dx last. Shared experts
+  /// write it first.
   static constexpr bool dx_over_dy = shared_hidden == 0;
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
                                                Site::shared_expert_dropout},
                              Act>;
 
-  /// One matrix for each expert, contiguous, so that one grouped product serves them all.
+  /// One matrix for each expert, contiguous, so that one grouped product computes all of them.
   template <int In, int Out, Role R, bool Bias>
   struct Stack {
     Param<W, R, Out, In, Experts> weight;
@@ -154,11 +155,11 @@ struct MoE {
   }
 
  private:
-  /// Rows of x in slot order, read through the permutation.
+  /// The rows of x in slot order, read through the permutation without a copy.
   static Matrix<const T> by_token(Rows<const T, Dim> x, const Cache& c) {
     return {x.data, Dim, 1, c.router.token_of.data};
   }
-  /// y[slot] = W_e a[slot] + b_e, e the expert of the slot.
+  /// y[slot] = W_e a[slot] + b_e, where e is the expert of the slot.
   template <int In, int Out, Role R, bool Bias>
   static void experts(B& be, const Cache& c, Matrix<const T> a, const Stack<In, Out, R, Bias>& p,
                       Rows<T, Out, TopK> y) {
@@ -204,4 +205,4 @@ struct MoE {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

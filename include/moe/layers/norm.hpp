@@ -5,7 +5,7 @@
 #include <moe/layers/layer.hpp>
 #include <type_traits>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Root-mean-square normalization of each row: y = gain * x / sqrt(mean(x^2) + eps).
 /// Shapes: x, y (n, Dim), gain (Dim).  eps: Options.norm_eps.  Never throws or allocates.
@@ -103,4 +103,4 @@ struct LayerNorm {
 template <Norm Kind, int Dim, Backend B, bool Bias>
 using NormOf = std::conditional_t<Kind == Norm::rms, RMSNorm<Dim, B>, LayerNorm<Dim, B, Bias>>;
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,7 +3,7 @@
 #include <moe/kernels/rope.hpp>
 #include <moe/layers/layer.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Rotary position embedding, in place: rotates pair j of every head by the angle position *
 /// base^(-2j/HeadDim).
@@ -38,4 +38,4 @@ struct Rope {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

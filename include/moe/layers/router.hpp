@@ -3,7 +3,7 @@
 #include <moe/kernels/router.hpp>
 #include <moe/layers/linear.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Compile-time options of Router.
 struct RouterTraits {
@@ -13,8 +13,8 @@ struct RouterTraits {
   bool bias = false;
 };
 
-/// What a router tells about one pass, in device memory. The leaves follow each other, so that one
-/// copy takes them all.
+/// The results of a router in one pass, in device memory. The leaves are contiguous, so that one
+/// copy transfers all of them.
 template <int Experts, class W>
 struct RouterReport {
   Fixed<int, Experts + 1> offset;  // slots of expert e: offset[e] ... offset[e + 1] - 1
@@ -22,14 +22,16 @@ struct RouterReport {
   Fixed<W, 2> means;               // over the tokens: logsumexp(logits)^2, entropy of the probs
 };
 
-/// Chooses TopK of Experts for every token:  logits = x W^T,  probs = softmax(logits),
-/// gates = the chosen probs, over their sum when renormalised. Sigmoid scoring: scores
-/// sigmoid(logits). Sums of scores that are too small for W do no harm. Backward takes the gradient
-/// of the gates and adds those of the balance, z and entropy losses (weights in Options, each a
-/// mean over tokens and MoE layers).  Ties: the higher logit, then the lowest index. Shapes: x (n,
-/// Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates (n, TopK). Source:
-/// Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022, arXiv:2202.08906, eq. 5; Wang et
-/// al. 2024, arXiv:2408.15664 (expert_bias).  Test: tests/layers/router.cpp.
+/// Chooses TopK of Experts for every token:  logits = x W^T,  probs = softmax(logits),  gates = the
+/// chosen probs, divided by their sum if `renormalise`. Sigmoid scoring uses sigmoid(logits) as
+/// scores. Scores that underflow W cause no division by 0. Ties go to the higher logit, then to the
+/// lower index.
+/// Backward takes the gradient of the gates and adds those of the balance, z and entropy losses
+/// (weights in Options; each loss is a mean over tokens and MoE layers).
+/// Shapes: x (n, Dim), weight (Experts, Dim); cache: logits and probs (n, Experts), gates (n,
+/// TopK).
+/// Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4-6; Zoph et al. 2022, arXiv:2202.08906, eq. 5;
+/// Wang et al. 2024, arXiv:2408.15664 (expert bias).  Test: tests/layers/router.cpp.
 ///
 ///     using R = moe::Router<8, 2, 256, moe::Cpu<float>>;
 ///     R::forward(backend, pass, params, x, cache);  // cache.expert, cache.gates, cache.slot_of
@@ -110,4 +112,4 @@ struct Router {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

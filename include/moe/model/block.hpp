@@ -7,9 +7,9 @@
 #include <moe/layers/mixture_of_experts.hpp>
 #include <moe/layers/norm.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// The layers that a configuration names.
+/// The layers that a ModelConfig selects.
 template <ModelConfig C, class B>
 using AttentionOf =
     Attention<C.heads, C.key_heads(), C.dim, C.context, B,
@@ -33,10 +33,10 @@ using MixtureOf =
             .activation = C.activation, .bias = C.bias, .shared_experts = C.moe.shared_experts},
         Route, Act>;
 
-/// One pre-norm transformer block:  mid = x + attention(norm(x)),  y = mid + ffn(norm(mid)),
-/// Ffn a mixture of experts or, in dense layers, one feed-forward; dropout on both branches.
+/// One pre-norm transformer block:  mid = x + attention(norm(x)),  y = mid + ffn(norm(mid)), where
+/// ffn is a mixture of experts or, in dense layers, one feed-forward. Both branches have dropout.
 /// Shapes: x, mid, y (n, dim).  backward reads as forward from the last line to the first.
-/// Attn and Ffn: layers of the user's own (examples/custom_router.cpp).
+/// Attn and Ffn may be your own layers (examples/custom_router.cpp).
 /// Source: Xiong et al. 2020, arXiv:2002.04745.  Test: tests/model/block.cpp.
 ///
 ///     using Layer3 = moe::Block<config, /*Mixture=*/config.is_moe(3), moe::Cpu<float>>;
@@ -79,7 +79,7 @@ struct Block {
     operator InPlaceScratch&() { return in_place; }
   };
 
-  /// Where a model reads what the router did.
+  /// Gives the model access to the router's results.
   static const auto& router(const Cache& c) requires Mixture { return c.ffn.router; }
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
@@ -101,8 +101,8 @@ struct Block {
     be.rows(dx.count, kernel::Add<T>{s.dresidual, dx});
   }
 
-  /// The same in place: dresidual is dy on entry and dx on return. The residual stream has one
-  /// gradient, and both branches add to it.
+  /// Backward in place: dresidual is dy on entry and dx on return. The residual stream has one
+  /// gradient, to which both branches add.
   static void backward_in_place(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                                 const Cache& c, Rows<T, in> dresidual, Params& grad,
                                 InPlaceScratch& s) {
@@ -138,8 +138,8 @@ struct Block {
   }
 };
 
-/// Block as a template of three parameters: what Transformer takes, and what a block of the user's
-/// own looks like.
+/// Block as a template of three parameters: the form that Transformer takes, and that a custom
+/// block must have.
 template <ModelConfig C, bool Mixture, class B>
 using DefaultBlock = Block<C, Mixture, B>;
 
@@ -148,6 +148,12 @@ using DefaultBlock = Block<C, Mixture, B>;
 template <class Blk>
 concept InPlace = requires {
   typename Blk::InPlaceScratch;
+};
+
+/// A block that gives the model access to the results of its router.
+template <class Blk>
+concept HasRouter = requires(const typename Blk::Cache& c) {
+  Blk::router(c).report;
 };
 
 /// A block as the decoder runs it: on a residual stream whose gradient is one buffer. `stream` is
@@ -182,4 +188,4 @@ struct StreamBlock<Blk, T> {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

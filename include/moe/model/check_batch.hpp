@@ -5,7 +5,7 @@
 #include <moe/core/error.hpp>
 #include <string>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 inline void check_tokens(const char* what, const std::int32_t* from, int n, int vocab) {
   for (int i = 0; i < n; ++i)
@@ -15,6 +15,7 @@ inline void check_tokens(const char* what, const std::int32_t* from, int n, int 
                   std::to_string(vocab) + "; encode the text with the model's own vocabulary");
 }
 
+/// Refuses what a pass cannot compute.
 /// Errors: moe::Error for a batch that a model of this configuration, built for `max_tokens`,
 /// cannot compute.
 inline void check_batch(const Batch& batch, const ModelConfig& c, int max_tokens) {
@@ -34,4 +35,4 @@ inline void check_batch(const Batch& batch, const ModelConfig& c, int max_tokens
   if (batch.targets) check_tokens("target", batch.targets, n, c.vocab);
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// A number, an enumerator, or an aggregate of them as C++ writes it; see to_cpp.
@@ -46,4 +46,4 @@ inline std::string to_cpp(const ModelConfig& config, const std::string& before =
   return detail::cpp_text(config, before);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

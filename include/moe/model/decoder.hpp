@@ -8,13 +8,14 @@
 #include <moe/tree/per_layer.hpp>
 #include <span>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The network of a decoder-only language model:  embed -> blocks -> norm -> head -> cross entropy,
-/// and back. It owns nothing: like a layer it is three aggregates and static functions; Transformer
-/// has the memory. Shapes: tokens, targets (n, 1), everything else (n, dim).
-/// BlockTemplate: a block of the user's own (examples/custom_layer.cpp); it needs the members of
-/// Block that are used here, with experts also `router(cache)`.  Test: tests/model.
+/// and back. Like a layer it is three aggregates and static functions, and owns nothing;
+/// Transformer owns the memory.
+/// Shapes: tokens, targets (n, 1), everything else (n, dim).
+/// BlockTemplate: Block, or your own (examples/custom_layer.cpp) with the members of Block that are
+/// used here; with experts also `router(cache)`.  Test: tests/model.
 template <ModelConfig C, Backend B,
           template <ModelConfig, bool, class> class BlockTemplate = DefaultBlock>
 struct Decoder {
@@ -38,8 +39,8 @@ struct Decoder {
     typename Norm::Params final_norm;
     HeadParams head;
   };
-  /// What the host reads after a pass: its leaves follow each other, so that one download takes
-  /// them all.
+  /// The results that the host reads after a pass. The leaves are contiguous, so that one download
+  /// transfers all of them.
   struct Results {
     std::array<RouterReport<C.moe.experts, W>, C.moe_layers()> routers;
     typename Head::Cache head;
@@ -48,7 +49,7 @@ struct Decoder {
     Rows<int, 1> tokens, targets;
     Rows<T, C.dim> embedded;
     PerLayer<C, typename BlockOf<false>::Cache, typename BlockOf<true>::Cache> blocks;
-    std::array<Rows<T, C.dim>, C.layers - 1> stream;  // what each block but the last gives
+    std::array<Rows<T, C.dim>, C.layers - 1> stream;  // outputs of all blocks but the last
     Rows<T, C.dim> normed;
     typename Norm::Cache final_norm;
     Results results;
@@ -58,7 +59,7 @@ struct Decoder {
     typename Norm::Scratch norm;
     typename Head::Scratch head;
   };
-  /// The blocks share their scratch, and share it with what comes after them.
+  /// All blocks share their scratch memory, and the head shares it with them.
   struct StageScratch {
     static constexpr bool overlaid = true;
     PerLayer<C, typename StreamBlock<BlockOf<false>, T>::Scratch,
@@ -67,12 +68,12 @@ struct Decoder {
     HeadScratch head;
   };
   struct Scratch {
-    Rows<T, C.dim> stream;  // what the last block gives; in backward the gradient of the stream
+    Rows<T, C.dim> stream;  // output of the last block; in backward its gradient
     StageScratch stage;
   };
 
-  /// Tokens to c.normed, the hidden states that the head reads. `past`: the keys and values of
-  /// earlier tokens, one for each layer, or none.
+  /// From tokens to c.normed, the hidden states that the head reads. `past`: the keys and values of
+  /// earlier tokens, one per layer, or empty.
   static void forward(B& be, const Pass& pass, const Params& p, Cache& c, Scratch& s,
                       std::span<const KeyValues<T>> past = {}) {
     Tokens::forward(be, p.token_embedding, c.tokens, c.embedded);
@@ -85,13 +86,13 @@ struct Decoder {
                      output(c, s, i), c.blocks.template of<mixture>(at),
                      s.stage.block.template of<mixture>(at).block,
                      past.empty() ? nullptr : &past[std::size_t(i)]);
-        if constexpr (mixture) report(be, Blk::router(c.blocks.mixture[std::size_t(at)]), c, at);
+        if constexpr (mixture) report<Blk>(be, c, at);
       });
     }
     Norm::forward(be, pass, p.final_norm, s.stream, c.normed, c.final_norm, s.stage.head.norm);
   }
 
-  /// The gradient of c.normed, in the head's scratch, back to the parameters.
+  /// Backward of forward. Expects the gradient of c.normed in the head's scratch (dy).
   static void backward(B& be, const Pass& pass, const Params& p, const Cache& c, Params& grad,
                        Scratch& s) {
     HeadScratch& head = s.stage.head;
@@ -112,12 +113,13 @@ struct Decoder {
     Tokens::backward(be, c.tokens, s.stream, grad.token_embedding);
   }
 
-  /// c.normed and the targets to the losses of the rows.
+  /// From c.normed and the targets to the loss of each row.
   static void head_forward(B& be, const Pass& pass, const Params& p, Cache& c, Scratch& s) {
     Head::forward(be, head(p), dropped(be, pass, c, s), c.targets, c.results.head,
                   s.stage.head.head);
   }
-  /// The gradient of pass.loss_scale * mean loss to the head's weight and to the head's scratch.
+  /// Backward of head_forward for pass.loss_scale * mean loss. Adds to the gradient of the head's
+  /// weight, and leaves the gradient of c.normed in the head's scratch (dy).
   static void head_backward(B& be, const Pass& pass, const Params& p, const Cache& c, Params& grad,
                             Scratch& s) {
     HeadScratch& h = s.stage.head;
@@ -125,7 +127,8 @@ struct Decoder {
                    h.dy, head(grad), h.head, false);
     drop(be, final_dropout(pass), h.dy, h.dy);
   }
-  /// head_forward and head_backward in one: the same bits, and the logits are computed once.
+  /// head_forward and head_backward in one pass, with the same bits. The logits are computed only
+  /// once.
   static void head_forward_backward(B& be, const Pass& pass, const Params& p, Cache& c,
                                     Params& grad, Scratch& s) {
     HeadScratch& h = s.stage.head;
@@ -134,7 +137,7 @@ struct Decoder {
     drop(be, final_dropout(pass), h.dy, h.dy);
   }
 
-  /// Where the results begin.
+  /// The address of the results.
   static const void* begin(const Results& r) {
     if constexpr (C.moe_layers() > 0) {
       return r.routers[0].offset.data;
@@ -143,13 +146,13 @@ struct Decoder {
     }
   }
 
-  /// The head's weight: the token embedding where they are tied.
+  /// The head's weight; with tied weights, the token embedding.
   static W* head(const Params& p) {
     return C.tied ? p.token_embedding.weight.data : p.head.weight.data;
   }
 
  private:
-  /// Calls f(block, pass of the layer, place among the layers of its kind) for layer i.
+  /// Calls f(block, pass of the layer, index among the layers of its kind) for layer i.
   template <class F>
   static void visit_block(const Pass& pass, int i, const F& f) {
     Pass at_layer = pass;
@@ -174,7 +177,7 @@ struct Decoder {
   static void drop(B& be, const Dropout& d, Rows<const T, C.dim> from, Rows<T, C.dim> to) {
     if (d.active()) be.rows(to.count, kernel::Drop<T>{from, to, d});
   }
-  /// What the head reads: the final norm, with dropout in training.
+  /// The input of the head: the final norm's output, with dropout in training.
   static Rows<const T, C.dim> dropped(B& be, const Pass& pass, const Cache& c, Scratch& s) {
     const Dropout d = final_dropout(pass);
     if (!d.active()) return c.normed;
@@ -182,12 +185,18 @@ struct Decoder {
     return s.stage.head.dropped;
   }
 
-  /// Copies the report of a router to where the host reads all of them.
-  static void report(B& be, const auto& router, Cache& c, int at) {
+  /// Copies the report of one router to the results.
+  template <class Blk>
+  static void report(B& be, Cache& c, int at) {
+    static_assert(HasRouter<Blk>,
+                  "moe: a block with experts needs static const auto& router(const Cache&), which "
+                  "gives the router's cache");
     using Report = RouterReport<C.moe.experts, W>;
-    be.copy(c.results.routers[std::size_t(at)].offset.data, router.report.offset.data,
-            bytes<Report>());
+    if constexpr (HasRouter<Blk>) {  // one error is enough
+      const auto& from = Blk::router(c.blocks.mixture[std::size_t(at)]).report;
+      be.copy(c.results.routers[std::size_t(at)].offset.data, from.offset.data, bytes<Report>());
+    }
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

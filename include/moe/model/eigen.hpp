@@ -2,15 +2,16 @@
 #include <Eigen/Core>
 #include <moe/core/tensor.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// A row-major matrix of Eigen over memory of ours; sizes are run-time numbers on purpose, fixed
-/// ones would be compiled anew for every shape.
+/// Row-major Eigen view of our memory. Dynamic sizes on purpose: fixed ones would instantiate Eigen
+/// once per shape.
 template <class T>
 using EigenMap = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
-/// Matrix `i` of a leaf as an Eigen matrix, nothing copied: to look at weights or to change them.
-/// For backends whose memory the host can read. Not part of moe.hpp: who wants it includes it.
+/// Matrix `i` of a leaf as an Eigen matrix, without a copy, for inspecting or changing weights.
+/// Only for backends whose memory the host can read. Not part of moe.hpp: include it where it is
+/// needed.
 /// Test: tests/model/eigen.cpp.
 ///
 ///     const auto q = moe::as_eigen(model.params().blocks.of<true>(0).attn.q.weight);
@@ -24,4 +25,4 @@ EigenMap<T> as_eigen(const Rows<T, Cols, PerToken>& rows) {
   return {rows.data, rows.count, Cols};
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -1,24 +1,25 @@
 #pragma once
 #include <moe/core/config.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// Floating-point operations of one token, a multiply-add being two, by part of the model.
+/// Floating-point operations per token, by part of the model. A multiply-add counts as two.
 struct TokenFlops {
   double projections = 0, attention = 0, experts = 0, dense = 0, router = 0, head = 0;
 
   double products() const { return projections + experts + dense + router + head; }
   double forward() const { return products() + attention; }
-  /// Two products for each of forward; attention computes its probabilities again: five for two.
+  /// Backward has two products for each one of forward. Attention has five for two, because it
+  /// recomputes its probabilities.
   double backward() const { return 2 * products() + 2.5 * attention; }
   double training() const { return forward() + backward(); }
 };
 
-/// The work that training needs, whatever an implementation does: causal attention over
-/// (length + 1) / 2 keys on average, top_k and shared experts only, no embedding look-ups, norms,
-/// activations or optimiser.
-/// Source: d = dim, L = layers: 8 d^2 L projections, 2 (length + 1) d L attention, 4 k d f L
-/// experts (6 when gated), 2 d E L router, 2 d V head.   Test: tests/model/flops.cpp.
+/// The operations that training needs, whatever the implementation does: causal attention over
+/// (length + 1) / 2 keys on average, only the top_k and shared experts, and no embedding look-ups,
+/// norms, activations or optimizer.
+/// Formulas, with d = dim, L = layers: 8 d^2 L projections, 2 (length + 1) d L attention, 4 k d f L
+/// experts (6 if gated), 2 d E L router, 2 d V head.   Test: tests/model/flops.cpp.
 ///
 ///     const double gflops = moe::token_flops(config).training() * tokens_per_second * 1e-9;
 constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {
@@ -37,4 +38,4 @@ constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {
   return flops;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

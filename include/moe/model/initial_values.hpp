@@ -4,10 +4,10 @@
 #include <moe/tree/leaves.hpp>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// Standard deviation of a leaf's initial values: init_std for matrices, divided by sqrt(2 layers)
-/// where they write into the residual stream; 0 for biases; gains are 1.
+/// The standard deviation of a leaf's initial values: init_std for matrices, divided by sqrt(2
+/// layers) for those that write into the residual stream; 0 for biases. Gains start at 1.
 /// Source: Radford et al. 2019 (GPT-2), section 2.3.  Test: tests/model/initial_values.cpp.
 constexpr double initial_deviation(Role role, double init_std, double layers) {
   switch (role) {
@@ -22,7 +22,8 @@ constexpr double initial_deviation(Role role, double init_std, double layers) {
   }
 }
 
-/// Fills every leaf: normal numbers from (options.seed, number of the leaf, element).
+/// Fills every leaf with normal numbers, which depend on (options.seed, number of the leaf,
+/// element).
 template <Backend B, class Params>
 void set_initial_values(B& be, Params& params, const Options& options, int layers) {
   using T = Wide<B>;
@@ -40,4 +41,4 @@ void set_initial_values(B& be, Params& params, const Options& options, int layer
   }
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

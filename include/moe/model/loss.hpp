@@ -6,15 +6,15 @@
 #include <moe/tree/fields.hpp>
 #include <type_traits>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// What a forward pass found. Units: nats per token; the auxiliary terms are means over the MoE
+/// The losses of a forward pass, in nats per token. The auxiliary terms are means over the MoE
 /// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
-/// entropy. Of a batch without targets cross_entropy, total and accuracy are not known: NaN.
+/// entropy. For a batch without targets, cross_entropy, total and accuracy are not known (NaN).
 struct Loss {
   double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
   double accuracy = 0;  // share of targets with the highest logit
-  int tokens = 0;       // that had a target
+  int tokens = 0;       // number of tokens with a target
 
   /// Adds `weight` times the means of a batch, and its tokens.
   void add(const Loss& batch, double weight);
@@ -44,7 +44,7 @@ inline void Loss::divide(double n) {
   for_each_field(divide_field, *this);
 }
 
-/// Share of the assignments that each expert got, from a router's offsets; they sum to 1.
+/// Each expert's share of the assignments, from a router's offsets. The shares sum to 1.
 template <int Experts>
 std::array<double, std::size_t(Experts)> expert_shares(const int* offset) {
   std::array<double, std::size_t(Experts)> load{};
@@ -54,8 +54,8 @@ std::array<double, std::size_t(Experts)> expert_shares(const int* offset) {
   return load;
 }
 
-/// The losses of a pass over `tokens` targets (0: it had none), from the results that Decoder left,
-/// in host memory. balance = experts * sum over e of load_e * P_e, P_e the mean probability.
+/// The losses of a pass over `tokens` targets (0 if it had none), from the Decoder's results in
+/// host memory. balance = experts * sum over e of load_e * P_e, where P_e is the mean probability.
 /// Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4.
 template <ModelConfig C, class Results>
 Loss collect_loss(const Results& r, int tokens, const Options& o) {
@@ -64,7 +64,7 @@ Loss collect_loss(const Results& r, int tokens, const Options& o) {
     loss.cross_entropy += double(r.head.loss.data[i]);
     loss.accuracy += double(r.head.correct.data[i]);
   }
-  // Without targets 0 / 0: not known.
+  // Without targets this is 0 / 0: not known.
   loss.cross_entropy /= double(tokens);
   loss.accuracy /= double(tokens);
   constexpr int experts = C.moe.experts;  // clang 14 crashes on C.moe.experts in the loop
@@ -81,4 +81,4 @@ Loss collect_loss(const Results& r, int tokens, const Options& o) {
   return loss;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

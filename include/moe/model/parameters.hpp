@@ -6,15 +6,16 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// Learned numbers of a model. `active` is what one token passes through: everything but the
-/// experts that it is not sent to (and but a separate token embedding, which is only looked up).
+/// Parameter counts. `active` excludes the experts that a token is not routed to, and an untied
+/// token embedding (a lookup).
 struct ParameterCount {
   std::size_t total = 0, active = 0, embedding = 0;
 };
 
-/// Counts without allocating:  parameter_count<Model>().total.   Test: tests/model/parameters.cpp.
+/// Counts the parameters of a model type, without allocating:  parameter_count<Model>().total.
+/// Test: tests/model/parameters.cpp.
 template <class Model>
 ParameterCount parameter_count() {
   ParameterCount count;
@@ -47,4 +48,4 @@ LeafView<T> parameter(Params& tree, std::string_view name) {
               names.back() + "'; leaf_names<Model::Params>() lists them");
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -18,17 +18,17 @@
 #include <utility>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// A decoder-only language model with its memory. The network is Decoder; here are the four arenas
-/// (the optimiser has the fifth), batches on their way to the backend, and results on their way
-/// back. Nothing is allocated after construction. The gradients are added up until zero_grads(); an
-/// optimiser does that after its update.
-/// BlockTemplate: a block of the user's own (examples/custom_layer.cpp).
-/// One thread at a time: a server has a backend and a model for each of its threads, or takes
-/// turns. Errors: moe::Error for options out of range, a batch that does not fit (sizes, tokens or
-/// targets outside the vocabulary, targets that are missing), a second thread, logits or loads
-/// before there are any; nothing has changed then. Backward before forward ends the program.
+/// A decoder-only language model with its memory. Decoder is the network. Transformer owns four
+/// arenas (the optimizer owns the fifth), uploads batches and downloads results. It allocates
+/// nothing after construction. Gradients accumulate until zero_grads(), which an optimizer's update
+/// includes.
+/// BlockTemplate: Block, or your own (examples/custom_layer.cpp).
+/// One thread at a time: give each thread of a server its own backend and model, or take turns.
+/// Errors: moe::Error for invalid options, a batch that does not fit (sizes, tokens or targets
+/// outside of the vocabulary, missing targets), a second thread, or logits and loads before a pass;
+/// nothing has changed then. Backward without forward is a contract violation.
 /// Test: tests/model, tests/core/options.cpp, tests/core/in_use.cpp, tests/fixtures.
 ///
 ///     constexpr moe::ModelConfig config{.vocab = 65, .dim = 128, .layers = 4, .heads = 4,
@@ -68,8 +68,8 @@ class Transformer {
   }
   Transformer(const Transformer&) = delete;
 
-  /// One batch: writes the caches and gives the losses. In training mode dropout and router noise
-  /// are on, drawn from stream number passes(), which then moves on.
+  /// Runs forward on one batch: writes the caches and returns the losses. In training mode dropout
+  /// and router noise are on; their random stream is numbered passes(), which then advances.
   Loss forward(const Batch& batch, bool training = true) {
     const auto in_use = hold();
     begin(batch, training);
@@ -94,8 +94,8 @@ class Transformer {
     Network::backward(be_, pass_, params_, cache_, grads_, scratch_);
   }
 
-  /// A training pass and its backward: forward(batch), then backward(loss_scale), with the same
-  /// bits. It computes the logits once.
+  /// forward(batch) and backward(loss_scale) in one call, with the same bits. Computes the logits
+  /// only once.
   Loss forward_backward(const Batch& batch, double loss_scale = 1) {
     const auto in_use = hold();
     if (!batch.targets) throw Error("cannot train on a batch: " + std::string(no_targets));
@@ -109,7 +109,7 @@ class Transformer {
     return loss;
   }
 
-  /// Logits (n, vocab) of the last forward pass, on the host.
+  /// The logits (n, vocab) of the last forward pass, on the host.
   std::vector<W> logits() {
     const auto in_use = hold();
     if (state_ < State::logits)
@@ -126,8 +126,8 @@ class Transformer {
   }
 
   /// For generation: reads `length` new tokens of each sequence at position `start`, stores their
-  /// keys and values in past[layer], and gives the logits (sequences, vocab) that follow the last
-  /// of them.
+  /// keys and values in past[layer], and returns the logits (sequences, vocab) after the last of
+  /// them.
   std::span<const W> next_logits(const std::int32_t* tokens, int sequences, int length, int start,
                                  std::span<const KeyValues<T>> past) {
     const auto in_use = hold();
@@ -154,21 +154,21 @@ class Transformer {
     return {logits_.data(), std::size_t(sequences) * C.vocab};
   }
 
-  /// Share of the assignments that each expert of an MoE layer got in the last pass; sums to 1.
+  /// Each expert's share of the assignments of an MoE layer in the last pass. The shares sum to 1.
   std::array<double, std::size_t(C.moe.experts)> expert_load(int moe_layer) const {
     require_routed(moe_layer);
     return expert_shares<C.moe.experts>(results().routers[std::size_t(moe_layer)].offset.data);
   }
 
-  /// Entropy of the router's probabilities in the last pass, mean over its tokens; nats, at most
-  /// ln experts.
+  /// The mean entropy of the router's probabilities in the last pass, in nats; at most ln(experts).
   double router_entropy(int moe_layer) const {
     require_routed(moe_layer);
     return double(results().routers[std::size_t(moe_layer)].means[1]);
   }
 
-  /// Model and backend for the calling thread until the result dies: another thread's calls fail
-  /// until then. Every call holds itself; for what takes several of them (training, generating).
+  /// Reserves model and backend for the calling thread, for the lifetime of the returned object;
+  /// calls of other threads fail meanwhile. Every member function does this itself. Use it for a
+  /// series of calls (training, generating).
   [[nodiscard]] auto hold() const { return std::pair(in_use_.hold("a model"), detail::hold(be_)); }
 
   B& backend() const { return be_; }
@@ -183,16 +183,18 @@ class Transformer {
     be_.zero(grads_arena_.data(), grads_arena_.bytes());
     mark_grads_zeroed();
   }
-  /// For an optimiser that has set grads() to zero itself.
+  /// For an optimizer that has set grads() to zero itself.
   void mark_grads_zeroed() { loss_finite_ = true; }
-  /// All losses since the last zero_grads() were finite, passes without a loss left out.
+  /// True if all losses since the last zero_grads() were finite. Passes without a loss do not
+  /// count.
   bool loss_finite() const { return loss_finite_; }
   const Loss& loss() const { return loss_; }
-  /// Training passes so far: the position of the dropout and noise streams, part of a checkpoint.
+  /// The number of training passes: the position of the dropout and noise streams, part of a
+  /// checkpoint.
   std::uint64_t passes() const { return passes_; }
   void set_passes(std::uint64_t passes) { passes_ = passes; }
 
-  /// Bytes by class, for a batch of `tokens`; nothing has to be allocated to know them.
+  /// The bytes of each kind of memory for a batch of `tokens` tokens, known without allocating.
   struct Memory {
     std::size_t params, grads, cache, scratch;
   };
@@ -210,12 +212,12 @@ class Transformer {
 
   int max_tokens() const { return options_->max_tokens; }
   static Options checked(const Options& options) {
-    // What is counted in int for each token: choices of experts, and rows of heads.
+    // Per token this many things are counted in int: choices of experts, and rows of heads.
     constexpr int most = std::numeric_limits<int>::max() / std::max({2, C.moe.top_k, C.heads});
     return checked_options<W>(options, C.context, most);
   }
 
-  /// Uploads a batch, points the caches into memory for it, and starts a pass.
+  /// Uploads a batch, points the caches into memory for it, and begins a pass.
   void begin(const Batch& batch, bool training) {
     detail::check_batch(batch, C, max_tokens());
     const int n = batch.sequences * batch.length;
@@ -233,7 +235,7 @@ class Transformer {
              .moe_layers = std::max(1, C.moe_layers())};
   }
 
-  /// The results of the last pass in host memory: one download, when they are first asked for.
+  /// The results of the last pass in host memory, downloaded at once when they are first needed.
   const Results& results() const {
     if (!results_known_) {
       const int n = cache_.tokens.count;
@@ -243,7 +245,7 @@ class Transformer {
     }
     return results_;
   }
-  /// The losses of the pass just made; without targets it did not go through the head.
+  /// The losses of the last pass. A pass without targets did not include the head.
   Loss collect() {
     loss_ = collect_loss<C>(results(), without_targets_ ? 0 : cache_.tokens.count, *options_);
     if (!without_targets_) loss_finite_ = loss_finite_ && std::isfinite(loss_.total);
@@ -257,7 +259,7 @@ class Transformer {
                 "; count them from 0, after a forward pass");
   }
 
-  /// What the last pass left. A later state offers what the ones before it do.
+  /// What is available after the last pass. A later state includes the earlier ones.
   enum class State { unused, nothing, logits, loss };
   static constexpr const char* no_targets =
       "it has no targets, so there is no loss; set Batch.targets, the token that follows each";
@@ -280,4 +282,4 @@ class Transformer {
   bool without_targets_ = false, loss_finite_ = true;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

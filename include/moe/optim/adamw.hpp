@@ -5,23 +5,23 @@
 #include <moe/optim/expert_bias.hpp>
 #include <moe/optim/optimizer.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// AdamW:  m = lerp(m, g, 1 - beta1),  v = lerp(v, g^2, 1 - beta2),
-/// p = p (1 - lr wd) - lr m^ / (sqrt(v^) + eps),  where g is clipped and m^, v^ are m, v without
-/// the bias of their start at zero:  m^ = m / (1 - beta1^t),  v^ = v / (1 - beta2^t)  in update t.
-/// Decay is for matrices only (moe::decays).
+/// AdamW:  m = lerp(m, g, 1 - beta1),  v = lerp(v, g^2, 1 - beta2),  p = p (1 - lr wd) - lr m^ /
+/// (sqrt(v^) + eps).
+/// g is the clipped gradient. m^ and v^ are m and v with the bias of their start at zero removed:
+/// m^ = m / (1 - beta1^t),  v^ = v / (1 - beta2^t)  in update t. Only matrices decay (moe::decays).
 /// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
 /// Derivation: docs/derivations/adamw.md.  Test: tests/optim/adamw.cpp.
 struct AdamWRule {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
-  double weight_decay = 0.1;  // p shrinks by lr * weight_decay an update
+  double weight_decay = 0.1;  // each update multiplies p by 1 - lr * weight_decay
 
   static constexpr std::array<std::string_view, 2> states{"first", "second"};
   static constexpr bool takes(Role) { return true; }
 
-  /// However high, a rate is not refused: a search over rates finds out, and Diverged says what is
-  /// lost.
+  /// No learning rate is too high to be accepted: a search over rates must be able to try it, and
+  /// Diverged reports the failure.
   template <class T>
   const AdamWRule& checked(const char* owner = "AdamWRule") const {
     const detail::OptionCheck check{"build an optimiser", owner};
@@ -39,8 +39,8 @@ struct AdamWRule {
     const double rate = lr * step.lr_factor, t = double(step.number);
     for (const LeafUpdate<T>& leaf : leaves) {
       const double decay = decays(leaf.param.role) ? weight_decay : 0;
-      // A square that is not 0 has a root far above at_rest: a smaller eps changes nothing but
-      // would be 0 in a narrow T, and 0 / 0 where there is no gradient.
+      // The root of a nonzero v is far above at_rest, so raising eps to at_rest changes nothing. A
+      // smaller eps could be 0 in a narrow T, and give 0 / 0 where there is no gradient.
       be.rows(kernel::chunks(leaf.size()),
               kernel::AdamW<T>{leaf.size(), leaf.param.data, leaf.grad.data, leaf.state(0).data,
                                leaf.state(1).data, T(step.grad_scale), T(1 - beta1), T(1 - beta2),
@@ -54,8 +54,8 @@ struct AdamWRule {
 /// Options of AdamW: those of its rules, and OptimizerOptions.
 struct AdamWOptions {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
-  double weight_decay = 0.1;       // matrices only; p shrinks by lr * weight_decay an update
-  double clip = 1.0;               // largest L2 norm of the whole gradient; infinity: no clipping
+  double weight_decay = 0.1;  // matrices only; each update multiplies p by 1 - lr * weight_decay
+  double clip = 1.0;          // largest L2 norm of the whole gradient; infinity: no clipping
   double expert_bias_rate = 1e-3;  // ExpertBiasRule::rate; the schedule does not apply
   int skip_limit = 8;              // so many skipped updates in a row stop the run
 
@@ -64,8 +64,8 @@ struct AdamWOptions {
   }
 };
 
-/// AdamWRule on every leaf but expert biases, which ExpertBiasRule moves.
-/// Errors: moe::Error for options out of range.
+/// An Optimizer with AdamWRule for all leaves except expert biases, which ExpertBiasRule updates.
+/// Errors: moe::Error for invalid options.
 ///
 ///     moe::AdamW optimizer{model, {.lr = 3e-3, .clip = 1}};
 ///     const moe::StepReport report = optimizer.step(moe::cosine(step, steps));
@@ -82,4 +82,4 @@ class AdamW : public Optimizer<Model, ExpertBiasRule, AdamWRule> {
              o.rule().checked<T>(owner)) {}
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,12 +3,12 @@
 #include <moe/kernels/expert_bias.hpp>
 #include <moe/optim/rule.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// Loss-free balancing: the bias of an expert in the choice of experts falls by `rate` where the
-/// expert got more tokens than the mean, and rises by it where it got fewer:
-/// b = b - rate * sign(load - mean load). The router's backward leaves load - mean load where the
-/// gradient would be. No state, no decay; clipping and the schedule do not apply.
+/// Loss-free balancing:  b = b - rate * sign(load - mean load).  An expert's bias is added to its
+/// score when experts are chosen. It falls if the expert got more tokens than the mean, and rises
+/// if it got fewer. The router's backward stores load - mean load in place of a gradient. No state,
+/// no decay; clipping and the schedule do not apply.
 /// Source: Wang et al. 2024, arXiv:2408.15664, algorithm 1.  Test: tests/optim/adamw.cpp.
 struct ExpertBiasRule {
   double rate = 1e-3;
@@ -32,4 +32,4 @@ struct ExpertBiasRule {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,16 +8,16 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// min(1, clip / norm): the factor that brings a gradient of L2 norm `norm` down to `clip`.
+/// min(1, clip / norm): the factor that reduces a gradient with L2 norm `norm` to `clip`.
 inline double clip_factor(double norm, double clip) {
   return norm > clip ? clip / norm : 1;
 }
 
-/// The L2 norm of a gradient over all leaves but expert biases, which hold loads, not gradients.
-/// Chunks of fixed length are summed by the backend and added in double in order: same bits for any
-/// thread count. A value whose square overflows its type counts as non-finite.
+/// The L2 norm of a gradient over all leaves except expert biases, which hold loads, not gradients.
+/// The backend sums chunks of fixed length, which are then added in double, in order: the same bits
+/// for any number of threads. A value whose square overflows counts as non-finite.
 /// Never throws or allocates after construction.  Test: tests/optim/gradient_norm.cpp.
 ///
 ///     moe::GradientNorm<moe::Cpu<float>, Params> norm{backend};
@@ -33,7 +33,7 @@ class GradientNorm {
         partial_(bytes_needed() / sizeof(T)),
         squares_(matrices()) {}
 
-  /// Bytes of the backend's memory that a GradientNorm holds.
+  /// The bytes of the backend's memory that a GradientNorm holds.
   static std::size_t bytes_needed() {
     std::size_t partials = 0;
     for (const LeafInfo& leaf : leaves<Params>())
@@ -41,7 +41,7 @@ class GradientNorm {
     return partials * sizeof(T);
   }
 
-  /// The norm; infinite or NaN if any gradient is.
+  /// Returns the norm; infinite or NaN if any gradient is.
   double measure(const Params& grads) {
     launch(grads);
     double total = 0;
@@ -60,16 +60,16 @@ class GradientNorm {
     return std::sqrt(total);
   }
 
-  /// After measure: the squared norm of each matrix of all measured leaves in order. The memory is
-  /// the same for every call.
+  /// After measure: the squared norms of the matrices of all measured leaves, in order. The address
+  /// is the same after every call.
   const double* squares() const { return squares_.data(); }
 
-  /// After measure: the path of the first leaf with a non-finite gradient, empty if there is none.
+  /// After measure: the path of the first leaf with a non-finite gradient, or empty.
   std::string first_non_finite() const {
     return first_bad_ == none ? "" : leaf_names<Params>()[first_bad_];
   }
 
-  /// Whether a leaf counts towards the norm.
+  /// True if a leaf counts towards the norm.
   static bool measured(const LeafInfo& leaf) { return leaf.role != Role::expert_bias; }
 
  private:
@@ -106,4 +106,4 @@ class GradientNorm {
   std::size_t first_bad_ = none;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -7,25 +7,26 @@
 #include <moe/optim/orthogonalize.hpp>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// Size of Muon's step on an (out, in) matrix. keller: sqrt(max(1, out/in));
-/// moonlight: 0.2 sqrt(max(out, in)), a root mean square of 0.2, so that AdamW's lr carries over.
+/// The factor of Muon's step on an (out, in) matrix. keller: sqrt(max(1, out/in)); moonlight: 0.2
+/// sqrt(max(out, in)), which gives steps a root mean square of 0.2, so that a learning rate of
+/// AdamW fits.
 enum class MuonScale { keller, moonlight };
 
 namespace detail {
 
-/// Matrix number `matrix` of leaf number `leaf` of those that Muon updates.
+/// Matrix `matrix` of the leaf with index `leaf` among those that Muon updates.
 struct MuonMatrix {
   std::size_t leaf;
   int matrix;
 };
 
-/// The matrices of one shape, whatever leaf they are of: small products are fast only many at a
-/// time.
+/// All matrices of one shape, from any leaf: small products are fast only if many are computed
+/// together.
 struct MuonStack {
   int rows, cols;
-  std::size_t batch = 4;  // matrices orthogonalised together: those of a leaf, or this many
+  std::size_t batch = 4;  // matrices per orthogonalization: at least this many, or one whole leaf
   std::vector<MuonMatrix> matrices = {};
 
   std::size_t max_batch() const { return std::min(batch, matrices.size()); }
@@ -48,13 +49,15 @@ inline std::vector<MuonStack> muon_stacks(std::span<const LeafInfo> leaves) {
 
 }  // namespace detail
 
-/// Muon on hidden matrices, each expert's on its own:
-/// m = lerp(m, g, 1 - mu),  u = orthogonal(lerp(g, m, mu)),  p = p (1 - lr wd) - lr s u,
-/// where g is clipped, mu is `momentum` and s the scale. Without nesterov u = orthogonal(m).
-/// A matrix whose gradient is all zero (an expert that no token reached) is left alone, momentum
-/// and decay included: any step would be full-sized, as orthogonalising erases magnitudes.
+/// Muon on hidden matrices; each expert's matrix is updated separately:
+///     m = lerp(m, g, 1 - mu),  u = orthogonal(lerp(g, m, mu)),  p = p (1 - lr wd) - lr s u
+/// g is the clipped gradient, mu is `momentum` and s is the scale. Without nesterov u =
+/// orthogonal(m). A matrix whose gradient is zero (an expert that got no token) is left unchanged,
+/// including its momentum and decay: orthogonalization erases magnitudes, so any step would have
+/// full size.
 /// Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al. 2025,
-/// arXiv:2502.16982.  Derivation: docs/derivations/muon.md.  Test: tests/optim/muon.cpp.
+/// arXiv:2502.16982.
+/// Derivation: docs/derivations/muon.md.  Test: tests/optim/muon.cpp.
 struct MuonRule {
   double lr = 0.02, momentum = 0.95;
   double weight_decay = 0.1;  // p shrinks by lr * weight_decay an update
@@ -74,7 +77,7 @@ struct MuonRule {
     return *this;
   }
 
-  /// The stacks, and memory to orthogonalise a batch of the largest; all stacks share it.
+  /// The stacks, and memory to orthogonalize a batch of the largest; all stacks share it.
   template <class B>
   struct Workspace;
 
@@ -96,7 +99,7 @@ struct MuonRule {
   }
 
  private:
-  /// Updates the matrices in work.batch, which is empty afterwards.
+  /// Updates the matrices in work.batch and empties it.
   template <class B>
   void update_batch(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep& step,
                     const detail::MuonStack& stack, Workspace<B>& work) const {
@@ -160,7 +163,7 @@ struct MuonRule::Workspace {
     return max_bytes;
   }
 
-  /// Calls f(first of them, count, place in the batch) for matrices that lie side by side.
+  /// Calls f(first matrix, count, index in the batch) for each run of contiguous matrices.
   template <class F>
   void for_each_run(const F& f) const {
     for (std::size_t i = 0, end = 0; i < batch.size(); i = end) {
@@ -174,7 +177,7 @@ struct MuonRule::Workspace {
   }
 
   std::vector<Stack> stacks;
-  std::vector<detail::MuonMatrix> batch;  // with a gradient, to be updated together
+  std::vector<detail::MuonMatrix> batch;  // matrices with a gradient, to be updated together
   Arena<B> directions;
   Orthogonalizer<B> orthogonalize;
 };
@@ -186,7 +189,7 @@ struct MuonOptions {
   bool nesterov = true;
   MuonScale scale = MuonScale::keller;
   Orthogonalization method = Orthogonalization::newton_schulz5;
-  AdamWRule rest = {};             // of the leaves that are no hidden matrices
+  AdamWRule rest = {};             // for all other leaves
   double clip = 1.0;               // largest L2 norm of the whole gradient; infinity: no clipping
   double expert_bias_rate = 1e-3;  // ExpertBiasRule::rate; the schedule does not apply
   int skip_limit = 8;              // so many skipped updates in a row stop the run
@@ -201,8 +204,9 @@ struct MuonOptions {
   }
 };
 
-/// MuonRule on hidden matrices, ExpertBiasRule on expert biases, AdamWRule on all other leaves.
-/// Errors: moe::Error for options out of range.
+/// An Optimizer with MuonRule for hidden matrices, ExpertBiasRule for expert biases and AdamWRule
+/// for all other leaves.
+/// Errors: moe::Error for invalid options.
 ///
 ///     moe::Muon optimizer{model, {.lr = 0.02, .rest = {.lr = 3e-3}, .clip = 1}};
 ///     const moe::StepReport report = optimizer.step(moe::cosine(step, steps));
@@ -219,4 +223,4 @@ class Muon : public Optimizer<Model, ExpertBiasRule, MuonRule, AdamWRule> {
              o.rule().checked<T>(owner), o.rest.checked<T>("MuonOptions.rest")) {}
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

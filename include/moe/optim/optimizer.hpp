@@ -16,10 +16,11 @@
 #include <utility>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// What an optimiser asks of a model. `loss_finite`: every loss since zero_grads was finite;
-/// `mark_grads_zeroed` is zero_grads without the writing, which the update has done.
+/// The interface that an optimizer needs from a model. `loss_finite`: every loss since zero_grads
+/// was finite. `mark_grads_zeroed`: tells the model that its gradients are zero, which the update
+/// has done.
 template <class M>
 concept Trainable = requires(M& model, const M& seen) {
   { model.backend() } -> std::same_as<typename M::Backend&>;
@@ -30,10 +31,10 @@ concept Trainable = requires(M& model, const M& seen) {
   model.mark_grads_zeroed();
 };
 
-/// What every optimiser does, whatever its rules are.
+/// The options of every optimizer, whatever its rules are.
 struct OptimizerOptions {
   double clip = 1.0;   // largest L2 norm of the whole gradient; infinity switches it off
-  int skip_limit = 8;  // so many skipped updates in a row stop the run
+  int skip_limit = 8;  // this many skipped updates in a row stop the run
 
   template <class T>
   const OptimizerOptions& checked(const char* owner = "OptimizerOptions") const {
@@ -44,12 +45,12 @@ struct OptimizerOptions {
   }
 };
 
-/// Thrown when so many updates in a row were skipped that the run is lost.
+/// Thrown if so many updates in a row were skipped that the run is lost.
 struct Diverged : Error {
   using Error::Error;
 };
 
-/// What one call of step did.
+/// The result of one call of step.
 struct StepReport {
   double grad_norm;    // before clipping; not finite if that is why the update was skipped
   double clip_factor;  // what the gradient was multiplied by
@@ -57,10 +58,10 @@ struct StepReport {
   bool skipped;
 };
 
-/// Updates a model from its gradients: measures their norm, clips, skips what is not finite, and
-/// lets the first of the rules that takes a leaf's role update the leaf. The rules' states lie in
-/// one arena. AdamW and Muon are this class with the rules ready.
-/// Errors: moe::Error for options out of range, and if no rule takes a leaf.
+/// Updates a model from its gradients: measures their norm, clips them, skips the update if
+/// something is not finite, and otherwise lets the first rule that takes a leaf's role update the
+/// leaf. One arena holds the states of all rules. AdamW and Muon are this class with given rules.
+/// Errors: moe::Error for invalid options, or if no rule takes a leaf.
 /// Test: tests/optim/adamw.cpp (norm, skips, counters), tests/optim/custom_rule.cpp.
 ///
 ///     moe::Optimizer optimizer{model, {.clip = 1}, moe::ExpertBiasRule{}, MyRule{.lr = 1e-3}};
@@ -96,11 +97,11 @@ class Optimizer {
     }
   }
 
-  /// One update from the gradients in the model, which are zero afterwards. With a loss or gradient
-  /// that is not finite nothing changes but the counters of skips.
-  /// Errors: moe::Diverged after skip_limit skips in a row; a factor that is negative or not
-  /// finite, or a model that another thread is in: nothing has changed then. Never allocates
-  /// otherwise.
+  /// Makes one update from the gradients in the model and sets them to zero. If a loss or gradient
+  /// is not finite, only the counters of skips change.
+  /// Errors: moe::Diverged after skip_limit skips in a row; moe::Error for a factor that is
+  /// negative or not finite, or if another thread uses the model; nothing has changed then.
+  /// Allocates only to throw.
   StepReport step(double lr_factor = 1) {
     detail::OptionCheck{"update", "step()"}.not_negative<T>("lr_factor", lr_factor);
     const auto in_use = detail::hold(*model_);
@@ -118,18 +119,18 @@ class Optimizer {
     return {norm, scale, rate, false};
   }
 
-  /// The peak learning rate of the first rule that has one, NaN if none has.
+  /// The peak learning rate of the first rule that has one; NaN if none has.
   double lr() const {
     return std::apply([](const auto&... rule) { return first_lr(rule...); }, rules_);
   }
 
-  /// Updates made, skipped ones not counted: the step of schedules and of bias correction.
+  /// The number of updates without skipped ones: the step of schedules and of bias correction.
   std::int64_t updates() const { return updates_; }
   void set_updates(std::int64_t n) {
     MOE_EXPECTS(n >= 0, "an optimiser was told of " + std::to_string(n) + " updates");
     updates_ = n;
   }
-  /// Updates skipped since the start, and without an update in between up to now.
+  /// The number of updates skipped since the start, and the number skipped in a row until now.
   std::int64_t skipped() const { return skipped_; }
   std::int64_t consecutive_skips() const { return consecutive_skips_; }
   void set_skipped(std::int64_t total, std::int64_t consecutive = 0) {
@@ -137,9 +138,9 @@ class Optimizer {
     consecutive_skips_ = consecutive;
   }
 
-  /// Calls f(name, leaf) for every leaf of the state, a LeafView: the name is that of the rule's
-  /// state, a point, and the leaf's path ("first.head"). With updates() and skipped() this is all
-  /// that a checkpoint has to keep.
+  /// Calls f(name, leaf) for every state of every leaf, a LeafView. The name is that of the state
+  /// in the rule, a dot, and the path of the leaf: "first.head". Together with updates() and
+  /// skipped() this is all that a checkpoint has to keep.
   template <class F>
   void for_each_state(F&& f) {
     constexpr std::array<std::span<const std::string_view>, count> names{Rules::states...};
@@ -153,12 +154,12 @@ class Optimizer {
     }
   }
 
-  /// Whether R is one of the rules.
+  /// True if R is one of the rules.
   template <class R>
   static constexpr bool has = (std::is_same_v<R, Rules> || ...);
 
-  /// Bytes of the backend's memory, known without allocating: the states, the workspaces of the
-  /// rules, and all together.
+  /// The bytes of the backend's memory, known without allocating: the states, the workspaces of the
+  /// rules, and everything.
   static std::size_t state_bytes() {
     std::size_t total = 0;
     for (const LeafInfo& leaf : leaves<Params>())
@@ -182,7 +183,7 @@ class Optimizer {
 
   Backend& backend() const { return model_->backend(); }
 
-  /// The number of the first rule that takes a role; `count` if none does.
+  /// The index of the first rule that takes a role, or `count` if none does.
   static constexpr std::size_t rule_of(Role role) {
     std::size_t number = 0;
     static_cast<void>(((Rules::takes(role) || (++number, false)) || ...));
@@ -266,4 +267,4 @@ class Optimizer {
   double last_finite_norm_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

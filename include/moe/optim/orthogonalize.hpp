@@ -8,17 +8,17 @@
 #include <moe/kernels/newton_schulz.hpp>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// How a matrix is brought near the closest one with orthonormal rows or columns.
-/// newton_schulz5: Jordan et al. 2024, kellerjordan.github.io/posts/muon; singular values of
-/// [0.01, 1] land in [0.68, 1.14]. polar_express5: Amsel et al. 2025, arXiv:2505.16932; those of
-/// [0.001, 1] land in [0.84, 1.15].
+/// The method that approximates the nearest matrix with orthonormal rows or columns.
+/// newton_schulz5: Jordan et al. 2024, kellerjordan.github.io/posts/muon; maps singular values in
+/// [0.01, 1] into [0.68, 1.14]. polar_express5: Amsel et al. 2025, arXiv:2505.16932; maps those in
+/// [0.001, 1] into [0.84, 1.15].
 enum class Orthogonalization { newton_schulz5, polar_express5 };
 
 namespace detail {
 
-/// X <- X / (stretch |X| + eps), then five times X <- (a I + b A + c A^2) X, A = X X^T.
+/// X <- X / (stretch |X| + eps), then five times X <- (a I + b A + c A^2) X with A = X X^T.
 struct OddPolynomials {
   double stretch, eps;
   struct {
@@ -43,11 +43,12 @@ inline constexpr OddPolynomials polar_express5{
 
 }  // namespace detail
 
-/// Orthogonalises `count` matrices (rows x cols) at a time, each on its own; zeros stay zeros.
-/// Products are taken in float, also by a backend with narrow activations, on the smaller side, and
-/// of symmetric ones only the blocks on and above the diagonal: per matrix of m x n, m <= n, about
-/// 5 (3.25 m^2 n + 1.25 m^3) flop for m >= 128. Never throws or allocates after construction.
-/// Derivation: docs/derivations/muon.md. Test: tests/optim/orthogonalize.cpp.
+/// Orthogonalizes `count` matrices (rows x cols), each by itself. A zero matrix stays zero.
+/// Products are exact (in Wide, even if activations are narrower) and work on the smaller side. Of
+/// symmetric products only the blocks on and above the diagonal are computed: about 5 (3.25 m^2 n +
+/// 1.25 m^3) flop for an m x n matrix with 128 <= m <= n. Never throws or allocates after
+/// construction.
+/// Derivation: docs/derivations/muon.md.  Test: tests/optim/orthogonalize.cpp.
 ///
 ///     using Orth = moe::Orthogonalizer<moe::Cpu<float>>;
 ///     Orth orthogonalize{backend, Orth::bytes_needed(8, 512, 256)};
@@ -58,15 +59,14 @@ class Orthogonalizer {
   using In = Matrix<const T>;
 
  public:
-  /// `bytes`: the largest bytes_needed of the stacks to come.
+  /// `bytes`: the largest bytes_needed of all stacks that will be passed.
   Orthogonalizer(B& be, std::size_t bytes) : be_(&be), arena_(be, bytes) {}
 
   static std::size_t bytes_needed(int count, int rows, int cols) {
     return Scratch(nullptr, count, rows, cols).bytes;
   }
 
-  /// Overwrites x; the result lies in x or in the scratch memory, where the next call overwrites
-  /// it.
+  /// Overwrites x. The result is in x or in the scratch memory, which the next call overwrites.
   T* operator()(Orthogonalization method, int count, int rows, int cols, T* x) {
     const Scratch s(arena_.data(), count, rows, cols);
     MOE_EXPECTS(s.bytes <= arena_.bytes(), "Orthogonalizer has " + std::to_string(arena_.bytes()) +
@@ -122,8 +122,8 @@ class Orthogonalizer {
     }
   };
 
-  /// Rows of a strip of a symmetric product: four strips skip 3/8 of it, small ones are not worth
-  /// it.
+  /// Rows in a strip of a symmetric product. Four strips save 3/8 of the work; for small matrices
+  /// that is not worth it.
   static int strip(int m) { return m < 128 ? m : (m + 3) / 4; }
 
   void normalize(const detail::OddPolynomials& p, int count, int rows, int cols, T* x,
@@ -154,4 +154,4 @@ class Orthogonalizer {
   Arena<B> arena_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

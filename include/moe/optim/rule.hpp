@@ -9,34 +9,36 @@
 #include <span>
 #include <string_view>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// One leaf in an update, as its rule sees it. All numbers are in the backend's memory.
+/// One leaf in an update, in the form that its rule sees. All numbers are in the backend's memory,
+/// except grad_square.
 template <class T>
 struct LeafUpdate {
   std::string_view name;  // its path in Params
   LeafView<T> param, grad;
-  T* states;                  // all of them, one after the other
-  std::size_t state_stride;   // numbers from one state to the next
-  const double* grad_square;  // of each matrix, before clipping; null for an expert bias
+  T* states;                  // all states, contiguous
+  std::size_t state_stride;   // distance between two states, in numbers
+  const double* grad_square;  // of each matrix, before clipping; null: expert bias
 
   std::ptrdiff_t size() const { return std::ptrdiff_t(param.size); }
-  /// State number `i` of the rule: as many numbers as the leaf has, 0 before the first update.
+  /// State `i` of the rule: as many numbers as the leaf has, 0 before the first update.
   LeafView<T> state(std::size_t i) const {
     LeafView<T> view = param;
     view.data = states + i * state_stride;
     return view;
   }
-  /// Whether matrix `i` has a gradient: an expert without tokens has none. A square below at_rest
-  /// may be a sum of denormal numbers, which some threads flush to 0 and others do not.
+  /// True if matrix `i` has a gradient; an expert without tokens has none. A square below at_rest
+  /// counts as none: it may be a sum of subnormal numbers, which some threads flush to 0 and others
+  /// do not.
   bool has_gradient(int i) const { return grad_square[i] >= kernel::at_rest<T>; }
 };
 
-/// What every rule is told about the update that is being made.
+/// The values of the current update that every rule gets.
 struct UpdateStep {
   std::int64_t number;  // 1 for the first update; skipped ones do not count
-  double lr_factor;     // the schedule's: learning rates are multiplied by it
-  double grad_scale;    // the clipping's: gradients have to be multiplied by it
+  double lr_factor;     // from the schedule: multiplies learning rates
+  double grad_scale;    // from clipping: multiplies gradients
 };
 
 /// A rule of an Optimizer says which leaves it updates, and how. It is a struct of numbers with
@@ -66,7 +68,7 @@ concept UpdateRule = requires(Role role) {
 
 namespace detail {
 
-/// The workspace of a rule that has none.
+/// The workspace of a rule that needs none.
 struct NoWorkspace {
   template <class B>
   NoWorkspace(B&, std::span<const LeafInfo>) {}
@@ -86,4 +88,4 @@ struct WorkspaceOf<R, B> {
 };
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -3,23 +3,25 @@
 #include <cmath>
 #include <moe/core/check_option.hpp>
 
-// Learning rates as a share of the peak. Steps are optimiser updates, counted from 0, never
-// micro-batches. Warm-up starts at 1/warmup, not 0, and `final` is the limit at step == steps, so
-// that no update is wasted on a rate of 0.
+// Learning rates as a share of the peak. Steps are optimizer updates, not micro-batches, counted
+// from 0. Warm-up starts at 1/warmup rather than 0, and `final` would be reached at step == steps,
+// so that no update is wasted on a rate of 0.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 enum class ScheduleKind { cosine, warmup_stable_decay, constant };
 
-/// The numbers of a schedule; a negative count asks for its share of the steps.
+/// The parameters of a schedule. A negative count stands for its default share of the steps.
 struct ScheduleOptions {
   int warmup = -1;     // updates; default steps / 20
   int decay = -1;      // updates, warmup_stable_decay only; default steps / 5
   double final = 0.1;  // share of the peak at step == steps
 };
 
-/// Errors: moe::Error for `steps` below 0 and a share outside of [0, 1]. The three schedules check
-/// themselves; a trainer asks before the first step.  Test: tests/core/options.cpp.
+/// Checks the options. The three schedules call it themselves; a trainer calls it before the first
+/// step.
+/// Errors: moe::Error for `steps` below 0, or a share outside of [0, 1].  Test:
+/// tests/core/options.cpp.
 inline void check_options(const ScheduleOptions& o, int steps) {
   detail::OptionCheck{"follow a schedule", "Schedule"}.at_least("steps", steps, 0);
   const detail::OptionCheck check{"follow a schedule", "ScheduleOptions"};
@@ -30,7 +32,7 @@ namespace detail {
 inline int count_or_share(int count, int steps, int divisor) {
   return count >= 0 ? count : steps / divisor;
 }
-/// How far `step` is from `first` (0) to `last` (1), cut to [0, 1].
+/// The progress of `step` from `first` (0) to `last` (1), clamped to [0, 1].
 inline double progress(int step, int first, int last) {
   if (step >= last) return 1;
   return std::max(0.0, (double(step) - first) / (double(last) - first));
@@ -53,7 +55,7 @@ inline double cosine(int step, int steps, ScheduleOptions o = {}) {
   return o.final + (1 - o.final) * 0.5 * (1 + std::cos(3.14159265358979323846 * t));
 }
 
-/// Linear warm-up to 1, 1, then linear to `final` over the last `decay` updates.
+/// Linear warm-up to 1, then constant, then linear decay to `final` over the last `decay` updates.
 /// Source: Hu et al. 2024, arXiv:2404.06395, section 4.  Test: tests/optim/schedule.cpp.
 ///
 ///     optimizer.step(moe::warmup_stable_decay(step, 5000, {.warmup = 100, .decay = 1000}));
@@ -65,7 +67,7 @@ inline double warmup_stable_decay(int step, int steps, ScheduleOptions o = {}) {
   return step < warmup ? detail::warm_up(step, warmup) : 1 - (1 - o.final) * t;
 }
 
-/// Linear warm-up to 1, then 1.
+/// Linear warm-up to 1, then constant.
 inline double constant(int step, int steps, ScheduleOptions o = {}) {
   check_options(o, steps);
   return detail::warm_up(step, detail::count_or_share(o.warmup, steps, 20));
@@ -93,4 +95,4 @@ struct Schedule {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

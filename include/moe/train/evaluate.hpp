@@ -1,11 +1,20 @@
 #pragma once
+#include <concepts>
 #include <functional>
 #include <moe/data/windows.hpp>
 #include <moe/layers/layer.hpp>
 #include <moe/model/transformer.hpp>
 #include <optional>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
+
+/// A model whose loss on a batch can be asked for.
+template <class M>
+concept HasLoss = requires(M& model, const M& seen, const Batch& batch) {
+  { model.forward(batch, false) } -> std::same_as<Loss>;
+  { seen.loss_finite() } -> std::same_as<bool>;
+  model.zero_grads();
+};
 
 /// The model's loss on a whole split, without dropout and noise. Every token but the first is a
 /// target once, and all weigh the same. Balance, z and entropy are means over the batches, weighted
@@ -14,7 +23,7 @@ namespace moe {
 /// Test: tests/train/evaluate.cpp, tests/train/trainer.cpp.
 ///
 ///     if (const auto loss = moe::evaluate(model, windows, interrupted)) report(*loss);
-template <class Model>
+template <HasLoss Model>
 std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
                              const std::function<bool()>& should_stop) {
   const auto in_use = detail::hold(model);
@@ -37,9 +46,9 @@ std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
 /// The same without a way to stop.
 ///
 ///     const moe::Loss loss = moe::evaluate(model, moe::DisjointWindows(validation, 16, 256));
-template <class Model>
+template <HasLoss Model>
 Loss evaluate(Model& model, const DisjointWindows& windows) {
   return *evaluate(model, windows, nullptr);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// A file of JSON objects, one per line. Each line is passed to the system before the next, so the
 /// file is readable while it grows and after a crash. A resumed run first removes the rows of the
@@ -78,4 +78,4 @@ class MetricsWriter {
   int set_aside_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// How evenly one MoE layer uses its experts, computed from their shares f of the assignments (sum
 /// 1). If the shares are not known (before the first pass they sum to 0), the values are NaN, with
@@ -110,4 +110,4 @@ class RouterSentinel {
   std::vector<int> bad_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -4,11 +4,18 @@
 #include <moe/io/tensorboard.hpp>
 #include <moe/model/transformer.hpp>
 #include <moe/optim/optimizer.hpp>
-#include <moe/train/resources.hpp>
 #include <moe/train/router_health.hpp>
+#include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
+
+/// A number of the moment that is no part of training, such as the use of the processor.
+struct Measurement {
+  std::string name;
+  double value = unknown;
+  bool curve = true;  // also the curve perf/NAME of TensorBoard
+};
 
 /// One update, as passed to callbacks.
 struct StepRow {
@@ -21,7 +28,7 @@ struct StepRow {
   std::vector<RouterHealth> health = {};       // [MoE layer]
   std::vector<double> router_entropy = {};     // [MoE layer], nats
   int collapsed = 0;                           // layers that RouterSentinel reports as collapsed
-  Resources resources = {};                    // at the last logged row
+  std::vector<Measurement> measurements = {};  // of TrainerCallbacks::measure, in the last row
 };
 
 /// One evaluation. Units: nats.
@@ -35,10 +42,9 @@ struct EvaluationRow {
   double tokens_per_second = unknown;  // of training, as in StepRow
 };
 
-/// The rows of metrics.jsonl. seconds, tokens_per_second, cpu_percent, memory_mb and the fields of
-/// GPUs depend on the moment. All other fields have the same bits in a run that was stopped and
-/// resumed. A value that is not known (a GPU that does not report, a loss that is not finite) is
-/// null.
+/// The rows of metrics.jsonl. seconds, tokens_per_second and the measurements depend on the moment.
+/// All other fields have the same bits in a run that was stopped and resumed. A value that is not
+/// known (a loss that is not finite) is null.
 /// Test: tests/train/trainer.cpp.
 inline Json metrics_row(const StepRow& row) {
   Json json;
@@ -56,14 +62,7 @@ inline Json metrics_row(const StepRow& row) {
   json["skipped"] = row.skipped;
   json["tokens_per_second"] = row.tokens_per_second;
   json["seconds"] = row.seconds;
-  json["cpu_percent"] = row.resources.cpu_percent;
-  json["memory_mb"] = row.resources.memory_mb;
-  if (!row.resources.gpus.empty()) {
-    const GpuUse all = all_gpus(row.resources.gpus);
-    json["gpu_percent"] = all.utilisation_percent;
-    json["gpu_memory_mb"] = all.memory_used_mb;
-    json["gpu_temperature_c"] = all.temperature_c;
-  }
+  for (const Measurement& m : row.measurements) json[m.name] = m.value;
   json["expert_load"] = Json::array();
   json["effective_experts"] = Json::array();
   json["max_violation"] = Json::array();
@@ -107,10 +106,8 @@ inline void write(TensorBoardWriter& board, const StepRow& row) {
     if (!std::isnan(value)) put(tag, value);
   };
   put_known("perf/tokens_per_second", row.tokens_per_second);
-  put_known("perf/cpu_percent", row.resources.cpu_percent);
-  put_known("perf/memory_mb", row.resources.memory_mb);
-  if (!row.resources.gpus.empty())
-    put_known("perf/gpu_percent", all_gpus(row.resources.gpus).utilisation_percent);
+  for (const Measurement& m : row.measurements)
+    if (m.curve) put_known("perf/" + m.name, m.value);
   if (row.load.empty()) return;
   put("aux/balance", row.loss.balance);
   put("aux/z", row.loss.z);
@@ -129,4 +126,4 @@ inline void write(TensorBoardWriter& board, const EvaluationRow& row) {
   board.scalar("perplexity/val", row.step, std::exp(row.loss));
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -5,7 +5,7 @@
 #include <moe/io/folder_reader.hpp>
 #include <moe/io/tensorboard.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -228,4 +228,4 @@ inline std::string newest_checkpoint(const std::string& folder) {
   return found.empty() ? "" : found.front();
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

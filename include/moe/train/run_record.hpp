@@ -7,7 +7,7 @@
 #include <moe/train/trainer_options.hpp>
 #include <optional>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Writes the folder of a run, options.out: rows for people and plots, events for TensorBoard, and
 /// checkpoints. The run holds the lock of the folder from its first access until this object is
@@ -182,4 +182,4 @@ class RunRecord {
   bool resumed_ = false, opened_ = false;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

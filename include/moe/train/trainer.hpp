@@ -19,34 +19,52 @@
 #include <span>
 #include <variant>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 enum class StopReason { finished, paused, stopped, no_gain };
 
 struct TrainerCallbacks {
+  // Asked for numbers of its own just before a row is written; they become columns of
+  // metrics.jsonl and curves of TensorBoard.
+  std::function<std::vector<Measurement>()> measure = {};
   std::function<void(const StepRow&)> on_step = {};
   std::function<void(const EvaluationRow&)> on_evaluation = {};
   std::function<void(const std::string&)> on_warning = {};
-  // Asked after every step and between the batches of an evaluation, which is then given up: the
-  // resumed run begins with it. `last` is saved before the end.
+  // Called after every step and between the batches of an evaluation. If it returns true, the run
+  // ends after saving `last`; an interrupted evaluation is repeated at the start of the resumed
+  // run.
   std::function<bool()> should_stop = {};
 };
 
-/// The loop: batch, forward, backward, update, and at intervals evaluation, metrics, checkpoints
-/// `best` (by cross entropy) and `last` in options.out. Batches are a function of (seed, step), so
-/// that resume() and run() give the bits of a run that never stopped.
+/// What a Trainer asks of a model: what an optimizer and a checkpoint ask, and both passes.
+template <class M>
+concept TrainerModel = Trainable<M> && Saveable<M> && HasLoss<M> &&
+    requires(M& model, const Batch& batch) {
+  { model.forward_backward(batch, 1.0) } -> std::same_as<Loss>;
+};
+
+/// What a Trainer asks of an optimizer.
+template <class O>
+concept TrainerOptimizer = Resumable<O> && requires(O& optimizer) {
+  { optimizer.step(1.0) } -> std::same_as<StepReport>;
+};
+
+/// The training loop: batch, forward, backward, update, and at intervals evaluation, metrics, and
+/// the checkpoints `best` (by cross entropy) and `last` in options.out. Batches are a function of
+/// (seed, step), so resume() and run() give the bits of a run that never stopped.
 /// Errors: moe::Error for sizes below 1, texts that are too short, a folder that already holds a
-/// run, and what model, optimiser and files throw.  Test: tests/train/trainer.cpp, tests/programs.
+/// run, and whatever model, optimizer and files throw.  Test: tests/train/trainer.cpp,
+/// tests/programs.
 ///
 ///     moe::Trainer trainer(model, optimizer, train, validation, {.steps = 2000, .out = "runs/a"});
 ///     const moe::StopReason reason = trainer.run();
-template <class Model, class Optimizer>
+template <TrainerModel Model, TrainerOptimizer Optimizer>
 class Trainer {
   static constexpr ModelConfig config = Model::config;
 
  public:
-  /// `about` goes into the checkpoints' manifests (vocabulary, settings). The token sequences must
-  /// outlive the trainer.
+  /// `about` (vocabulary, settings) is stored in the manifests of the checkpoints. The token
+  /// sequences must outlive the trainer.
   Trainer(Model& model, Optimizer& optimizer, std::span<const std::int32_t> train,
           std::span<const std::int32_t> validation, TrainerOptions options,
           TrainerCallbacks callbacks = {}, Json about = {})
@@ -72,8 +90,8 @@ class Trainer {
   const Cursor& cursor() const { return cursor_; }
   std::string folder(const std::string& name) const { return options_.out + "/" + name; }
 
-  /// Goes back to where out/last was saved. Gives the settings of model and trainer that differ
-  /// from the saved ones: with any of them the run is no longer the one that was stopped.
+  /// Restores the state of out/last. Returns the settings of model and trainer that differ from the
+  /// saved ones; with any of them the run is no longer the one that was stopped.
   std::vector<Difference> resume() {
     MOE_EXPECTS(!options_.out.empty(), "Trainer::resume needs TrainerOptions.out");
     const std::string from = record_.load_newest([&](const std::string& checkpoint) {
@@ -85,14 +103,14 @@ class Trainer {
       for (auto& d : differences(*run->find("trainer"), about_["trainer"])) found.push_back(d);
     std::erase_if(found, [](const Difference& d) {
       return d.field == "out" || d.field == "pause_at" || d.field == "overwrite" ||
-             d.field == "batch" || d.field == "max_tokens";  // room, not arithmetic
+             d.field == "batch" || d.field == "max_tokens";  // these change memory, not results
     });
     return found;
   }
 
-  /// Trains until the steps are done or something stops it.
+  /// Trains until all steps are done or something stops it.
   StopReason run() {
-    const auto in_use = detail::hold(model_);  // a second thread is refused, not this one
+    const auto in_use = detail::hold(model_);  // other threads are refused meanwhile
     record_.open(cursor_.step);
     session_seconds_ = 0, session_tokens_ = 0;
     if (cursor_.step > options_.steps)
@@ -106,7 +124,7 @@ class Trainer {
                    std::to_string(cursor_.step) +
                    ", from which the run goes on: it will not pause");
     auto reason = is_out_of_patience() ? StopReason::no_gain : StopReason::finished;
-    // A session that was stopped in an evaluation is followed by one that begins with it.
+    // If the last session was stopped during an evaluation, this one begins with it.
     const bool begun = cursor_.step > 0 && cursor_.last_step != cursor_.step;
     if (begun && is_due(options_.eval_every)) reason = after_step();
     while (reason == StopReason::finished && !is_last()) {
@@ -118,7 +136,7 @@ class Trainer {
     return reason;
   }
 
-  /// What is known about the run so far, for summary.json; null stands for what is not.
+  /// The results so far, for summary.json. Unknown values are null.
   Json summary() const {
     const ParameterCount parameters = parameter_count<Model>();
     Json json;
@@ -138,7 +156,8 @@ class Trainer {
     json["skipped_updates"] = optimizer_.skipped();
     const auto why = failure(cursor_);
     json["failure"] = why ? Json(why->what()) : Json();
-    json["threads"] = model_.backend().threads();
+    if constexpr (requires { model_.backend().threads(); })
+      json["threads"] = model_.backend().threads();
     json["seed"] = options_.seed;
     return json;
   }
@@ -160,12 +179,13 @@ class Trainer {
   bool is_last() const { return cursor_.step >= options_.steps; }
   bool is_due(int every) const { return cursor_.step % every == 0 || is_last(); }
 
-  /// Tokens a second, or unknown.
+  /// Tokens per second, or unknown.
   static double speed(std::int64_t tokens, double seconds) {
     return seconds > 0 ? double(tokens) / seconds : unknown;
   }
 
-  /// What is due between two updates. Gives why the run ends here; `finished` when it does not.
+  /// Does what is due between two updates. Returns why the run ends here, or `finished` if it goes
+  /// on.
   StopReason after_step() {
     const bool due = is_due(options_.eval_every), evaluated = due && evaluate();
     auto reason = StopReason::finished;
@@ -236,13 +256,13 @@ class Trainer {
     }
     row_.collapsed = sentinel_.collapsed();
     if (is_due(options_.log_every)) {
-      row_.resources = monitor_.sample();
+      if (callbacks_.measure) row_.measurements = callbacks_.measure();
       record_.add(row_);
     }
     if (callbacks_.on_step) callbacks_.on_step(row_);
   }
 
-  /// False when it was given up; nothing is recorded then.
+  /// Returns false if it was interrupted; nothing is recorded then.
   bool evaluate() {
     EvaluationRow row{.step = cursor_.step,
                       .tokens = cursor_.tokens,
@@ -267,7 +287,7 @@ class Trainer {
       cursor_.best_step = cursor_.step;
       cursor_.best_loss = row.loss;
       cursor_.evaluations_without_gain = 0;
-      // `best` stays what was saved last, so that the next one that is better than that is saved.
+      // Keep the loss of the `best` that was saved last, so that the next better one is saved.
       if (!save("best", false))
         cursor_.best_step = before.best_step, cursor_.best_loss = before.best_loss;
     }
@@ -275,7 +295,7 @@ class Trainer {
     return true;
   }
 
-  /// Whether it was saved, or nothing is to be; see RunRecord::save.
+  /// Returns true if it was saved, or if nothing is to be saved; see RunRecord::save.
   bool save(const std::string& name, bool needed) {
     return record_.save(name, needed, [&](const std::string& place) {
       save_checkpoint(model_, optimizer_, cursor_, place, about_);
@@ -291,11 +311,10 @@ class Trainer {
   std::variant<RandomWindows, ShuffledWindows> windows_;
   DisjointWindows validation_;
   RouterSentinel sentinel_;
-  ResourceMonitor monitor_;
   Cursor cursor_;
   StepRow row_;
   double session_seconds_ = 0;
   std::int64_t session_tokens_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,35 +6,35 @@
 #include <moe/optim/schedule.hpp>
 #include <string>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// Where training batches come from: windows at random places, or cut side by side and drawn
-/// without replacement, each once in an epoch.
+/// Where training batches come from: windows at random positions, or adjacent windows drawn without
+/// replacement, each once per epoch.
 enum class Windows { random, shuffled };
 
-/// What a run does beyond its model and its optimiser. Steps are optimiser updates.
+/// Options of a training run. Steps are optimizer updates.
 struct TrainerOptions {
   int steps = 0;
-  int sequences = 16;    // of one batch
-  int length = 0;        // tokens of a sequence; 0: the model's context
-  int accumulation = 1;  // batches for one update
+  int sequences = 16;    // in one batch
+  int length = 0;        // tokens in a sequence; 0: the model's context
+  int accumulation = 1;  // batches per update
   int eval_length = 0;   // tokens of a validation window; 0: length
   Windows windows = Windows::random;
   ScheduleKind schedule = ScheduleKind::cosine;
   ScheduleOptions rates = {};
-  int log_every = 10;        // training rows in metrics.jsonl
-  int eval_every = 250;      // evaluations on the whole validation split; always one at the end
-  int checkpoint_every = 0;  // `last`; 0: at every evaluation
-  int patience = 0;          // stop after so many evaluations without a better one; 0: never
+  int log_every = 10;        // steps between training rows in metrics.jsonl
+  int eval_every = 250;      // steps between full evaluations; always one at the end
+  int checkpoint_every = 0;  // steps between saves of `last`; 0: at every evaluation
+  int patience = 0;          // stop after this many evaluations without a better one; 0: never
   int pause_at = 0;          // save and return after this step, to be resumed; 0: never
   std::uint64_t seed = 0;    // of the batches
   std::string out = {};      // folder of metrics, summary and checkpoints; "": nothing is written
   bool overwrite = false;    // start anew in a folder that holds a run
-  bool tensorboard = false;  // also write event files to `out`, a row as often as to metrics.jsonl
+  bool tensorboard = false;  // also write event files to `out`, as often as rows to metrics.jsonl
 };
 
-/// The options with what they leave to the model filled in.
-/// Errors: the first that makes no sense, or that this model cannot do.
+/// Returns the options with the defaults that depend on the model, after checking them.
+/// Errors: moe::Error for the first invalid option, or one that this model cannot satisfy.
 template <class Model>
 TrainerOptions checked_options(TrainerOptions o, const Model& model) {
   if (o.length == 0) o.length = Model::config.context;
@@ -69,4 +69,4 @@ TrainerOptions checked_options(TrainerOptions o, const Model& model) {
   return o;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

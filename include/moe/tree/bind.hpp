@@ -4,7 +4,7 @@
 #include <cstring>
 #include <moe/tree/leaves.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// Assigns memory to every leaf of a tree. If `tree` or `at` is null, only the bytes are counted.
@@ -60,4 +60,4 @@ std::size_t bytes(int tokens = 0) {
   return detail::Binder{detail::leaf_table<Tree>(), nullptr, nullptr, tokens}.run(0);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 static_assert(false, "moe: moe/tree is for host compilers; nvcc sees moe/kernels only");
 #endif
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 // Field names from the compiler: __PRETTY_FUNCTION__ spells &object.field, and the last identifier
 // of that is the field. Boost.PFR offers field names from version 2.2 on; Debian 12 ships 2.1.
@@ -40,4 +40,4 @@ consteval std::string_view field_name() {
 #pragma clang diagnostic pop
 #endif
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// Number of fields of an aggregate.
 template <class T>
@@ -41,4 +41,4 @@ void for_each_named_field(F&& f, T& object, Same&... same) {
   (std::make_index_sequence<field_count<T>>{});
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

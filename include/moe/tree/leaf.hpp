@@ -6,7 +6,7 @@
 // A tree is an aggregate of leaves, arrays and smaller trees: the Params, Cache or Scratch of a
 // layer or a model. Its bookkeeping is derived from its declaration.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 template <class T>
 inline constexpr bool is_param = false;
@@ -43,4 +43,4 @@ inline constexpr bool is_overlaid = false;
 template <class T>
 requires(T::overlaid) inline constexpr bool is_overlaid<T> = true;
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The shape of a leaf as run-time numbers, and its position in its tree.
 struct LeafInfo {
@@ -129,4 +129,4 @@ LeafView<T> view(Tree& tree, const LeafInfo& leaf) {
   return {data, leaf.role, leaf.rows, leaf.cols, leaf.count, leaf.size};
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

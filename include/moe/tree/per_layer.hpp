@@ -4,7 +4,7 @@
 #include <moe/core/config.hpp>
 #include <type_traits>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// One tree for each layer of a model, in two arrays because there are two kinds of layers. With
 /// OncePerKind there is only one tree for each kind that occurs, and the two share memory: scratch
@@ -60,4 +60,4 @@ void for_each_layer(F&& f, Tree& tree, Same&... same) {
 }
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

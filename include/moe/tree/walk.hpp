@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// The position of a walk: the fields and indices from the root of the tree.
@@ -90,4 +90,4 @@ void for_each_named_leaf(F&& f, const std::string& path, Tree& tree, Same&... sa
   detail::walk<true>(call, {nullptr, path}, tree, same...);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

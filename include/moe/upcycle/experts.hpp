@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-// What upcycling does to the numbers of one leaf, on the host.
+// The operations of upcycling on the numbers of one leaf, on the host.
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
-/// Normal numbers for use number `use` of an expert in a layer.
+/// Random numbers for one use in one expert of one layer.
 class UpcycleRandom {
  public:
   enum Use { order, gate, up, down, noise, router };
@@ -20,7 +20,7 @@ class UpcycleRandom {
                        Site::upcycle)) {}
 
   double next() { return normal(seed_, stream_, count_++); }
-  /// 0 ... n - 1 in random order: sorted by a random key, by number among equal keys.
+  /// A random permutation of 0 ... n - 1: sorted by random keys, equal keys by index.
   std::vector<int> order_of(int n) const {
     std::vector<std::uint64_t> keys(std::size_t(n), 0);
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -38,10 +38,10 @@ class UpcycleRandom {
   std::uint64_t seed_, stream_, count_ = 0;
 };
 
-/// Where the hidden units of one expert come from: the same for all its matrices.
+/// The origin of the hidden units of one expert. All its matrices use the same.
 struct ExpertUnits {
-  std::vector<int> source;  // of each unit: its number in the dense feed-forward
-  std::vector<char> drawn;  // of each unit: whether its numbers are drawn anew
+  std::vector<int> source;  // of each unit: its index in the dense feed-forward
+  std::vector<char> drawn;  // of each unit: true if its numbers are drawn anew
   int count() const { return int(source.size()); }
 };
 
@@ -63,8 +63,9 @@ inline ExpertUnits expert_units(Recipe recipe, const UpcycleOptions& options, in
   return units;
 }
 
-/// A leaf of a feed-forward: `units` hidden units with `each` numbers, a unit's numbers `step`
-/// apart. Rows of gate and up matrices are units, columns of down matrices are.
+/// The layout of a leaf of a feed-forward: each hidden unit has `each` numbers, `number_step`
+/// apart; units are `unit_step` apart. Units are the rows of gate and up matrices, and the columns
+/// of down matrices.
 struct UnitLayout {
   int each;
   std::ptrdiff_t unit_step, number_step;
@@ -74,8 +75,9 @@ struct UnitLayout {
   }
 };
 
-/// One expert's leaf from the dense one: units taken from their source, times `scale`; those to be
-/// drawn anew are normal with mean and deviation of what they replace (no random: zero).
+/// Makes one expert's leaf from the dense one: copies its units, times `scale`. Units that are
+/// drawn anew get normal numbers with the mean and deviation of those they replace, or 0 without
+/// `random`.
 /// Source of drawing anew: Nakamura et al. 2025, arXiv:2502.19261, section 3, with one set of units
 /// for all matrices of an expert.
 template <class W>
@@ -98,7 +100,7 @@ void take_units(const ExpertUnits& units, UnitLayout from, const std::vector<W>&
         out[to.at(u, i)] = W(random ? mean + deviation * random->next() : 0.0);
 }
 
-/// Adds normal noise of standard deviation `size` root mean squares of the numbers.
+/// Adds normal noise with a standard deviation of `size` times the root mean square of the numbers.
 template <class W>
 void add_noise(W* numbers, std::size_t n, double size, UpcycleRandom random) {
   double square = 0;
@@ -108,7 +110,7 @@ void add_noise(W* numbers, std::size_t n, double size, UpcycleRandom random) {
     numbers[i] = W(double(numbers[i]) + deviation * random.next());
 }
 
-/// The rows (experts, dim) of a router that starts; `groups` experts in a row share one.
+/// The initial rows (experts, dim) of a router. Each `groups` consecutive experts share one row.
 template <class W>
 std::vector<W> router_rows(const UpcycleOptions& options, int layer, int experts, int dim,
                            int groups) {
@@ -120,7 +122,7 @@ std::vector<W> router_rows(const UpcycleOptions& options, int layer, int experts
     std::vector<double> row(size);
     for (double& x : row) x = options.router == RouterStart::zero ? 0 : random.next();
     if (options.router == RouterStart::orthogonal) {
-      // Twice is enough: Gram-Schmidt, then what rounding left.
+      // Two passes of Gram-Schmidt: the second removes what rounding left.
       for (int pass = 0; pass < 2; ++pass)
         for (const auto& other : rows) {
           const double along = std::inner_product(row.begin(), row.end(), other.begin(), 0.0);
@@ -139,4 +141,4 @@ std::vector<W> router_rows(const UpcycleOptions& options, int layer, int experts
   return all;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

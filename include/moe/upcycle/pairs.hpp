@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The parameters of a feed-forward, or of the experts of a mixture.
 template <class P>
@@ -27,23 +27,23 @@ concept MixtureParams = requires(P& p) {
 /// A leaf of a mixture and the leaf of the dense model that it comes from.
 template <class W>
 struct UpcyclePair {
-  /// What the mixture's leaf is: what both models have, or which part of a mixture of experts.
+  /// The part that the leaf belongs to: `common` to both models, or a part of a mixture of experts.
   enum Part { common, router, shared, expert_gate, expert_up, expert_down } part;
   int layer;
-  LeafView<W> from, to;  // a router comes from nothing
+  LeafView<W> from, to;  // a router has no origin
 
   bool is_expert() const { return part >= expert_gate; }
 };
 
-/// All leaves of a mixture with their origin. Both trees are walked side by side, and a mixture of
-/// experts is recognized by its type where the dense model has a feed-forward, so a block of the
-/// user's own may contain it anywhere.
+/// All leaves of a mixture model with their origins. Both trees are walked side by side. A mixture
+/// of experts is recognized by its type, in the place where the dense model has a feed-forward, so
+/// a custom block may contain it anywhere.
 template <class W>
 class UpcyclePairs {
  public:
   using Pair = UpcyclePair<W>;
 
-  /// Trees of parameters, or of one kind of optimiser state.
+  /// Takes trees of parameters, or of one kind of optimizer state.
   template <class Dense, class Moe>
   UpcyclePairs(const Dense& dense, const Moe& moe) {
     add(dense, moe);
@@ -104,4 +104,4 @@ class UpcyclePairs {
   std::vector<Pair> pairs_;
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

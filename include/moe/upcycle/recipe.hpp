@@ -3,50 +3,49 @@
 #include <moe/core/config.hpp>
 #include <moe/core/random.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// How the experts of a mixture are made from a dense feed-forward. Which of them leave the model
-/// what it computes, and why: docs/transfer.md.
+/// How the experts are made from a dense feed-forward. docs/transfer.md says which recipes preserve
+/// what the model computes, and why.
 enum class Recipe {
-  copy,            // every expert is the feed-forward
-  noise,           // the same, with normal noise on its matrices
-  permute,         // the same, hidden units in another order for each expert
-  drop,            // the same, a share of the hidden units drawn anew, one set for all matrices
+  copy,     // every expert is a copy of the feed-forward
+  noise,    // copies, with normal noise on the matrices
+  permute,  // copies, with the hidden units in another order for each expert
+  drop,     // copies, with a share of the hidden units drawn anew (the same units in all matrices)
   virtual_groups,  // every expert is one of G slices of the hidden units (fine-grained)
-  shared,          // the shared expert is the feed-forward, routed experts start by adding nothing
+  shared,          // the shared expert is the feed-forward; routed experts start by adding nothing
 };
 
-/// How the router starts. zero is the symmetric start: every token goes to the first top_k experts,
+/// The initial router. `zero` is the symmetric start: every token goes to the first top_k experts,
 /// which get equal gradients.
 enum class RouterStart { normal, zero, orthogonal };
 
 struct UpcycleOptions {
   RouterStart router = RouterStart::normal;
-  double router_std = 0.02;  // of normal; rows of orthogonal have the same length, std * sqrt(dim)
-  double noise = 0.1;        // Recipe::noise: standard deviation, in root mean squares of a matrix
-  double drop = 0.5;         // Recipe::drop: share of the hidden units
-  bool compensate = true;    // down-projections are scaled where gates do not give weight 1
+  double router_std = 0.02;  // of normal; orthogonal rows have this length, too: std * sqrt(dim)
+  double noise = 0.1;  // Recipe::noise: standard deviation, relative to a matrix's root mean square
+  double drop = 0.5;   // Recipe::drop: share of the hidden units
+  bool compensate = true;  // scale the down-projections if the gates' total weight is not 1
   std::uint64_t seed = 0;
-  Batch probe = {};  // tokens on which the two models are compared; none: random tokens
+  Batch probe = {};  // tokens on which both models are compared; none: random tokens
 };
 
-/// The dense model's configuration with experts: constexpr auto moe_config =
-/// with_experts(dense_config,
-/// {.experts = 8, .top_k = 2}).
+/// Adds experts to the configuration of a dense model:
+///     constexpr auto moe_config = with_experts(dense_config, {.experts = 8, .top_k = 2});
 constexpr ModelConfig with_experts(ModelConfig dense, MoeConfig moe) {
   dense.moe = moe;
   return dense;
 }
 
-/// Slices that one dense feed-forward is cut into by Recipe::virtual_groups.
+/// The number of slices into which Recipe::virtual_groups divides a dense feed-forward.
 constexpr int virtual_groups(ModelConfig dense, ModelConfig moe) {
   return dense.dense_hidden() / moe.expert_hidden();
 }
 
-/// What multiplies a down-projection's weights and its biases so that the mixture gives what the
-/// feed-forward gave. Gates that sum to 1 need nothing; of others it is known only what they are
-/// while the router is zero (1/experts, sigmoid: 1/2). Slices share the weight of their group.
-/// Source: He et al. 2024, arXiv:2410.07524, section 3.2, with all of the scale on the
+/// The factors of the down-projection's weights and biases with which the mixture gives what the
+/// feed-forward gave. Gates that sum to 1 need no factor. Other gates are known only while the
+/// router is zero: 1/experts, or 1/2 for sigmoid. Slices share the weight of their group.
+/// Source: He et al. 2024, arXiv:2410.07524, section 3.2, with the whole factor on the
 /// down-projection, where it is exact for every activation.
 struct Compensation {
   double weight = 1, bias = 1;
@@ -57,7 +56,8 @@ constexpr Compensation compensation(ModelConfig moe, int groups) {
   return {groups / sum, 1 / sum};
 }
 
-/// Refuses two configurations between which the recipe cannot go, with the field named.
+/// Rejects, at compile time, two configurations that the recipe cannot connect, with a message that
+/// names the field.
 /// Test: tests/compile_fail, tests/upcycle/upcycle.cpp.
 template <ModelConfig Dense, ModelConfig Moe, Recipe R>
 consteval bool check_upcycle() {
@@ -107,4 +107,4 @@ consteval bool check_upcycle() {
   return true;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -9,21 +9,20 @@
 #include <type_traits>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// What upcycling did and what it changed. Logits are compared on the probe, in evaluation mode. A
-/// logit that is not finite, on either side, makes every number about it NaN: nothing is known
-/// then.
+/// The result of upcycling. Both models' logits are compared on the probe, in evaluation mode. If a
+/// logit on either side is not finite, all numbers that depend on it are NaN (not known).
 struct UpcycleReport {
-  double max_difference = 0, mean_difference = 0;  // of the two models' logits
-  double max_ulp = 0;  // the largest in units of the last place of its row's largest logit
+  double max_difference = 0, mean_difference = 0;  // between the two models' logits
+  double max_ulp = 0;  // the largest difference, in ulp of the largest logit of its row
   double max_logit = 0;
-  std::vector<double> sequence_difference;  // the largest of each sequence of the probe
-  std::vector<std::vector<double>> load;    // by MoE layer: share of the assignments of each expert
-  Compensation compensation = {};           // what down-projections were multiplied by
-  bool exact = false;                       // equal by construction, and found equal on the probe
-  bool symmetric = false;                   // zero router: experts cannot part by themselves
-  std::string why;                          // a sentence
+  std::vector<double> sequence_difference;  // the largest difference of each sequence of the probe
+  std::vector<std::vector<double>> load;    // [MoE layer][expert], shares of the assignments
+  Compensation compensation = {};           // the factors of the down-projections
+  bool exact = false;                       // equal by construction, and equal on the probe
+  bool symmetric = false;                   // zero router: equal experts stay equal
+  std::string why;                          // the reason, as a sentence
 };
 
 namespace detail {
@@ -57,18 +56,18 @@ void explain(const UpcycleOptions& options, UpcycleReport& report) {
   }
 }
 
-/// Binary digits of a number of type T, the leading one included.
+/// The significant binary digits of type T, including the leading one.
 template <class T>
 constexpr int digits() {
   return std::is_same_v<T, bfloat16> ? 8 : std::numeric_limits<T>::digits;
 }
 
-/// Raises `most` to x. NaN, once there, stays: std::max would lose it.
+/// most = max(most, x), except that NaN persists; std::max would lose it.
 inline void keep_largest(double& most, double x) {
   if (!(x <= most) && !std::isnan(most)) most = x;
 }
 
-/// A recipe promises equality, the probe shows it: where they disagree the probe is right.
+/// If the recipe promises equality and the probe shows a difference, believes the probe.
 inline void check_promise(UpcycleReport& report) {
   if (!report.exact || report.max_difference == 0) return;
   report.exact = false;
@@ -79,7 +78,7 @@ inline void check_promise(UpcycleReport& report) {
                      "use an earlier checkpoint";
 }
 
-/// Compares the logits of two models on one sequence.
+/// Compares the logits of both models on one sequence.
 template <class Dense, class Moe>
 void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
              UpcycleReport& report) {
@@ -104,7 +103,7 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
     keep_largest(report.max_ulp, std::isfinite(largest) ? difference / ulp : NAN);
     keep_largest(report.max_logit, largest);
   }
-  if (!std::isfinite(most)) most = sum = NAN;  // an infinity on one side is as unknown
+  if (!std::isfinite(most)) most = sum = NAN;  // an infinity on one side, too
   report.sequence_difference.push_back(most);
   keep_largest(report.max_difference, most);
   report.mean_difference += sum / double(expected.size());
@@ -115,4 +114,4 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
 }
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

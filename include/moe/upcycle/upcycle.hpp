@@ -7,19 +7,20 @@
 #include <moe/upcycle/pairs.hpp>
 #include <moe/upcycle/report.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
-/// Fills leaf after leaf of the mixture's tree from the dense one's.
+/// Fills the leaves of the mixture's tree from those of the dense model's.
 template <ModelConfig Dense, ModelConfig Moe, Recipe R, class B>
 class Upcycler {
  public:
   using W = Wide<B>;
   using Pair = UpcyclePair<W>;
 
-  /// What the numbers are: parameters, or a momentum (of power 1) or mean square (2) of gradients,
-  /// which shrink where parameters are scaled up, and start at 0 where there were none.
+  /// The kind of numbers: parameters, or a mean of gradients (momentum) or of squared gradients
+  /// (mean_square). The latter shrink where parameters are scaled up, and start at 0 where the
+  /// dense model has none.
   enum class What { parameters, momentum, mean_square };
 
   Upcycler(B& from, B& to, const UpcycleOptions& options, What what = What::parameters)
@@ -28,10 +29,10 @@ class Upcycler {
   void run(const UpcyclePairs<W>& pairs) {
     for (const Pair& pair : pairs) {
       const bool is_new = pair.part == Pair::router || (R == Recipe::shared && pair.is_expert());
-      if (!pair.to.data) continue;  // a kind of state that the mixture's optimiser lacks
+      if (!pair.to.data) continue;  // the mixture's optimizer has no such state
       if (is_new) {
         without_source(pair);
-      } else if (!pair.from.data) {  // a kind of state that the dense optimiser lacks
+      } else if (!pair.from.data) {  // the dense model's optimizer has no such state
         upload(pair.to, std::vector<W>(pair.to.size, W(0)));
       } else if (pair.is_expert()) {
         experts(pair, download(pair.from));
@@ -45,7 +46,7 @@ class Upcycler {
   static constexpr int hidden = Moe.expert_hidden(), dense_hidden = Dense.dense_hidden();
   static constexpr int groups = R == Recipe::virtual_groups ? virtual_groups(Dense, Moe) : 1;
 
-  /// Routers, and routed experts that start by adding nothing.
+  /// Fills routers, and routed experts that start by adding nothing.
   void without_source(const Pair& pair) {
     const LeafView<W>& leaf = pair.to;
     if (what_ != What::parameters || leaf.role == Role::bias || leaf.role == Role::residual ||
@@ -53,7 +54,7 @@ class Upcycler {
       upload(leaf, std::vector<W>(leaf.size, W(0)));
     } else if (leaf.role == Role::router) {
       upload(leaf, router_rows<W>(options_, pair.layer, leaf.rows, leaf.cols, groups));
-    }  // the other matrices of such experts keep their initial values
+    }  // their other matrices keep their initial values
   }
 
   void experts(const Pair& pair, const std::vector<W>& values) {
@@ -71,7 +72,8 @@ class Upcycler {
         continue;
       }
       const ExpertUnits units = expert_units(R, options_, pair.layer, e, hidden, dense_hidden);
-      // Biases are rows of one number; they draw behind the numbers of their matrix.
+      // A bias is treated as a row of one number per unit. Its random numbers follow those of the
+      // matrices.
       UpcycleRandom random(options_, pair.layer, e + (matrix ? 0 : Moe.moe.experts), use);
       const bool parameters = what_ == What::parameters;
       take_units(units, layout(down, dense_hidden, pair.from.cols, matrix), values,
@@ -111,7 +113,7 @@ class Upcycler {
   What what_;
 };
 
-/// One kind of optimiser state as a tree like the parameters; null where a leaf has none.
+/// One kind of optimizer state as a tree like the parameters. A leaf without such state is null.
 template <class Model, class Optimizer>
 typename Model::Params state_tree(Optimizer& optimizer, std::string_view kind) {
   typename Model::Params tree{};
@@ -126,7 +128,7 @@ typename Model::Params state_tree(Optimizer& optimizer, std::string_view kind) {
   return tree;
 }
 
-/// `rows`: distinct rows of a router. T: the type of the parameters.
+/// `rows`: number of distinct rows of a router. T: the type of the parameters.
 template <class T>
 void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
   const OptionCheck check{"upcycle", "UpcycleOptions"};
@@ -139,7 +141,7 @@ void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
                 " dimensions; use RouterStart::normal");
 }
 
-/// The probe of the options, or one of random tokens, which then are in `random`.
+/// The probe of the options, or one of random tokens, which are stored in `random`.
 inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int most,
                                 std::vector<std::int32_t>& random) {
   moe::Batch probe = options.probe;
@@ -165,11 +167,11 @@ inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int mo
 
 }  // namespace detail
 
-/// Makes a mixture from a dense model: embeddings, attention, norms and head are copied, experts
-/// made by the recipe, routers started. Which shapes fit is checked when this is compiled. The
-/// report compares both models on options.probe, sequence by sequence.
-/// Errors: moe::Error for options or a probe out of range; neither model has changed then. Models
-/// whose blocks differ do not compile.
+/// Makes a mixture of experts from a dense model: copies embeddings, attention, norms and head,
+/// makes the experts by the recipe, and initializes the routers. Shapes are checked at compile
+/// time; models with different blocks do not compile. The report compares both models on
+/// options.probe, sequence by sequence.
+/// Errors: moe::Error for invalid options or an invalid probe; neither model has changed then.
 /// Source: Komatsuzaki et al. 2023, arXiv:2212.05055; He et al. 2024, arXiv:2410.07524; Nakamura et
 /// al. 2025, arXiv:2502.19261.  Explained in docs/transfer.md.  Test: tests/upcycle/upcycle.cpp.
 ///
@@ -208,11 +210,11 @@ UpcycleReport upcycle(Dense& dense, Moe& moe, const UpcycleOptions& options = {}
   return report;
 }
 
-/// Gives the mixture's optimiser what the dense model's has learned about its gradients: every
-/// expert's state is the feed-forward's, units moved as by upcycle with the same recipe and
-/// options; scaled leaves, routers and units drawn anew start with what fits them, 0 where nothing
-/// does. The number of updates is copied too. Without this call the state is fresh, which is the
-/// default advice: docs/transfer.md.
+/// Transfers the dense model's optimizer state to the mixture's optimizer. Every expert gets the
+/// state of the feed-forward, with its units moved as by upcycle; use the same recipe and options.
+/// State is rescaled where parameters were scaled, and starts at 0 for routers and for units drawn
+/// anew. The number of updates is copied too. Without this call the state starts fresh, which is
+/// the default advice: docs/transfer.md.
 ///
 ///     moe::upcycle_state(dense, dense_optimizer, mixture, optimizer);
 template <Recipe R = Recipe::copy, class Dense, class DenseOptimizer, class Moe, class MoeOptimizer>
@@ -234,4 +236,4 @@ void upcycle_state(Dense& dense, DenseOptimizer& dense_optimizer, Moe& moe,
   moe_optimizer.set_updates(dense_optimizer.updates());
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

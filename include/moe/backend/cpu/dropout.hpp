@@ -6,7 +6,7 @@
 
 // Dropout::factor for many elements at once, with the same results.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 /// Turns 16 random bits into a dropout factor. `word` holds the bits of two elements.
@@ -66,4 +66,4 @@ inline xsimd::batch<T, A> dropout_factors(Lane<xsimd::batch<T, A>> i, const Drop
   return xsimd::batch<T, A>::load_unaligned(all + phase);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

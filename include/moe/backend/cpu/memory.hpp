@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// Large blocks are aligned to this size, so that the kernel can back them with huge pages.
 inline constexpr std::size_t huge_page = std::size_t(2) << 20;
@@ -73,4 +73,4 @@ class Workspace {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -9,7 +9,7 @@
 #include <omp.h>
 #endif
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The number of threads OpenMP would use: OMP_NUM_THREADS, or the number of processors that this
 /// process may run on.
@@ -78,5 +78,5 @@ void parallel([[maybe_unused]] int threads, int tasks, const F& work) {
   for (int task = 0; task < tasks; ++task) run_task(work, task, 0);
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail
 #undef MOE_ONE_COPY

@@ -7,7 +7,7 @@
 #include <moe/backend/cpu/parallel.hpp>
 #include <vector>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
@@ -165,4 +165,4 @@ class MemorySpeed {
   detail::Workspace space_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

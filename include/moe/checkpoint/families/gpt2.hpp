@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <moe/checkpoint/hugging_face/family.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 inline HuggingFaceConfig read_gpt2(const HuggingFaceFields& fields) {
@@ -84,4 +84,4 @@ inline constexpr HuggingFaceFamily gpt2_family{
     .buffers = detail::gpt2_buffers,
     .not_read = detail::gpt2_not_read};
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

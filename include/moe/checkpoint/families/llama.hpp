@@ -1,10 +1,11 @@
 #pragma once
 #include <moe/checkpoint/hugging_face/family.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
-/// What Llama shares with the families that came from it; the two numbers stand for absent fields.
+/// Reads what Llama shares with the families derived from it. The two numbers are the defaults of
+/// absent fields.
 inline HuggingFaceConfig read_llama_body(const HuggingFaceFields& fields, double norm_eps,
                                          double rope_base) {
   HuggingFaceConfig c;
@@ -92,8 +93,8 @@ inline constexpr std::string_view llama_not_read[] = {"attention_dropout"};
 
 }  // namespace detail
 
-/// Llama, and SmolLM and TinyLlama, which are Llamas: RMS norms, rotary positions, gated
-/// feed-forwards, grouped keys and values.
+/// Llama, also SmolLM and TinyLlama: RMS norms, rotary positions, gated feed-forwards, grouped keys
+/// and values.
 /// Source: transformers, models/llama.  Test: tests/checkpoint/hugging_face.cpp, ./dev interop.
 inline constexpr HuggingFaceFamily llama_family{
     .title = "Llama",
@@ -106,4 +107,4 @@ inline constexpr HuggingFaceFamily llama_family{
     .buffers = detail::llama_buffers,
     .not_read = detail::llama_not_read};
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

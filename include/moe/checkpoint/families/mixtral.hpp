@@ -1,11 +1,11 @@
 #pragma once
 #include <moe/checkpoint/families/llama.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
 inline HuggingFaceConfig read_mixtral(const HuggingFaceFields& fields) {
-  fields.integer("num_key_value_heads");  // must be there
+  fields.integer("num_key_value_heads");  // required
   HuggingFaceConfig c = read_llama_body(fields, 1e-5, 1e6);
   ModelConfig& m = c.model;
   if (m.bias) fields.refuse("attention_bias", "and Mixtral has none");
@@ -25,7 +25,7 @@ inline void write_mixtral(const ModelConfig& c, const Options& o, Json& json) {
   json["num_experts_per_tok"] = c.moe.top_k;
   json["sliding_window"] = Json();
   json["output_router_logits"] = false;
-  // There the loss is top_k at balance, here it is 1.
+  // The balance loss of perfectly even routing is top_k in transformers and 1 here.
   json["router_aux_loss_coef"] = o.balance_weight / c.moe.top_k;
   json["router_jitter_noise"] = 0.0;
 }
@@ -43,15 +43,15 @@ inline std::string refusal_of_mixtral(const ModelConfig& c) {
   return "";
 }
 
-/// One tensor for each matrix of an expert: transformers 4, and what is exported.
+/// One tensor for each matrix of an expert: transformers 4, and our exports.
 inline constexpr HuggingFaceName separate_experts[] = {
     {"blocks.#.ffn.router", "layers.#.block_sparse_moe.gate"},
     {"blocks.#.ffn.experts.gate_proj", "layers.#.block_sparse_moe.experts.#.w1"},
     {"blocks.#.ffn.experts.up_proj", "layers.#.block_sparse_moe.experts.#.w3"},
     {"blocks.#.ffn.experts.down_proj", "layers.#.block_sparse_moe.experts.#.w2"},
 };
-/// One tensor for all experts of a layer, gate over up: transformers 5, as [experts, out, in] or
-/// transposed as [experts, in, out].
+/// One tensor for all experts of a layer, gate stacked on up: transformers 5, as [experts, out, in]
+/// or transposed as [experts, in, out].
 template <bool Transposed>
 inline constexpr HuggingFaceName fused_experts[] = {
     {"blocks.#.ffn.router", "layers.#.mlp.gate"},
@@ -60,7 +60,8 @@ inline constexpr HuggingFaceName fused_experts[] = {
     {"blocks.#.ffn.experts.down_proj", "layers.#.mlp.experts.down_proj", Transposed, 0, 1, true},
 };
 
-/// Which of the three a folder has: by the names, and of the fused ones by the shape.
+/// Which of the three layouts a folder has: recognized by the names, and the fused ones by their
+/// shape.
 inline std::span<const HuggingFaceName> mixtral_experts_in(const HuggingFaceTensors& files,
                                                            const HuggingFaceConfig& config,
                                                            std::string_view prefix) {
@@ -104,4 +105,4 @@ inline constexpr HuggingFaceFamily mixtral_family{.title = "Mixtral",
                                                   .dense = &llama_family,
                                                   .only_dense = detail::only_in_llama};
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

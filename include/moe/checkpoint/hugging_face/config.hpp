@@ -3,10 +3,10 @@
 #include <moe/checkpoint/manifest.hpp>
 #include <moe/io/folder_reader.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 namespace detail {
 
-/// The configuration with its zeros filled in and what has no effect set to one value.
+/// The configuration with its defaults filled in, and fields without effect set to a fixed value.
 inline ModelConfig filled_in(ModelConfig c) {
   c.kv_heads = c.key_heads();
   const int dense = c.dense_hidden(), expert = c.expert_hidden();
@@ -18,7 +18,7 @@ inline ModelConfig filled_in(ModelConfig c) {
   return c;
 }
 
-/// Refuses a file of another model: names every field that differs, with both values.
+/// Throws if a file is of another model, with every field that differs and both values.
 inline void require_same_config(const std::string& folder, const HuggingFaceConfig& file,
                                 const ModelConfig& compiled, const Options& options) {
   Json first = to_json(file.model), second = to_json(filled_in(compiled));
@@ -66,7 +66,7 @@ inline HuggingFaceConfig read_hugging_face_config(
   });
 }
 
-/// `options` with the numbers that config.json decides: norm_eps and rope_base.
+/// `options` with the numbers that config.json determines: norm_eps and rope_base.
 ///
 ///     moe::Transformer<smollm, moe::Cpu<float>> model{
 ///         backend, moe::hugging_face_options("smollm", {.max_tokens = smollm.context})};
@@ -78,4 +78,4 @@ inline Options hugging_face_options(const std::string& folder, Options options =
   return options;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

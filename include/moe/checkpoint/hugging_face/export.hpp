@@ -8,11 +8,11 @@
 #include <moe/io/safetensors_writer.hpp>
 #include <moe/tree/leaves.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
-/// Copies the tokenizer's files; where there are none and one is `required`, says so.
+/// Copies the tokenizer's files. Throws if there are none and one is `required`.
 inline void copy_tokenizer(const std::string& from, FolderTransaction& to, bool required) {
   bool any = false;
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -29,7 +29,7 @@ inline void copy_tokenizer(const std::string& from, FolderTransaction& to, bool 
   }
 }
 
-/// One tensor on its way into a file: the pieces that make it up.
+/// One tensor to be written: the pieces that it consists of.
 struct ExportedTensor {
   std::string name;
   std::vector<std::size_t> shape;
@@ -53,7 +53,7 @@ inline std::vector<ExportedTensor> exported_tensors(const std::vector<HuggingFac
   return tensors;
 }
 
-/// The number of the file that each tensor goes into: filled in order up to the limit.
+/// The number of the file for each tensor; files are filled in order up to the limit.
 inline std::vector<std::size_t> shards_of(const std::vector<ExportedTensor>& tensors,
                                           std::size_t element_bytes, std::uint64_t limit) {
   std::vector<std::size_t> shard;
@@ -73,7 +73,7 @@ inline std::string shard_name(std::size_t number, std::size_t count) {
   return format("model-%05zu-of-%05zu.safetensors", number + 1, count);
 }
 
-/// Writes a number as an element of a file; false when it is finite and the element is not.
+/// Stores a number as an element of a file. Returns false if it is finite and the element is not.
 template <class T>
 bool store_as(Dtype dtype, T value, char* to) {
   const auto store = [&](auto element, double stored) {
@@ -113,26 +113,27 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
   return bytes;
 }
 
-/// The file of an export that lists what it wrote.
+/// The file in which an export lists what it wrote.
 inline constexpr const char* export_list = "moe_export.json";
 
 }  // namespace detail
 
-/// Refuses now what an export to `folder` would refuse later: to be called before long work.
-/// Errors: something of others in the place of `folder`, permissions.
+/// Throws now the error that an export to `folder` would throw later; to be called before long
+/// work.
+/// Errors: moe::Error if something else is at `folder`, or for missing permissions.
 /// Test: tests/checkpoint/hugging_face.cpp.
 inline void require_export_place(const std::string& folder) {
   FolderTransaction(folder, detail::export_list);
 }
 
-/// Writes a model as a Hugging Face folder, in the layout that transformers 4 and 5 read (./dev
-/// interop compares with transformers 5), as the first of the families that computes the same:
-/// dense models with LayerNorm as GPT2LMHeadModel, with RMSNorm as LlamaForCausalLM, mixtures as
-/// MixtralForCausalLM with one tensor for each matrix of an expert. The folder appears whole or not
-/// at all; an old one is replaced if this function wrote it. Needs the memory of one file. Errors:
-/// a structure that none of them has (the field is named), the disk, F16 too small. Test:
-/// tests/checkpoint/hugging_face.cpp, and with transformers
-/// ./dev interop.
+/// Writes a model as a Hugging Face folder, in the layout of transformers 4 and 5, as the first
+/// family that computes the same: dense models with LayerNorm as GPT2LMHeadModel, with RMSNorm as
+/// LlamaForCausalLM, mixtures as MixtralForCausalLM (one tensor per matrix of an expert). The
+/// folder appears whole or not at all; an existing one is replaced if this function wrote it. Needs
+/// memory for one file.
+/// Errors: moe::Error for a structure that no family has, with the field; for the disk; if a number
+/// does not fit F16.
+/// Test: tests/checkpoint/hugging_face.cpp, and against transformers by ./dev interop.
 ///
 ///     moe::import_hugging_face(model, "smollm2");
 ///     moe::export_hugging_face(model, "out", {.dtype = moe::Dtype::BF16, .like = "smollm2"});
@@ -196,4 +197,4 @@ void export_hugging_face(Model& model, const std::string& folder, const HuggingF
   save.commit();
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -5,27 +5,27 @@
 #include <moe/io/dtype.hpp>
 #include <optional>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// How a model is written for Hugging Face.
+/// Options of export_hugging_face.
 struct HuggingFaceExport {
   Dtype dtype = Dtype::F32;                   // of the tensors: F32, BF16, F16 or F64
   std::uint64_t shard_bytes = 5'000'000'000;  // of tensors in one file
-  /// The Hugging Face folder that the model came from. What it says and is still true is kept: the
-  /// fields of config.json that are not about shapes, generation_config.json, the tokenizer with
-  /// its chat template. What became false is rewritten (architecture, sizes, element type) or left
-  /// out. Licence and model card are not copied: they speak of the weights that were there.
+  /// The Hugging Face folder that the model came from. What is still true of it is kept: the fields
+  /// of config.json that are not about shapes, generation_config.json, the tokenizer with its chat
+  /// template. What became false is rewritten (architecture, sizes, element type) or left out.
+  /// License and model card are not copied, because they are about the old weights.
   std::string like = {};
-  /// The tokenizer's folder; where only one of the two is given, it stands for the other.
+  /// The tokenizer's folder. If only one of the two folders is given, it is used for both.
   std::string tokenizer_folder = {};
   std::function<void(const std::string& folder)> write_tokenizer = {};  // or written by this
-  std::optional<int> bos_token = {}, eos_token = {}, pad_token = {};    // instead of those kept
+  std::optional<int> bos_token = {}, eos_token = {}, pad_token = {};    // override the kept ones
 };
 
 namespace detail {
 
 /// The first family that computes what the configuration does.
-/// Errors: none does; the field that keeps each from it is named.
+/// Errors: moe::Error if there is none, with the field that excludes each.
 inline const HuggingFaceFamily& family_of(const ModelConfig& c, HuggingFaceFamilies families) {
   std::string reasons;
   for (const HuggingFaceFamily* family : families) {
@@ -46,7 +46,7 @@ inline std::string hugging_face_dtype(Dtype dtype) {
               ": weights are no such numbers; choose F32, BF16, F16 or F64");
 }
 
-/// `vocab`: tokens that the model knows.
+/// `vocab`: the number of tokens of the model.
 inline void check_export(const HuggingFaceExport& how, int vocab) {
   const OptionCheck check{"export to Hugging Face", "HuggingFaceExport"};
   check.at_least("shard_bytes", how.shard_bytes, std::uint64_t(1));
@@ -62,7 +62,7 @@ inline Json token_or_null(const std::optional<int>& token) {
   return token ? Json(*token) : Json();
 }
 
-/// config.json, with the spellings of transformers 4 and 5.
+/// config.json, in the spellings of both transformers 4 and 5.
 inline Json hugging_face_config(const HuggingFaceFamily& family, const ModelConfig& c,
                                 const Options& o, const HuggingFaceExport& how) {
   Json json;
@@ -83,4 +83,4 @@ inline Json hugging_face_config(const HuggingFaceFamily& family, const ModelConf
 
 }  // namespace detail
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

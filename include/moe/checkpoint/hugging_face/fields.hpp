@@ -9,11 +9,10 @@
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
-/// The fields of one config.json, read strictly. A field that is null counts as absent, as in
-/// transformers.
-/// Errors: moe::Error naming the file, the field and its value, ending with `hint`.
+/// The fields of one config.json, read strictly. As in transformers, a null field counts as absent.
+/// Errors: moe::Error with the file, the field and its value; ends with `hint`.
 /// Test: tests/checkpoint/hugging_face.cpp.
 ///
 ///     const moe::HuggingFaceFields fields("smollm/config.json", "use a checkpoint of Llama");
@@ -31,7 +30,7 @@ class HuggingFaceFields {
     if (!json_.is_object()) fail("it is no JSON object");
   }
 
-  /// Refuses a field: one sentence with its name and value.
+  /// Throws an error with the name and value of a field.
   [[noreturn]] void refuse(const std::string& key, const std::string& why) const {
     const Json* value = find(key);
     std::string shown = value ? value->dump() : "missing";
@@ -46,7 +45,7 @@ class HuggingFaceFields {
   int integer(const std::string& key, std::optional<int> fallback = {}) const {
     const Json* value = find(key);
     if (!value && fallback) return *fallback;
-    // Also 1e+05 and 100000.0, which some writers make of an integer.
+    // Accepts 1e+05 and 100000.0 too, which some writers make of an integer.
     const double number = value && value->is_number() ? value->as_double(key) : 0;
     if (!(number >= 1 && number <= INT_MAX) || number != std::floor(number))
       refuse(key, "where an integer from 1 on is expected");
@@ -75,7 +74,7 @@ class HuggingFaceFields {
     if (!value->is_string()) refuse(key, "where a text is expected");
     return value->as_string(key);
   }
-  /// Refuses a field that is there and has another value.
+  /// Throws if a field exists and has another value.
   void require(const std::string& key, bool wanted, const std::string& why) const {
     if (boolean(key, wanted) != wanted) refuse(key, why);
   }
@@ -90,8 +89,8 @@ class HuggingFaceFields {
 
 namespace detail {
 
-/// What Hugging Face calls an activation. Of several names of one the first is written. In gated
-/// feed-forwards the same name stands for the gated form.
+/// The Hugging Face name of an activation. If an activation has several names, the first is
+/// written. In gated feed-forwards the name denotes the gated form.
 struct ActivationName {
   Activation activation;
   std::string_view name;
@@ -120,7 +119,7 @@ inline std::string_view hugging_face_name(Activation activation) {
 }
 
 /// The base of the rotary angles, in the spelling of transformers 4 (rope_theta, rope_scaling) or 5
-/// (rope_parameters). Other than plain rotary positions are refused.
+/// (rope_parameters). Any other than plain rotary positions is rejected.
 inline double rope_base_of(const HuggingFaceFields& fields, double fallback) {
   std::optional<double> base;
   const auto take = [&](const std::string& key, double value) {
@@ -156,4 +155,4 @@ inline double rope_base_of(const HuggingFaceFields& fields, double fallback) {
 }
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -6,11 +6,11 @@
 #include <moe/tree/leaves.hpp>
 #include <set>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 namespace detail {
 
-/// Tensors that old files carry and that hold no parameters: causal masks, rotary frequencies.
+/// True for tensors in old files that hold no parameters: causal masks, rotary frequencies.
 inline bool is_buffer(const HuggingFaceFamily& family, std::string_view prefix, int layers,
                       std::string_view name) {
   if (!name.starts_with(prefix)) return false;
@@ -20,7 +20,7 @@ inline bool is_buffer(const HuggingFaceFamily& family, std::string_view prefix, 
   });
 }
 
-/// What keeps a folder from being the parameters of a model: first ones and number of them.
+/// Collects the reasons why a folder does not fit a model; prints the first few and their number.
 class Complaints {
  public:
   void add(const std::string& one) {
@@ -45,7 +45,7 @@ inline std::string shape_text(const std::vector<std::size_t>& shape) {
   return Json(shape).dump();
 }
 
-/// Whether two tensors hold the same numbers.
+/// True if two tensors hold the same numbers.
 inline bool same_numbers(const HuggingFaceTensors& files, const std::string& a,
                          const std::string& b) {
   if (files.at(a).shape != files.at(b).shape) return false;
@@ -62,8 +62,8 @@ inline bool same_numbers(const HuggingFaceTensors& files, const std::string& a,
   return true;
 }
 
-/// Whether the names of a file have the family's prefix, as those of a whole model have; those of
-/// its body saved alone have none.
+/// True if the names in a file have the family's prefix, as in files of whole models. Files of the
+/// body alone have none.
 inline bool has_prefix(const HuggingFaceTensors& files, const HuggingFaceNames& names) {
   const std::string embedding = std::string(names.model[0].theirs) + ".weight";
   if (files.contains(std::string(names.prefix) + embedding)) return true;
@@ -73,7 +73,7 @@ inline bool has_prefix(const HuggingFaceTensors& files, const HuggingFaceNames& 
                      [&](const std::string& name) { return name.starts_with(names.prefix); });
 }
 
-/// A tied matrix is one matrix: where a file holds it as the head only, that is the embedding.
+/// If the weights are tied and a file has only the head, reads the embedding from it.
 inline void take_embedding_from_head(const HuggingFaceTensors& files,
                                      std::vector<HuggingFacePiece>& pieces) {
   HuggingFacePiece& embedding = pieces.at(0);
@@ -81,7 +81,7 @@ inline void take_embedding_from_head(const HuggingFaceTensors& files,
     embedding.tensor = "lm_head.weight";
 }
 
-/// Names every difference between the tensors of a folder and the pieces of a model.
+/// Throws an error with every difference between the tensors of a folder and the pieces of a model.
 inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingFaceConfig& config,
                                  const HuggingFaceNames& names,
                                  const std::vector<HuggingFacePiece>& pieces) {
@@ -105,7 +105,7 @@ inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingF
   for (const std::string& name : files.names()) {
     if (known.contains(name) || is_buffer(*config.family, names.prefix, config.model.layers, name))
       continue;
-    // Old files of models with a tied head hold it all the same.
+    // Old files of models with a tied head contain it nevertheless.
     if (name == "lm_head.weight" && config.model.tied) {
       const std::string& embedding = pieces.at(0).tensor;
       if (files.contains(embedding) && same_numbers(files, name, embedding)) continue;
@@ -118,7 +118,7 @@ inline void require_same_tensors(const HuggingFaceTensors& files, const HuggingF
   complaints.raise(files.folder());
 }
 
-/// One matrix (rows x cols, ours) from its place in the files.
+/// Reads one matrix (rows x cols in our layout) from the files.
 template <class T>
 void read_piece(const HuggingFaceTensors& files, const HuggingFacePiece& piece, std::size_t rows,
                 std::size_t cols, std::vector<T>& line, std::vector<T>& to) {
@@ -133,12 +133,13 @@ void read_piece(const HuggingFaceTensors& files, const HuggingFacePiece& piece, 
 
 }  // namespace detail
 
-/// Fills the parameters of a model from a Hugging Face folder of one of the families: GPT-2, Llama
-/// (SmolLM, TinyLlama) or Mixtral in the layout of transformers 4 or 5, one file or several, F32,
-/// F16, BF16 or F64. Strict: config.json says what the model was compiled and built for, every
-/// parameter is assigned once, no tensor is left over; all of this is checked before the first is
-/// assigned. Beside the model it needs the memory of one matrix. Errors: moe::Error naming the
-/// folder and every difference.  Test: tests/checkpoint/hugging_face.cpp.
+/// Fills the parameters of a model from a Hugging Face folder: GPT-2, Llama (SmolLM, TinyLlama) or
+/// Mixtral in the layout of transformers 4 or 5, one file or several, F32, F16, BF16 or F64.
+/// Strict: config.json must match what the model was compiled and built for, every parameter is
+/// assigned once, and no tensor may be left over. All of this is checked before the first parameter
+/// changes. Needs memory for one matrix.
+/// Errors: moe::Error with the folder and every difference.  Test:
+/// tests/checkpoint/hugging_face.cpp.
 ///
 ///     moe::Transformer<smollm, moe::Cpu<float>> model{
 ///         backend, moe::hugging_face_options("smollm", {.max_tokens = smollm.context})};
@@ -151,7 +152,7 @@ void import_hugging_face(Model& model, const std::string& folder,
   const auto [config, files] = read_settled(folder, [&](const std::string& place) {
     const HuggingFaceConfig found = read_hugging_face_config(place, families);
     detail::require_same_config(place, found, Model::config, model.options());
-    return std::pair(found, HuggingFaceTensors(place));  // which opens all files
+    return std::pair(found, HuggingFaceTensors(place));  // this opens all files
   });
   HuggingFaceNames names = config.family->names;
   if (!detail::has_prefix(files, names)) names.prefix = "";
@@ -169,4 +170,4 @@ void import_hugging_face(Model& model, const std::string& folder,
   }
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

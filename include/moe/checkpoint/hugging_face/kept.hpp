@@ -3,9 +3,10 @@
 #include <moe/checkpoint/hugging_face/export_config.hpp>
 #include <moe/io/utf8.hpp>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
-/// Whether two values say the same: 100000 is 100000.0, and members may come in any order.
+/// True if two JSON values mean the same: 100000 equals 100000.0, and members may come in any
+/// order.
 inline bool says_the_same(const Json& a, const Json& b) {
   if (a.is_number() && b.is_number()) return a.as_double("") == b.as_double("");
   if (!a.is_object() || !b.is_object()) return a == b;
@@ -17,8 +18,8 @@ inline bool says_the_same(const Json& a, const Json& b) {
   return true;
 }
 
-/// A JSON object of others whose members stay, letter for letter, what they are in the text: a
-/// number of 31 digits, an unknown field and NaN survive.
+/// A JSON object written by another program, whose members keep their exact text: a number of 31
+/// digits, an unknown field and NaN survive.
 class KeptJson {
  public:
   KeptJson() = default;
@@ -41,7 +42,7 @@ class KeptJson {
     const std::string* text = find(name);
     return text ? parse_json(*text, name, SIZE_MAX, JsonNumbers::python) : Json();
   }
-  /// Changes the text only if it says something else.
+  /// Changes the text of a member only if its meaning changes.
   void set(std::string_view name, const Json& wanted) {
     for (auto& [known, text] : members_) {
       if (known != name) continue;
@@ -68,7 +69,7 @@ class KeptJson {
   std::vector<std::pair<std::string, std::string>> members_;
 };
 
-/// Drops the numbers of tokens that a model of this vocabulary cannot give.
+/// Removes the ids of tokens outside of the vocabulary.
 inline void drop_unknown_tokens(KeptJson& json, int vocab) {
   const auto is_outside = [&](const Json& id) {
     return id.is_integer() && id.as_double("") >= vocab;
@@ -87,14 +88,14 @@ inline void set_tokens(KeptJson& json, const HuggingFaceExport& how) {
   if (how.pad_token) json.set("pad_token_id", *how.pad_token);
 }
 
-/// The folder whose facts are kept, or "".
+/// The folder whose fields are kept, or "".
 inline std::string kept_folder(const HuggingFaceExport& how) {
   return how.like.empty() ? how.tokenizer_folder : how.like;
 }
 
-/// What the config.json of `folder` says and is still true of a model of configuration `c`. Its
-/// import has verified what decides the computation; if it is of another kind of model, the
-/// numbers of the special tokens are all that can be kept.
+/// The fields of the config.json of `folder` that are still true of a model with configuration `c`.
+/// An import has verified those that determine the computation. If the file is of another kind of
+/// model, only the ids of the special tokens are kept.
 inline KeptJson kept_config(const std::string& folder, const HuggingFaceFamily& family,
                             HuggingFaceFamilies families, const ModelConfig& c, const Options& o,
                             const HuggingFaceExport& how) {
@@ -113,7 +114,8 @@ inline KeptJson kept_config(const std::string& folder, const HuggingFaceFamily& 
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   kept.erase_if([&](const std::string& name) {
-    // Of the program, the place and the code that wrote the file; and weights of other numbers.
+    // Fields about the program, place and code that wrote the file, and about weights in other
+    // formats.
     if (is_one_of(Names{"transformers_version", "_name_or_path", "_commit_hash", "auto_map",
                         "quantization_config"},
                   name))
@@ -130,11 +132,11 @@ inline KeptJson kept_config(const std::string& folder, const HuggingFaceFamily& 
   for (const auto& [name, value] : ours.members("")) {
     if (name.ends_with("_token_id")) continue;
     const std::string* theirs = kept.find(name);
-    // The import reads none of these: they are kept unless our options were changed.
+    // The import does not read these: they are kept unless our options were changed.
     const bool untouched = (is_one_of(Names{"initializer_range", "use_cache"}, name) ||
                             is_one_of(family.not_read, name)) &&
                            value == unchanged.at(name);
-    // null stands for what the import took it for.
+    // null stands for the value that the import assumed.
     const bool implied = theirs && *theirs == "null" && same_family &&
                          differences(to_json(from.model), to_json(filled_in(c))).empty();
     const bool same_rope =
@@ -147,7 +149,7 @@ inline KeptJson kept_config(const std::string& folder, const HuggingFaceFamily& 
   return kept;
 }
 
-/// generation_config.json: that of `folder`, or the tokens of its config.json.
+/// generation_config.json: that of `folder`, or one made from the tokens in its config.json.
 inline KeptJson kept_generation(const std::string& folder, const KeptJson& config, int vocab,
                                 const HuggingFaceExport& how) {
   KeptJson kept;
@@ -166,4 +168,4 @@ inline KeptJson kept_generation(const std::string& folder, const KeptJson& confi
   return kept;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -5,24 +5,24 @@
 #include <string>
 #include <vector>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
-/// Where a matrix of ours lies in a file: its element (i, j) is number first + i * row_stride +
-/// j * col_stride of a tensor of this name and shape.
+/// The place of one of our matrices in a file: element (i, j) is number first + i * row_stride + j
+/// * col_stride of the tensor with this name and shape.
 struct HuggingFacePiece {
-  std::size_t leaf = 0;  // ours: the leaf, and the matrix in it
+  std::size_t leaf = 0;  // our leaf, and the matrix in it
   int matrix = 0;
   std::string tensor = {};
   std::vector<std::size_t> shape = {};
   std::size_t first = 0, row_stride = 0, col_stride = 1;
 };
 
-/// Puts a number into the place of the first #, if there is one.
+/// Replaces the first #, if there is one, by a number.
 inline void fill_in(std::string& name, const std::string& number) {
   if (const auto mark = name.find('#'); mark != std::string::npos) name.replace(mark, 1, number);
 }
 
-/// Whether `name` is `pattern` with the number of a layer in the place of its #.
+/// True if `name` is `pattern` with a layer's number in place of its #.
 inline bool is_of_a_layer(std::string_view name, std::string_view pattern, int layers) {
   const std::size_t mark = pattern.find('#');
   if (mark == std::string_view::npos) return name == pattern;
@@ -34,7 +34,7 @@ inline bool is_of_a_layer(std::string_view name, std::string_view pattern, int l
          std::string_view(after, std::size_t(end - after)) == pattern.substr(mark + 1);
 }
 
-/// Names and shapes of a piece that is matrix `m` of a leaf which `name` translates.
+/// Sets the name and shape of a piece: matrix `m` of a leaf that `name` translates.
 inline void place_piece(const HuggingFaceName& name, const LeafInfo& leaf, std::string stem,
                         const std::string& suffix, HuggingFacePiece& piece) {
   const auto rows = std::size_t(leaf.rows), cols = std::size_t(leaf.cols);
@@ -63,7 +63,7 @@ inline void place_piece(const HuggingFaceName& name, const LeafInfo& leaf, std::
 }
 
 /// Every matrix of the parameters, in our order, with its place in the files of a family.
-/// Errors: a parameter that the family has no name for.
+/// Errors: moe::Error for a parameter that the family has no name for.
 inline std::vector<HuggingFacePiece> hugging_face_pieces(const HuggingFaceNames& names,
                                                          const std::vector<std::string>& ours,
                                                          const std::vector<LeafInfo>& leaves) {
@@ -97,4 +97,4 @@ inline std::vector<HuggingFacePiece> hugging_face_pieces(const HuggingFaceNames&
   return pieces;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -5,12 +5,12 @@
 #include <moe/io/json.hpp>
 #include <moe/io/safetensors.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The tensors of a Hugging Face folder: of model.safetensors, or of the files that
 /// model.safetensors.index.json names. Everything is checked before a tensor is read.
-/// Errors: no such file, a file name with a path, a tensor in two files, one that the index names
-/// and its file lacks or the other way round.  Test: tests/checkpoint/hugging_face.cpp.
+/// Errors: moe::Error if there is no such file, a file name contains a path, a tensor is in two
+/// files, or the index and the files disagree.  Test: tests/checkpoint/hugging_face.cpp.
 ///
 ///     const moe::HuggingFaceTensors tensors("smollm");
 class HuggingFaceTensors {
@@ -29,7 +29,7 @@ class HuggingFaceTensors {
   const std::string& folder() const { return folder_; }
   bool contains(const std::string& name) const { return find(name) < files_.size(); }
   const Safetensors::Tensor& at(const std::string& name) const { return file(name).at(name); }
-  /// Elements from number `first` on, converted to T.
+  /// Reads elements from number `first` on, converted to T.
   template <class T>
   void read(const std::string& name, std::size_t first, T* to, std::size_t count) const {
     file(name).read_part_as(name, first, to, count);
@@ -53,7 +53,7 @@ class HuggingFaceTensors {
   [[noreturn]] void fail(const std::string& why, const std::string& hint) const {
     throw Error("cannot load '" + folder_ + "': " + why + "; " + hint);
   }
-  /// Says what the folder holds instead of safetensors.
+  /// Throws an error that says what the folder holds instead of safetensors.
   [[noreturn]] void fail_without_tensors() const {
     std::string there;
     for (const char* other :
@@ -70,7 +70,7 @@ class HuggingFaceTensors {
          "convert it with AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, "
          "safe_serialization=True) of transformers");
   }
-  /// The number of the file that holds a tensor, or the number of files.
+  /// The number of the file that holds a tensor, or the number of files if none does.
   std::size_t find(const std::string& name) const {
     std::size_t i = 0;
     while (i < files_.size() && !files_[i].contains(name)) ++i;
@@ -108,7 +108,7 @@ class HuggingFaceTensors {
     if (!seen) reader.fail("there is no weight_map");
   }
 
-  /// What the index says is compared with the files and not kept.
+  /// The index is compared with the files and not kept in memory.
   void open_shards(const std::string& path) {
     constexpr const char* again = "download the folder again";
     if (const std::uint64_t size = FileReader(path).size(); size > index_limit)
@@ -171,4 +171,4 @@ class HuggingFaceTensors {
   std::vector<Safetensors> files_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

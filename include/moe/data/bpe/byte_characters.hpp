@@ -2,7 +2,7 @@
 #include <array>
 #include <moe/io/utf8.hpp>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The printable character that represents each byte in vocabulary files: the bytes 33 to 126, 161
 /// to 172 and 174 to 255 represent themselves, the others are U+0100 and following.
@@ -57,4 +57,4 @@ inline bool to_bytes(std::string_view text, std::string& bytes) {
   return true;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

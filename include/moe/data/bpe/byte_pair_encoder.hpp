@@ -4,7 +4,7 @@
 #include <bit>
 #include <moe/data/bpe/byte_pair_files.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// How special tokens such as <|endoftext|> in a text are encoded.
 enum class SpecialTokens { as_text, as_tokens };
@@ -171,4 +171,4 @@ class BytePairEncoder {
 
 }  // namespace detail
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

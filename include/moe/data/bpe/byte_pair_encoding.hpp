@@ -6,7 +6,7 @@
 #include <moe/io/folder_reader.hpp>
 #include <span>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 struct BytePairOptions {
   /// Keeps only this many merges: the vocabulary is then the 256 bytes, the merged tokens and end
@@ -179,4 +179,4 @@ class BytePairEncoding {
   std::uint64_t fingerprint_;
 };
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

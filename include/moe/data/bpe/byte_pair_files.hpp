@@ -7,7 +7,7 @@
 #include <moe/io/memory_map.hpp>
 #include <utility>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 inline constexpr std::string_view end_of_text_token = "<|endoftext|>";
 
@@ -283,4 +283,4 @@ inline BytePairVocabulary read_vocabulary_files(const std::string& vocabulary,
   return out;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

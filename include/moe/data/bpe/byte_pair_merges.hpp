@@ -7,7 +7,7 @@
 #include <span>
 #include <utility>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// Two adjacent tokens that are merged into one. Merges of lower rank come first.
 struct Merge {
@@ -153,4 +153,4 @@ class PieceMerger {
   std::vector<std::uint64_t> heap_;
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

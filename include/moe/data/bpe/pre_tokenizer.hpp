@@ -5,7 +5,7 @@
 #include <moe/data/bpe/unicode_classes.hpp>
 #include <moe/io/utf8.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// How a text is divided into pieces before byte pairs are merged.
 enum class PreTokenizer {
@@ -111,4 +111,4 @@ inline std::size_t next_piece(std::string_view text, std::size_t at,
   return whole || last == at ? end : last;
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

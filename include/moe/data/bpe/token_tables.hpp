@@ -5,7 +5,7 @@
 #include <moe/io/checksum.hpp>
 #include <vector>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The byte strings of tokens 0, 1, 2, ..., stored contiguously.
 class TokenStrings {
@@ -134,4 +134,4 @@ class PieceTable {
   std::vector<Slot> slots_;
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -2,7 +2,7 @@
 #include <moe/data/bpe/byte_pair_files.hpp>
 #include <span>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// Reads the parts of a tokenizer.json (Hugging Face tokenizers, version 1.0) that determine ids,
 /// and rejects every setting that would lead to other ids than ours.
@@ -274,4 +274,4 @@ inline BytePairVocabulary read_tokenizer_json(const std::string& path) {
   return TokenizerJsonReader(without_byte_order_mark(file.bytes()), path).read();
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

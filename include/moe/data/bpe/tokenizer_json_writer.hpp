@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/data/bpe/byte_pair_files.hpp>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The texts of a tokenizer's files, in the form that Hugging Face libraries read.
 struct TokenizerTexts {
@@ -78,4 +78,4 @@ inline TokenizerTexts write_tokenizer(const BytePairVocabulary& vocabulary) {
   return out;
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

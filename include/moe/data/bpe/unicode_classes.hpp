@@ -4,8 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <moe/core/isa.hpp>
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// The classes that a pre-tokenizer distinguishes: \p{L}, \p{N}, White_Space, anything else.
 enum class CharClass : std::uint8_t { other, letter, number, space };
@@ -224,4 +225,4 @@ constexpr CharClass char_class(std::int32_t point) {
   return static_cast<CharClass>(table.stretch[i] & 3);
 }
 
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -7,7 +7,7 @@
 #include <moe/backend/cpu/simd/elementary.hpp>
 #include <vector>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// Causal attention, one block of queries at a time with all its keys. Scores are stored
 /// transposed, (keys, queries of the block): each SIMD lane is one query, so the softmax is
@@ -373,4 +373,4 @@ class BlockAttention {
   std::vector<Workspace> space_;
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

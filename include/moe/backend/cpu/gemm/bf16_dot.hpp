@@ -10,7 +10,7 @@
 // have the order, and thus the bits, of the path that widens to float. The only difference: the
 // instruction treats subnormal numbers as 0.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 /// How two bfloat16 operands are multiplied: widened to float, with the processor's dot product if
 /// it has one, or with whichever of the two was measured to be faster.
@@ -186,4 +186,4 @@ struct Dot {
 #endif
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -13,7 +13,7 @@
 // depend neither on the other rows and columns nor on the threads.
 // Source: Goto & van de Geijn 2008, doi:10.1145/1356052.1356053; BLIS, doi:10.1145/2764454.
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 inline int ceil_div(int a, int b) {
   return (a + b - 1) / b;
@@ -285,4 +285,4 @@ inline std::pair<int, int> share(int n, int parts, int i, int unit) {
   return {at(i), at(i + 1)};
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

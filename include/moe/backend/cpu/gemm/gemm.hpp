@@ -5,7 +5,7 @@
 #include <moe/backend/cpu/simd/rounded.hpp>
 #include <vector>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The products of the Multiplies concept, with sums in T. Threads divide the rows and columns of
 /// C, never the sum. Each thread packs its own operands, in a workspace allocated once.
@@ -174,4 +174,4 @@ class Products {
   bool dot_;
 };
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -5,7 +5,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// The register tile of the matrix product: `rows` x `packs` accumulator registers. 14 x 2 fills
 /// the 32 registers of AVX-512 and NEON, 4 x 3 the 16 of AVX2 and SSE.
@@ -126,4 +126,4 @@ inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::pt
     for (int j = 0; j < cols; ++j) c[i * ldc + j] = part[i * ld + j];
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -4,7 +4,7 @@
 #include <moe/backend/cpu/simd/lanes.hpp>
 #include <utility>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// A matrix operand as packing reads it. Element (i, l), with i along the tile and l along the sum,
 /// lies at data[i * i_stride + l * l_stride]. A table may replace either index. S is the type in
@@ -238,4 +238,4 @@ inline void pack_panels(const Operand<S>& x, int rows, int steps, T* to) {
   }
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

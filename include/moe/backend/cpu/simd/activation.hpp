@@ -4,7 +4,7 @@
 
 // Activations of a register of floats, for any register width.
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// For an activation of the form x s(z), with s(z) = e^z / (1 + e^z) the logistic function and z <=
 /// 40: its value x s(z) and its derivative s(z) (1 + y s(-z)), where y = x dz/dx. `e` is e^z.
@@ -74,9 +74,9 @@ inline kernel::Slope<Floats<A>> packed_gelu(const Floats<A>& x) {
           xsimd::select(x < F(0.0f), slope, F(F(1.0f) - slope))};
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// Activations of a register of floats. The error is at most 2 units in the last place (ulp).
 /// Derivatives cross zero, so their error is measured in ulp of max(|derivative|, 1/4).
@@ -100,4 +100,4 @@ struct ActivationMath<xsimd::batch<float, A>> {
   }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

@@ -8,7 +8,7 @@
 // Elementary functions of a register of floats, for any register width. The polynomials are minimax
 // fits (Remez) made for this library.
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// coefficients[0] + x * (coefficients[1] + x * (...)).
 template <class A, int n>
@@ -137,9 +137,9 @@ inline Floats<A> packed_erf(const Floats<A>& x) {
   return xsimd::copysign(F(xsimd::select(size > F(0.921875f), far, near)), x);
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// Functions of a register of floats. NaN stays NaN; zeros and infinities give the results of the
 /// standard library. Errors are at most, in units in the last place: exp 0.91, log 0.91, tanh 1.74,
@@ -155,4 +155,4 @@ struct Math<xsimd::batch<float, A>> {
   static V erf(const V& x) { return detail::packed_erf<A>(x); }
 };
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

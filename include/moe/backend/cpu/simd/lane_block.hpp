@@ -1,7 +1,7 @@
 #pragma once
 #include <moe/backend/cpu/simd/lanes.hpp>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// N adjacent registers as one lane. A kernel that walks down the rows of its columns then reads N
 /// consecutive registers of each row, which fill whole cache lines, rather than a single one.
@@ -51,4 +51,4 @@ inline Several<T, N> generate(Lane<Several<T, N>> i, const F& f) {
       [&](int p) { return generate(Lane<Register<T>>{i.index + p * batch_width<T>}, f); });
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -5,7 +5,7 @@
 
 // Lanes on the CPU: a SIMD register of xsimd, or one number in the tail of a row.
 
-namespace moe {
+namespace moe::inline MOE_ISA {
 
 template <class T, class A>
 inline xsimd::batch<T, A> load(const T* at, Lane<xsimd::batch<T, A>> i) {
@@ -174,4 +174,4 @@ struct SimdGroup {
 };
 
 }  // namespace detail
-}  // namespace moe
+}  // namespace moe::inline MOE_ISA

@@ -4,7 +4,7 @@
 // Double-float arithmetic (high + low): sums and products of registers that keep the digits one
 // float would round off.
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// A number in twice the precision, as the sum high + low: |low| is at most half a unit in the last
 /// place of `high`.
@@ -46,4 +46,4 @@ inline Pair<A> quotient(float top, const Pair<A>& divisor) {
   return {high, Floats<A>(rest * Floats<A>(1 / top)) * high};
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

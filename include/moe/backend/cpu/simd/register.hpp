@@ -4,13 +4,14 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <moe/core/isa.hpp>
 #include <xsimd/xsimd.hpp>
 #pragma GCC diagnostic pop
 #else
 #include <xsimd/xsimd.hpp>
 #endif
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 template <class A>
 using Floats = xsimd::batch<float, A>;
@@ -27,4 +28,4 @@ inline xsimd::batch<T, A> fused(const xsimd::batch<T, A>& a, const xsimd::batch<
   return xsimd::fma(a, b, c);
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

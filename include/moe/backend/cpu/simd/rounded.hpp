@@ -2,7 +2,7 @@
 #include <moe/backend/cpu/simd/lanes.hpp>
 #include <moe/core/bfloat16.hpp>
 
-namespace moe::detail {
+namespace moe::inline MOE_ISA::detail {
 
 /// An element of type T in memory that is rounded to S when it is read. It lets products read the
 /// weights of a backend with narrow activations, whose master copy stays in T.
@@ -20,4 +20,4 @@ inline xsimd::batch<T, A> load(const Rounded<T, S>* at, Lane<xsimd::batch<T, A>>
   return load(static_cast<const S*>(narrow), here);
 }
 
-}  // namespace moe::detail
+}  // namespace moe::inline MOE_ISA::detail

@@ -1,5 +1,0 @@
-#include "../train.hpp"
-
-lab::Model lab::paper_alternate() {
-  return make_model<alternate(paper)>("paper alternate");
-}

@@ -1,5 +1,0 @@
-#include "../train.hpp"
-
-lab::Model lab::paper_moe() {
-  return make_model<paper>("paper");
-}

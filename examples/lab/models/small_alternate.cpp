@@ -1,5 +1,0 @@
-#include "../train.hpp"
-
-lab::Model lab::small_alternate() {
-  return make_model<alternate(small)>("small alternate");
-}

@@ -1,5 +1,0 @@
-#include "../train.hpp"
-
-lab::Model lab::small_dense() {
-  return make_model<dense(small)>("small dense");
-}

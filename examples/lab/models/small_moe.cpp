@@ -1,5 +1,0 @@
-#include "../train.hpp"
-
-lab::Model lab::small_moe() {
-  return make_model<small>("small");
-}

@@ -1,5 +1,0 @@
-#include "../train.hpp"
-
-lab::Model lab::small_moe_bf16() {
-  return make_model<small, moe::Cpu<moe::bfloat16>>("small bf16");
-}

@@ -1,5 +1,0 @@
-#include "../train.hpp"
-
-lab::Model lab::tiny_moe() {
-  return make_model<tiny>("tiny");
-}

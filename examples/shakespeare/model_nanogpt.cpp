@@ -1,7 +1,0 @@
-#include "session.hpp"
-
-namespace shakespeare {
-Model nanogpt_model() {
-  return make_model<nanogpt_config>();
-}
-}  // namespace shakespeare

@@ -1,7 +1,0 @@
-#include "experiment.hpp"
-
-namespace growth {
-Program paper_simple_program() {
-  return &run<paper_simple>;
-}
-}  // namespace growth

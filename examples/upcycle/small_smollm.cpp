@@ -1,7 +1,0 @@
-#include "experiment.hpp"
-
-namespace growth {
-Program small_smollm_program() {
-  return &run<small_smollm>;
-}
-}  // namespace growth

@@ -1,0 +1,32 @@
+#pragma once
+#include <moe/model/parameters.hpp>
+#include <moe_lab/compiled.hpp>
+#include <moe_lab/configs.hpp>
+#include <moe_lab/run.hpp>
+
+// The models of the laboratory, fixed when it is compiled. Their list is in lab/CMakeLists.txt.
+
+namespace lab {
+
+/// A compiled model: what is known of it, and its training loop.
+struct Model {
+  const char* name;
+  const char* scalar;  // of the activations: fp32 or bf16
+  ModelConfig config;
+  moe::ParameterCount parameters;
+  Outcome (*run)(const Job&, const char* name);
+  std::string (*plan)(const Settings&, int threads);
+  /// Errors: it needs more memory than there is. To be asked before anything is removed.
+  void (*require_room)(const Settings&, int threads);
+
+  Outcome train(const Job& job) const { return run(job, name); }
+  double flops(int length) const { return moe::token_flops(config, length).training(); }
+};
+
+/// A model that is compiled in, by its name: "small", or "small bf16" with activations in bfloat16,
+/// where parameters and sums stay in fp32.   Errors: there is none.
+inline const Model& model(const std::string& name) {
+  return get_compiled<Model>(name);
+}
+
+}  // namespace lab

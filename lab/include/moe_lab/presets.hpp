@@ -1,0 +1,39 @@
+#pragma once
+#include <moe_lab/settings.hpp>
+
+// What the programs of the laboratory start from, before options change it.
+
+namespace lab {
+
+/// What the documents say, with rates that count updates. Their balance loss is summed over the
+/// layers with experts, ours is a mean: 0.06 here is their 0.01 for six layers.
+inline const Settings paper_settings{.model = "paper",
+                                     .steps = 5000,
+                                     .batch = 24,
+                                     .length = 512,
+                                     .accumulation = 4,
+                                     .balance_weight = 0.06,
+                                     .eval_every = 125};
+/// The same shape at a third of the width: two minutes of two cores.
+inline const Settings small_settings{.model = "small",
+                                     .steps = 300,
+                                     .batch = 16,
+                                     .length = 128,
+                                     .accumulation = 2,
+                                     .muon_lr = 0.04,
+                                     .adamw_lr = 3e-3,
+                                     .beta2 = 0.99,
+                                     .balance_weight = 0.04,
+                                     .eval_every = 60};
+/// For tests and a first look: seconds.
+inline const Settings tiny_settings{.model = "tiny",
+                                    .steps = 100,
+                                    .batch = 8,
+                                    .length = 64,
+                                    .muon_lr = 0.02,
+                                    .adamw_lr = 3e-3,
+                                    .beta2 = 0.99,
+                                    .balance_weight = 0.02,
+                                    .eval_every = 25};
+
+}  // namespace lab

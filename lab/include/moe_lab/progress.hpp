@@ -1,0 +1,130 @@
+#pragma once
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <moe/train/router_health.hpp>
+#include <moe/train/rows.hpp>
+#include <moe_lab/resources.hpp>
+#include <string>
+
+namespace lab {
+
+/// What a person sees of a run: on a terminal a bar that moves, elsewhere a line every few seconds.
+/// Speed is that of training alone; its share of `peak_gflops` (0: not shown) is that of the work
+/// in flops.hpp; the time left is by the clock, evaluations included.
+///
+///     lab::Progress progress({.steps = 2000, .flops_per_token = flops, .peak_gflops = peak});
+///     callbacks.on_step = [&](const moe::StepRow& row) { progress.step(row, monitor.sample()); };
+class Progress {
+ public:
+  struct Options {
+    std::int64_t steps = 0;
+    double flops_per_token = 0, peak_gflops = 0;
+    bool enabled = true;
+    std::FILE* to = stderr;
+  };
+
+  explicit Progress(const Options& options)
+      : o_(options),
+        bar_(options.enabled && ::isatty(::fileno(options.to))),
+        start_(Clock::now()) {}
+  Progress(const Progress&) = delete;
+  ~Progress() { clear(); }
+
+  void step(const moe::StepRow& row, const Resources& use) {
+    if (first_step_ < 0) first_step_ = row.step - 1;
+    const auto now = Clock::now();
+    const double pause = bar_ ? 0.1 : 5.0;
+    const bool last = row.step == o_.steps;
+    if (!o_.enabled || (!last && std::chrono::duration<double>(now - shown_).count() < pause))
+      return;
+    shown_ = now;
+    const double elapsed = std::chrono::duration<double>(now - start_).count();
+    const double left = elapsed / double(row.step - first_step_) * double(o_.steps - row.step);
+    std::string line = bar(row.step) +
+                       print(" %lld/%lld", (long long)row.step, (long long)o_.steps) + "  loss " +
+                       loss(row.loss.cross_entropy, "%.3f") + "  " + speed(row.tokens_per_second);
+    if (o_.peak_gflops > 0 && row.tokens_per_second > 0)
+      line += print("  %.0f %% of peak",
+                    row.tokens_per_second * o_.flops_per_token / o_.peak_gflops * 1e-7);
+    line += "  " + (o_.steps > 0 ? clock(left) + " left" : "time left unknown") + experts(row) +
+            "  " + describe(use);
+    if (bar_) {
+      std::fprintf(o_.to, "\r\033[K%s", line.c_str());
+      on_screen_ = true;
+    } else {
+      std::fprintf(o_.to, "%s\n", line.c_str());
+    }
+    std::fflush(o_.to);
+  }
+
+  void evaluation(const moe::EvaluationRow& row) {
+    if (!o_.enabled) return;
+    std::string text = print("step %lld", (long long)row.step) + "  train " +
+                       loss(row.train_loss, "%.4f") + "  validation " + loss(row.loss, "%.4f");
+    if (std::isfinite(row.loss)) text += print(" nats (perplexity %.3f)", std::exp(row.loss));
+    message(text + (row.best ? "  best so far" : "") + "  " + speed(row.tokens_per_second));
+  }
+
+  /// A line of its own above the bar.
+  void message(const std::string& text) {
+    clear();
+    std::fprintf(o_.to, "%s\n", text.c_str());
+    std::fflush(o_.to);
+  }
+
+  /// Seconds as 1:02:03 or 2:03.
+  static std::string clock(double seconds) {
+    const long long s = (long long)(std::max(0.0, seconds) + 0.5);
+    if (s >= 3600) return print("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    return print("%lld:%02lld", s / 60, s % 60);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  template <class... Args>
+  static std::string print(const char* format, Args... args) {
+    char text[128];
+    std::snprintf(text, sizeof text, format, args...);
+    return text;
+  }
+
+  /// A loss of a step or an evaluation that has been made.
+  static std::string loss(double value, const char* format) {
+    return std::isfinite(value) ? print(format, value) : "not finite";
+  }
+  static std::string speed(double tokens_per_second) {
+    if (std::isnan(tokens_per_second)) return "speed unknown";
+    return print("%.1fk tokens/s", tokens_per_second * 1e-3);
+  }
+
+  std::string bar(std::int64_t step) const {
+    if (!bar_) return "step";
+    constexpr int width = 24;
+    const int done = int(width * step / std::max<std::int64_t>(1, o_.steps));
+    return "[" + std::string(std::size_t(done), '=') + std::string(std::size_t(width - done), ' ') +
+           "]";
+  }
+
+  /// The worst layer's verdict; nothing for a dense model.
+  static std::string experts(const moe::StepRow& row) {
+    if (row.health.empty()) return "";
+    return "  " + moe::health_verdict(row.health, int(row.load.front().size()), row.collapsed);
+  }
+
+  void clear() {
+    if (on_screen_) std::fputs("\r\033[K", o_.to);
+    on_screen_ = false;
+  }
+
+  Options o_;
+  bool bar_, on_screen_ = false;
+  Clock::time_point start_, shown_{};
+  std::int64_t first_step_ = -1;
+};
+
+}  // namespace lab

@@ -1,0 +1,59 @@
+#pragma once
+#include <moe_lab/common.hpp>
+#include <moe_lab/compiled.hpp>
+#include <string>
+#include <vector>
+
+#include "data.hpp"
+#include "presets.hpp"
+
+// What main.cpp knows of the models. Their list is in lab/CMakeLists.txt.
+
+namespace shakespeare {
+
+struct TrainRequest {
+  Settings settings = {};
+  lab::Common common = {};
+  int pause_at = 0, patience = 0, checkpoint_every = 0, log_every = 10;
+};
+struct EvaluateRequest {
+  std::string checkpoint = {}, data = {};
+  int threads = 0, batch = 0;
+};
+struct SampleRequest {
+  std::string checkpoint = {}, prompt = {};
+  int tokens = 0, top_k = 0, threads = 0;
+  double temperature = 1, top_p = 1, min_p = 0;
+  std::uint64_t seed = 0;
+};
+
+/// A compiled model. Each function but `plan` gives the exit code; errors are thrown as moe::Error.
+struct Model {
+  moe::ModelConfig config;
+  int (*plan)(const TrainRequest&);
+  int (*train)(const TrainRequest&, const Data&);
+  int (*evaluate)(const EvaluateRequest&, const Data&);
+  int (*sample)(const SampleRequest&, const Vocabulary&);
+};
+
+/// A name for a model and the numbers a run starts from. `bytes`: for texts with too many
+/// characters, null where nobody has asked for it.
+struct Preset {
+  Settings defaults;
+  const char *characters, *bytes;  // names of models
+
+  Model model() const { return lab::get_compiled<Model>(characters); }
+  Model model(const Vocabulary& vocabulary) const {
+    return lab::get_compiled<Model>(vocabulary.is_bytes() ? bytes : characters);
+  }
+};
+
+inline std::vector<Preset> presets() {
+  return {{demo_settings, "demo", "demo bytes"},
+          {quick_settings, "demo", "demo bytes"},
+          {document_settings, "full", "full bytes"},
+          {full_settings, "full", "full bytes"},
+          {nanogpt_settings, "nanogpt", nullptr}};
+}
+
+}  // namespace shakespeare

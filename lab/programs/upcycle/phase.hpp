@@ -1,0 +1,166 @@
+#pragma once
+#include <cstdio>
+#include <moe/moe.hpp>
+#include <moe_lab/data.hpp>
+#include <moe_lab/options.hpp>
+#include <moe_lab/watch.hpp>
+
+#include "program.hpp"
+
+// One training run of the experiment, in a folder of its own, so that it can be stopped and resumed
+// anywhere.
+
+namespace growth {
+
+using lab::Data;
+using lab::Stopped;
+
+inline constexpr const char* phases[] = {"dense", "moe", "dense_control", "moe_from_scratch"};
+
+/// The folder of one seed.
+struct Folder {
+  const Request& request;
+  std::uint64_t seed;
+
+  std::string path(const std::string& name) const {
+    return request.common.out + "/seed" + std::to_string(seed) + "/" + name;
+  }
+
+  /// Refuses to mix two experiments; keeps the settings for who resumes. The folder is this
+  /// program's until the lock ends.
+  [[nodiscard]] moe::FolderLock open(const Data& data) const {
+    moe::make_folders(request.common.out);
+    moe::FolderLock lock(request.common.out, "study");
+    const std::string file = request.common.out + "/settings.json";
+    moe::Json json = moe::to_json(request.settings);
+    json["tokens"] =
+        moe::hex(moe::xxh64(data.tokens.data(), data.tokens.size() * sizeof(data.tokens[0])));
+    const std::string now = json.dump(2) + "\n";
+    const bool there = moe::detail::exists(file);
+    if (there && request.common.resume && moe::read_file(file) != now)
+      throw moe::Error("cannot resume '" + request.common.out +
+                       "': it was started with other settings or another text, see settings.json; "
+                       "give the same command, or another --out");
+    if (request.common.overwrite) {
+      moe::Removal old;
+      add_results(old);
+      old.go();
+    } else if (there ? !request.common.resume : holds_phases()) {
+      throw moe::Error(
+          "cannot start in '" + request.common.out + "': it already holds an experiment" +
+          (request.common.resume ? ", but no settings.json that says which; put that back"
+                                 : "; give --resume") +
+          ", --overwrite or another --out");
+    }
+    if (request.common.resume && !there)
+      std::fprintf(stderr, "note: nothing to resume in '%s': the experiment begins anew\n",
+                   request.common.out.c_str());
+    moe::detail::require_ours(file, is_settings());
+    moe::detail::require_ours(request.common.out + "/results.json", is_results());
+    moe::detail::require_ours(request.common.out + "/training_history.jsonl", is_history());
+    moe::write_file(file, now);
+    return lock;
+  }
+
+  /// What is left of an experiment that is replaced must not get into this one: neither rows into
+  /// its history, nor checkpoints into a phase that is resumed before it began. Files of others in
+  /// these places are refused.
+  void add_results(moe::Removal& removal) const {
+    removal.add_file(request.common.out + "/settings.json", is_settings());
+    removal.add_file(request.common.out + "/results.json", is_results());
+    removal.add_file(request.common.out + "/training_history.jsonl", is_history());
+    for (int i = 0; i < request.seeds; ++i) {
+      const Folder one{request, seed + std::uint64_t(i)};
+      for (const char* phase : phases) {
+        removal.lock(one.path(phase));
+        removal.add_run(one.path(phase));
+      }
+      for (const char* model : {"dense_model", "moe_model_init", "moe_model_final"})
+        removal.add_saved(one.path(model), moe::detail::manifest_file);
+    }
+  }
+
+  static moe::detail::LooksOurs is_settings() {
+    return moe::detail::has_members({"recipe", "tokens"});
+  }
+  static moe::detail::LooksOurs is_results() {
+    return moe::detail::has_members({"settings", "seeds"});
+  }
+  static moe::detail::LooksOurs is_history() {
+    return moe::detail::has_rows_with({"seed", "phase"});
+  }
+
+  /// Whether something of an experiment is there, though its settings are not.
+  bool holds_phases() const {
+    if (moe::detail::exists(request.common.out + "/results.json")) return true;
+    for (int i = 0; i < request.seeds; ++i) {
+      const Folder one{request, seed + std::uint64_t(i)};
+      for (const char* phase : phases)
+        if (moe::holds_run(one.path(phase))) return true;
+      for (const char* model : {"dense_model", "moe_model_init", "moe_model_final"})
+        if (moe::detail::exists(one.path(model))) return true;
+    }
+    return false;
+  }
+
+  /// training_history.jsonl: the rows of all phases so far, each with its seed and phase.
+  void write_history() const {
+    std::string all;
+    for (std::uint64_t s = request.settings.seed; s <= seed; ++s) {
+      for (const char* phase : phases) {
+        const std::string file = Folder{request, s}.path(phase) + "/metrics.jsonl";
+        if (!moe::detail::exists(file)) continue;
+        const std::string text = moe::read_file(file);
+        for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+             begin = end + 1)
+          if (text[begin] == '{')
+            all += "{\"seed\":" + std::to_string(s) + ",\"phase\":\"" + phase + "\"," +
+                   text.substr(begin + 1, end - begin);
+      }
+    }
+    moe::write_file(request.common.out + "/training_history.jsonl", all);
+  }
+};
+
+/// What a phase came to. Losses: validation, nats; NaN where not known.
+struct Run {
+  double loss = moe::unknown, best = moe::unknown, train_loss = moe::unknown,
+         first_loss = moe::unknown;
+  double seconds = 0, flops = 0;
+  std::int64_t steps = 0, tokens = 0, skipped = 0;
+  bool stopped = false;
+};
+
+template <class Model, class Optimizer>
+Run train_phase(Model& model, Optimizer& optimizer, const Request& request, const Data& data,
+                const std::string& name, std::uint64_t batches, int steps, const Folder& folder) {
+  const Settings& s = request.settings;
+  const double flops = moe::token_flops(Model::config).training();
+  lab::Watch watch({.steps = steps, .flops_per_token = flops, .enabled = request.common.progress});
+  const bool saved = moe::has_checkpoint(folder.path(name));
+  moe::TrainerOptions options = lab::trainer_options(s, folder.path(name));
+  options.steps = steps;
+  options.seed = batches;
+  options.log_every = request.log_every;
+  options.overwrite = request.common.overwrite || request.common.resume;
+  moe::Trainer trainer(model, optimizer, data.train, data.validation, options, watch.callbacks());
+  Run run;
+  const auto before =
+      moe::evaluate(model, moe::DisjointWindows(data.validation, s.batch, Model::config.context),
+                    lab::signals::interrupted);
+  if (!before) throw Stopped{};
+  run.first_loss = before->cross_entropy;
+  if (request.common.resume && saved) trainer.resume();
+  run.stopped = trainer.run() == moe::StopReason::stopped;
+  const moe::Cursor& c = trainer.cursor();
+  run.loss = c.last_loss, run.best = c.best_loss, run.train_loss = c.last_train_loss;
+  run.seconds = c.seconds, run.steps = c.step, run.tokens = c.tokens;
+  run.skipped = optimizer.skipped();
+  run.flops = flops * double(c.tokens);
+  if (const auto why = moe::failure(c))
+    throw moe::Error(why->sentence() + " (phase '" + name +
+                     "'; --lr1 is of phase 1, --lr2 of phase 2)");
+  return run;
+}
+
+}  // namespace growth

@@ -1,0 +1,23 @@
+#pragma once
+#include <moe_lab/common.hpp>
+#include <string>
+
+#include "presets.hpp"
+
+// What main.cpp knows of the models. Their list is in lab/CMakeLists.txt.
+
+namespace growth {
+
+struct Request {
+  Settings settings = {};
+  lab::Common common = {};
+  int seeds = 1, sample_tokens = 40, log_every = 10;
+  bool controls = true;
+};
+
+/// A compiled model: the experiment with it. Gives the exit code; errors are thrown as moe::Error.
+struct Model {
+  int (*run)(const Request&);
+};
+
+}  // namespace growth
