@@ -2,7 +2,22 @@
 #include <cstdio>
 #include <string>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MOE_SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MOE_SANITIZED true
+#endif
+#endif
+#ifndef MOE_SANITIZED
+#define MOE_SANITIZED false
+#endif
+
 namespace moe::test {
+
+/// Whether the address or the thread sanitizer is in this program. They reserve terabytes of
+/// address space and answer to malloc themselves: limits of memory cannot be tested under them.
+inline constexpr bool sanitized = MOE_SANITIZED;
 
 /// Whether a comparison did not happen: tests/main.cpp then ends with 77, which ctest counts as
 /// skipped. Cases that need shared files have the tag [shared], by which they are ctest tests apart

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <limits>
+#include <moe/backend/cpu/simd/activation.hpp>
 #include <moe/backend/cpu/simd/lanes.hpp>
 
 #include "../catch.hpp"

@@ -66,7 +66,7 @@ void check(B& be) {
 TEMPLATE_LIST_TEST_CASE("Backends: every kernel agrees with the oracle", "[parity]", Backends) {
   using B = TestType;
   B backend;
-  kernel::for_each(kernel::AllKernels<Wide<B>, Scalar<B>>{},
+  kernel::for_each(kernel::AllKernels<Wide<B>, Value<B>>{},
                    [&]<class Kernel>() { check<Kernel>(backend); });
 }
 

@@ -168,24 +168,24 @@ struct Case<kernel::DropAdd<S>> {
 };
 // Sums of two operands are exact in every type: the norm reads the same everywhere.
 template <class S, class W>
-struct Case<kernel::Then<kernel::DropAdd<S>, kernel::RmsNormForward<W, S>>> {
+struct Case<kernel::Fused<kernel::DropAdd<S>, kernel::RmsNormForward<W, S>>> {
   static std::vector<Variant> variants() { return {{"drop_add_rms_norm", {3, 4}}}; }
   static auto make(auto& x, int) {
     const Table<S> mid = x.table();
-    return Launch{x.rows, kernel::Then{kernel::DropAdd<S>{x.table(), mid, {}},
-                                       kernel::RmsNormForward<W, S>{mid, x.row(), x.table(),
-                                                                    x.column(), W(1e-5)}}};
+    return Launch{x.rows, kernel::Fused{kernel::DropAdd<S>{x.table(), mid, {}},
+                                        kernel::RmsNormForward<W, S>{mid, x.row(), x.table(),
+                                                                     x.column(), W(1e-5)}}};
   }
 };
 template <class S, class W>
-struct Case<kernel::Then<kernel::DropAdd<S>, kernel::LayerNormForward<W, S>>> {
+struct Case<kernel::Fused<kernel::DropAdd<S>, kernel::LayerNormForward<W, S>>> {
   static std::vector<Variant> variants() { return {{"drop_add_layer_norm", {3, 4}}}; }
   static auto make(auto& x, int) {
     const Table<S> mid = x.table();
     return Launch{x.rows,
-                  kernel::Then{kernel::DropAdd<S>{x.table(), mid, {}},
-                               kernel::LayerNormForward<W, S>{mid, x.row(), x.row(), x.table(),
-                                                              x.table(x.rows, 2), W(1e-5)}}};
+                  kernel::Fused{kernel::DropAdd<S>{x.table(), mid, {}},
+                                kernel::LayerNormForward<W, S>{mid, x.row(), x.row(), x.table(),
+                                                               x.table(x.rows, 2), W(1e-5)}}};
   }
 };
 

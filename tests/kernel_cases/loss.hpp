@@ -20,15 +20,15 @@ struct Case<kernel::CrossEntropyBackward<W>> {
   }
 };
 template <class W>
-struct Case<kernel::Then<kernel::CrossEntropyForward<W>, kernel::CrossEntropyBackward<W>>> {
+struct Case<kernel::Fused<kernel::CrossEntropyForward<W>, kernel::CrossEntropyBackward<W>>> {
   static std::vector<Variant> variants() { return {{"cross_entropy_forward_backward"}}; }
   static auto make(auto& x, int) {
     const Table<W> logits = x.table(), lse = x.column();
     const int* targets = x.ids(x.rows, x.cols);
     return Launch{
         x.rows,
-        kernel::Then{kernel::CrossEntropyForward<W>{logits, targets, x.column(), lse, x.column()},
-                     kernel::CrossEntropyBackward<W>{logits, targets, lse, W(1.0 / x.rows)}}};
+        kernel::Fused{kernel::CrossEntropyForward<W>{logits, targets, x.column(), lse, x.column()},
+                      kernel::CrossEntropyBackward<W>{logits, targets, lse, W(1.0 / x.rows)}}};
   }
 };
 

@@ -58,14 +58,14 @@ struct Case<kernel::LoadExcess<W>> {
 };
 
 template <class W>
-struct Case<kernel::ToSlots<W>> {
+struct Case<kernel::GatesToSlots<W>> {
   static std::vector<Variant> variants() { return {{"to_slots"}}; }
   static auto make(auto& x, int) {
     const int slots = x.rows * top_k;
-    return Launch{x.rows, kernel::ToSlots<W>{x.table(x.rows, top_k),
-                                             {x.permutation(slots), top_k},
-                                             x.table(slots, 1),
-                                             x.table(slots, 1)}};
+    return Launch{x.rows, kernel::GatesToSlots<W>{x.table(x.rows, top_k),
+                                                  {x.permutation(slots), top_k},
+                                                  x.table(slots, 1),
+                                                  x.table(slots, 1)}};
   }
 };
 template <class W, class S>
@@ -81,12 +81,12 @@ struct Case<kernel::Combine<W, S>> {
   }
 };
 template <class S>
-struct Case<kernel::SumSlots<S>> {
+struct Case<kernel::DispatchBackward<S>> {
   static std::vector<Variant> variants() { return {{"sum_slots"}, {"sum_slots, dx overwritten"}}; }
   static auto make(auto& x, int v) {
     const int slots = x.rows * top_k;
     return Launch{x.rows,
-                  kernel::SumSlots<S>{
+                  kernel::DispatchBackward<S>{
                       x.table(slots, x.cols), {x.permutation(slots), top_k}, x.table(), v == 0}};
   }
 };

@@ -89,4 +89,23 @@ for package in ("clang\n", "clang-format-14\n"):
     checks.check(f" {package}" in installed, f"{package!r} is installed: {installed!r}")
 checks.check("2 passed, 0 failed, 1 skipped" in result.stdout, f"counted: {result.stdout}")
 checks.check("SKIPPED: no such thing" in result.stdout, "a skip is named")
+
+# Every preset of the check is built and tested, also after one that fails.
+presets = root / "presets"
+presets.mkdir()
+script(presets / "cmake", TELL + '\n[ "$1" != --preset ] || [ "$2" != tsan ]')
+script(presets / "ctest", TELL)
+for name in ("asan", "tidy"):
+    (home / "build" / name).mkdir()
+with_presets = f"{presets}:{tools}:{os.environ['PATH']}"
+calls, result = dev("check", code=1, PATH=with_presets)
+words = [call[1:3] for call in calls]
+checks.check(words == [["--preset", "asan"], ["--build", "build/asan"], ["--preset", "asan"],
+                       ["--preset", "tsan"], ["--preset", "tidy"], ["--build", "build/tidy"]],
+             f"all presets: {words}")
+checks.check("check failed: tsan" in result.stderr, f"what failed: {result.stderr}")
+_, result = dev("check", "asan", PATH=with_presets)
+checks.check("check passed: asan" in result.stdout, f"one preset: {result.stdout}")
+_, result = dev("check", "asn", code=1, PATH=with_presets)
+checks.check("not 'asn'" in result.stderr, f"no such preset: {result.stderr}")
 checks.end()

@@ -8,7 +8,7 @@ import string
 import tempfile
 
 from lab import override
-from process import Checks, must, program, start
+from process import Checks, is_sanitized, must, program, start
 
 checks = Checks()
 folder = tempfile.TemporaryDirectory()
@@ -123,6 +123,8 @@ must(*train("e", "--threads", 0), env=dict(os.environ, OMP_THREAD_LIMIT="1"))
 
 # Memory. The limit of address space is what a test can set without rights.
 LITTLE = 600_000_000
+if is_sanitized(shakespeare):
+    checks.skip_rest("a sanitizer needs more address space than the limits that are tested")
 refused("train in little memory", [1], train("f", "--preset", "full", "--batch", 64),
         "it needs ", "can be had", "--batch", preexec_fn=limited(LITTLE))
 checks.check(not (root / "f").exists(), "nothing was written")

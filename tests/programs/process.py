@@ -105,6 +105,11 @@ class Checks:
             self.failed.append(what)
             print("FAILED:", what, flush=True)
 
+    def skip_rest(self, reason):
+        """Ends the test as skipped, or as failed if a check has failed before."""
+        print("SKIPPED:", reason)
+        sys.exit(1 if self.failed else 77)
+
     def end(self):
         print(f"{self.passed} checks passed, {len(self.failed)} failed")
         sys.exit(1 if self.failed else 0)

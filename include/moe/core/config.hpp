@@ -1,16 +1,11 @@
 #pragma once
+#include <moe/core/activation.hpp>
 
 namespace moe {
 
 enum class Norm { layer, rms };
 enum class Position { none, learned, rope_half, rope_interleaved };
-enum class Activation { gelu, gelu_tanh, silu, relu_squared, swiglu, geglu };
 enum class Scoring { softmax, sigmoid };
-
-/// True if two matrices make the hidden row: act(gate x) * (up x).
-constexpr bool is_gated(Activation a) {
-  return a == Activation::swiglu || a == Activation::geglu;
-}
 
 /// The mixture-of-experts part of a model. experts = 0: a dense model.
 struct MoeConfig {

@@ -5,7 +5,7 @@
 // a program may contain translation units with other -m options: each keeps its own functions.
 // Without the namespace the linker would take one copy of each inline function for all of them,
 // with instructions that a machine may lack and with results that depend on the order of linking.
-// Test: tests/instruction_sets.
+// Test: tests/programs/instruction_sets.
 
 #if defined(__AVX512F__)
 #define MOE_SIMD x86_avx512

@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <moe/core/activation.hpp>
 #include <moe/core/lane.hpp>
 #include <moe/core/random.hpp>
 #include <type_traits>
@@ -61,9 +62,14 @@ struct ActivationMath {
   }
 };
 
+// An activation is a struct with two members: `at`, its value and derivative at one point, and
+// `gated`, whether the hidden row is act(gate x) * (up x) or act(up x). T is the number type of its
+// constants. One of the user's own: examples/custom_activation.cpp.
+
 /// x * Phi(x): GELU with the exact normal distribution function.
 template <class W>
 struct Gelu {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     return ActivationMath<V>::template gelu<W>(x);
@@ -73,6 +79,7 @@ struct Gelu {
 /// x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
 template <class W>
 struct GeluTanh {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     return ActivationMath<V>::template gelu_tanh<W>(x);
@@ -82,6 +89,7 @@ struct GeluTanh {
 /// x * sigmoid(x).
 template <class W>
 struct Silu {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     return ActivationMath<V>::template silu<W>(x);
@@ -91,12 +99,49 @@ struct Silu {
 /// max(x, 0)^2.
 template <class W>
 struct ReluSquared {
+  static constexpr bool gated = false;
   template <class V>
   MOE_KERNEL static Slope<V> at(const V& x) {
     const V positive = select(x > V(W(0)), x, V(W(0)));
     return {positive * positive, W(2) * positive};
   }
 };
+
+/// An activation behind a gate: SwiGLU, GEGLU (Shazeer 2020, arXiv:2002.05202).
+template <class Act>
+struct Gated : Act {
+  static constexpr bool gated = true;
+};
+
+template <class Act>
+struct UngatedActivation : std::type_identity<Act> {};
+template <class Act>
+struct UngatedActivation<Gated<Act>> : std::type_identity<Act> {};
+
+template <class W, Activation A>
+struct NamedActivation;
+template <class W>
+struct NamedActivation<W, Activation::gelu> : std::type_identity<Gelu<W>> {};
+template <class W>
+struct NamedActivation<W, Activation::gelu_tanh> : std::type_identity<GeluTanh<W>> {};
+template <class W>
+struct NamedActivation<W, Activation::silu> : std::type_identity<Silu<W>> {};
+template <class W>
+struct NamedActivation<W, Activation::relu_squared> : std::type_identity<ReluSquared<W>> {};
+template <class W>
+struct NamedActivation<W, Activation::swiglu> : std::type_identity<Gated<Silu<W>>> {};
+template <class W>
+struct NamedActivation<W, Activation::geglu> : std::type_identity<Gated<Gelu<W>>> {};
+
+/// The activation that a configuration names: an activation of the library is one line above and
+/// its name in core/activation.hpp.
+template <class W, Activation A>
+using ActivationOf = typename NamedActivation<W, A>::type;
+
+/// The function of an activation, whether it is behind a gate or not: kernels are the same for
+/// both.
+template <class Act>
+using FunctionOf = typename UngatedActivation<Act>::type;
 
 /// y = m * act(pre), or m * act(gate) * up if `up.data` is set. m is the dropout mask.
 /// A row may be an expert slot. `number[r]` is then its (token, choice) pair, which selects the

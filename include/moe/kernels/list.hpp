@@ -22,7 +22,7 @@
 // beforehand. In each line Wide is a backend's type of parameters and arithmetic, Stored the type
 // in which it stores activations. Layers do not include this file.
 
-namespace moe::kernel {
+namespace moe::inline MOE_ISA::kernel {
 
 /// A list of types.
 template <class... Types>
@@ -56,8 +56,8 @@ using BiasKernels = std::conditional_t<std::is_same_v<Wide, Stored>, List<BiasGr
 
 template <class Wide, class Stored = Wide>
 using ResidualKernels = List<Add<Stored>, Drop<Stored>, DropAdd<Stored>,
-                             Then<DropAdd<Stored>, RmsNormForward<Wide, Stored>>,
-                             Then<DropAdd<Stored>, LayerNormForward<Wide, Stored>>>;
+                             Fused<DropAdd<Stored>, RmsNormForward<Wide, Stored>>,
+                             Fused<DropAdd<Stored>, LayerNormForward<Wide, Stored>>>;
 
 template <class Wide, class Stored = Wide>
 using EmbeddingKernels = List<EmbeddingForward<Wide, Stored>, EmbeddingGrad<Wide, Stored>>;
@@ -70,12 +70,12 @@ using RouterKernels =
     List<RouteForward<Wide>, RouteBackward<Wide>, ColumnMean<Wide>, LoadExcess<Wide>>;
 
 template <class Wide, class Stored = Wide>
-using DispatchKernels =
-    List<ToSlots<Wide>, Combine<Wide, Stored>, SumSlots<Stored>, GateGrad<Wide, Stored>>;
+using DispatchKernels = List<GatesToSlots<Wide>, Combine<Wide, Stored>, DispatchBackward<Stored>,
+                             GateGrad<Wide, Stored>>;
 
 template <class Wide>
 using LossKernels = List<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>,
-                         Then<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>>>;
+                         Fused<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>>>;
 
 template <class Wide>
 using OptimizerKernels =
@@ -117,4 +117,4 @@ constexpr void for_each(List<Types...>, const F& f) {
   (f.template operator()<Types>(), ...);
 }
 
-}  // namespace moe::kernel
+}  // namespace moe::inline MOE_ISA::kernel

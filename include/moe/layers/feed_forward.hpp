@@ -1,32 +1,9 @@
 #pragma once
-#include <moe/core/config.hpp>
 #include <moe/kernels/activation.hpp>
 #include <moe/layers/linear.hpp>
 #include <type_traits>
 
 namespace moe::inline MOE_ISA {
-
-namespace detail {
-template <class T, Activation A>
-struct ActivationFunction;
-template <class T>
-struct ActivationFunction<T, Activation::gelu> : std::type_identity<kernel::Gelu<T>> {};
-template <class T>
-struct ActivationFunction<T, Activation::gelu_tanh> : std::type_identity<kernel::GeluTanh<T>> {};
-template <class T>
-struct ActivationFunction<T, Activation::silu> : std::type_identity<kernel::Silu<T>> {};
-template <class T>
-struct ActivationFunction<T, Activation::relu_squared>
-    : std::type_identity<kernel::ReluSquared<T>> {};
-template <class T>
-struct ActivationFunction<T, Activation::swiglu> : std::type_identity<kernel::Silu<T>> {};
-template <class T>
-struct ActivationFunction<T, Activation::geglu> : std::type_identity<kernel::Gelu<T>> {};
-
-/// The function of an activation, in the form that kernels take it.
-template <class T, Activation A>
-using ActivationKernel = typename ActivationFunction<T, A>::type;
-}  // namespace detail
 
 /// Compile-time options of FeedForward.
 struct FeedForwardTraits {
@@ -35,26 +12,28 @@ struct FeedForwardTraits {
   RandomStream dropout_site = RandomStream::expert_dropout;
 };
 
-/// y = down(act(up(x))), or down(act(gate(x)) * up(x)) for swiglu and geglu.
+/// y = down(act(up(x))), or down(act(gate(x)) * up(x)) if the activation is gated.
 /// Shapes: x, y (n, Dim); gate_proj, up_proj (Hidden, Dim); down_proj (Dim, Hidden).
 /// Dropout: rate options.dropout.expert on the input of down.  Never throws or allocates.
+/// Act: what Traits.activation names, or an activation of the user's own
+/// (examples/custom_activation.cpp).
 /// Source: Shazeer 2020, arXiv:2002.05202, eq. 5 and 6.  Test: tests/layers/feed_forward.cpp.
 ///
 ///     using Ffn = moe::FeedForward<256, 1024, moe::Cpu<float>>;
 ///     Ffn::forward(backend, pass, params, x, y, cache, scratch);
-template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = FeedForwardTraits{}>
+template <int Dim, int Hidden, Backend B, FeedForwardTraits Traits = FeedForwardTraits{},
+          class Act = kernel::ActivationOf<Wide<B>, Traits.activation>>
 struct FeedForward {
   using T = Value<B>;  // of activations
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   /// With `add` = false, backward may write dx over dy.
   static constexpr bool dx_over_dy = true;
-  static constexpr bool gated = is_gated(Traits.activation);
+  static constexpr bool gated = Act::gated;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   using Gate = Linear<Dim, gate_hidden, B, Traits.bias && gated>;
   using Up = Linear<Dim, Hidden, B, Traits.bias>;
   using Down = Linear<Hidden, Dim, B, Traits.bias, Role::residual>;
-  using Act = detail::ActivationKernel<W, Traits.activation>;
 
   struct Params {
     typename Gate::Params gate_proj;
@@ -74,8 +53,8 @@ struct FeedForward {
                       Cache& c, Scratch& s) {
     if constexpr (gated) Gate::forward(be, p.gate_proj, x, c.gate);
     Up::forward(be, p.up_proj, x, c.up);
-    be.rows(x.count,
-            kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.act, nullptr, drop(pass)});
+    be.rows(x.count, kernel::ActivationForward<W, kernel::FunctionOf<Act>, T>{pre(c), up(c), s.act,
+                                                                              nullptr, drop(pass)});
     Down::forward(be, p.down_proj, s.act, y);
   }
 
@@ -83,16 +62,17 @@ struct FeedForward {
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
                        Scratch& s, bool add = true) {
     be.gemm(x.count, Hidden, Dim, matrix(dy), matrix(p.down_proj.weight), s.dact.data, Hidden);
-    be.rows(x.count, kernel::ActivationBackward<W, Act, T>{pre(c),
-                                                           up(c),
-                                                           s.dact,
-                                                           {},
-                                                           s.act,
-                                                           gated ? Table<T>(s.dgate) : s.dact,
-                                                           s.dact,
-                                                           {},
-                                                           nullptr,
-                                                           drop(pass)});
+    be.rows(x.count, kernel::ActivationBackward<W, kernel::FunctionOf<Act>, T>{
+                         pre(c),
+                         up(c),
+                         s.dact,
+                         {},
+                         s.act,
+                         gated ? Table<T>(s.dgate) : s.dact,
+                         s.dact,
+                         {},
+                         nullptr,
+                         drop(pass)});
     be.gemm(Dim, Hidden, x.count, transposed(matrix(dy)), matrix(s.act), grad.down_proj.weight.data,
             Hidden, {.beta = W(1)});
     if constexpr (Traits.bias)

@@ -19,19 +19,20 @@ struct MoeTraits {
 /// Hidden); n * TopK slots, grouped by expert. The products gather the rows of x while they read
 /// them. The shared experts are one feed-forward of width shared_experts * Hidden.
 /// Route chooses the experts: Router, or your own with the same Params, Cache, forward and backward
-/// (examples/custom_router.cpp).
+/// (examples/custom_router.cpp). Act: as in FeedForward.
 /// Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841 (dropless).
 /// Test: tests/layers/mixture_of_experts.cpp.  Derivation: docs/derivations/mixture_of_experts.md.
 ///
 ///     using Mixture = moe::MoE<8, 2, 256, 512, moe::Cpu<float>>;
 ///     Mixture::forward(backend, pass, params, x, y, cache, scratch);
 template <int Experts, int TopK, int Dim, int Hidden, Backend B, MoeTraits Traits = MoeTraits{},
-          class Route = Router<Experts, TopK, Dim, B, Traits.router>>
+          class Route = Router<Experts, TopK, Dim, B, Traits.router>,
+          class Act = kernel::ActivationOf<Wide<B>, Traits.activation>>
 struct MoE {
   using T = Value<B>;  // of activations
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
-  static constexpr bool gated = is_gated(Traits.activation), bias = Traits.bias;
+  static constexpr bool gated = Act::gated, bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;
   /// With `add` = false, backward may write dx over dy, because it writes dx last. Shared experts
@@ -39,8 +40,8 @@ struct MoE {
   static constexpr bool dx_over_dy = shared_hidden == 0;
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
-                                               RandomStream::shared_expert_dropout}>;
-  using Act = detail::ActivationKernel<W, Traits.activation>;
+                                               RandomStream::shared_expert_dropout},
+                             Act>;
 
   /// One matrix for each expert, contiguous, so that one grouped product computes all of them.
   template <int In, int Out, Role R, bool Bias>
@@ -106,8 +107,8 @@ struct MoE {
                                              c.pair_of_slot});
     if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
     experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
-    be.rows(c.up.count, kernel::ActivationForward<W, Act, T>{pre(c), up(c), s.act_then_dslots.act,
-                                                             c.pair_of_slot.data, drop(pass)});
+    be.rows(c.up.count, kernel::ActivationForward<W, kernel::FunctionOf<Act>, T>{
+                            pre(c), up(c), s.act_then_dslots.act, c.pair_of_slot.data, drop(pass)});
     experts(be, c, matrix(s.act_then_dslots.act), p.experts.down_proj, s.slots_or_dact.slots);
     be.rows(x.count, kernel::Combine<W, T>{s.slots_or_dact.slots, c.router.gates, c.router.slot_of,
                                            y, Route::gates_sum_to_one});
@@ -131,10 +132,10 @@ struct MoE {
     // The gates scale rows of the hidden activations, so neither the experts' outputs nor a
     // permuted copy of dy is needed: <dy, down(a)> = <dy down, a>.
     back(be, c, by_token(dy, c), p.experts.down_proj, dact, W(0));
-    be.rows(c.up.count, kernel::ActivationBackward<W, Act, T>{pre(c), up(c), dact, c.gate_of_slot,
-                                                              act, gated ? Table<T>(s.dgate) : dup,
-                                                              dup, s.dgate_of_slot,
-                                                              c.pair_of_slot.data, drop(pass)});
+    be.rows(c.up.count,
+            kernel::ActivationBackward<W, kernel::FunctionOf<Act>, T>{
+                pre(c), up(c), dact, c.gate_of_slot, act, gated ? Table<T>(s.dgate) : dup, dup,
+                s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
     weights(be, c, by_token(dy, c), matrix(act), grad.experts.down_proj);
     if constexpr (bias)
       be.columns(Dim, kernel::BiasGrad<W, T>{Experts, 0, c.router.report.offset.data,

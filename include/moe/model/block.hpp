@@ -15,20 +15,23 @@ using AttentionOf =
     Attention<C.heads, C.key_heads(), C.dim, C.context, B,
               AttentionTraits{.position = C.position, .bias = C.bias, .qk_norm = C.qk_norm}>;
 template <ModelConfig C, class B>
-using FeedForwardOf = FeedForward<C.dim, C.dense_hidden(), B,
-                                  FeedForwardTraits{.activation = C.activation, .bias = C.bias}>;
+using ActivationOf = kernel::ActivationOf<Wide<B>, C.activation>;
+template <ModelConfig C, class B, class Act = ActivationOf<C, B>>
+using FeedForwardOf =
+    FeedForward<C.dim, C.dense_hidden(), B,
+                FeedForwardTraits{.activation = C.activation, .bias = C.bias}, Act>;
 template <ModelConfig C, class B>
 using RouterOf = Router<C.moe.experts, C.moe.top_k, C.dim, B,
                         RouterTraits{.scoring = C.moe.scoring,
                                      .renormalise = C.moe.renormalise,
                                      .expert_bias = C.moe.balance_bias,
                                      .bias = C.bias || C.moe.router_bias}>;
-template <ModelConfig C, class B, class Route = RouterOf<C, B>>
+template <ModelConfig C, class B, class Route = RouterOf<C, B>, class Act = ActivationOf<C, B>>
 using MixtureOf =
     MoE<C.moe.experts, C.moe.top_k, C.dim, C.expert_hidden(), B,
         MoeTraits{
             .activation = C.activation, .bias = C.bias, .shared_experts = C.moe.shared_experts},
-        Route>;
+        Route, Act>;
 
 /// One pre-norm transformer block:  mid = x + attention(norm(x)),  y = mid + ffn(norm(mid)), where
 /// ffn is a mixture of experts or, in dense layers, one feed-forward. Both branches have dropout.

@@ -67,9 +67,10 @@ Loss collect_loss(const Results& r, int tokens, const Options& o) {
   // Without targets this is 0 / 0: not known.
   loss.cross_entropy /= double(tokens);
   loss.accuracy /= double(tokens);
+  constexpr int experts = C.moe.experts;  // clang 14 crashes on C.moe.experts in the loop
   for (const auto& router : r.routers) {
-    const auto load = expert_shares<C.moe.experts>(router.offset.data);
-    for (int e = 0; e < C.moe.experts; ++e)
+    const auto load = expert_shares<experts>(router.offset.data);
+    for (int e = 0; e < experts; ++e)
       loss.balance += double(load.size()) * load[std::size_t(e)] * double(router.mean_probs[e]) /
                       C.moe_layers();
     loss.z += double(router.means[0]) / C.moe_layers();
