@@ -1,3 +1,4 @@
+#include <cmath>
 #include <filesystem>
 #include <moe_lab/watch.hpp>
 
@@ -21,6 +22,15 @@ TEST_CASE("measurements: the use of the machine as columns, that of GPUs where t
   use.gpus = {{0, "a", 90, 1000, 4000, 50}, {1, "a", 30, 500, 4000, 60}};
   CHECK(told(use) ==
         "cpu_percent=187 memory_mb=812 gpu_percent=60 gpu_memory_mb=1500- gpu_temperature_c=60- ");
+}
+
+TEST_CASE("measurements: what a machine does not tell is not a number", "[metrics]") {
+  lab::Resources use;
+  use.gpus = {{.index = 0, .name = "a"}};
+  const auto all = lab::measurements(use);
+  CHECK(all.size() == 5);
+  for (const Measurement& m : all) CHECK(std::isnan(m.value));
+  CHECK(has(lab::describe(lab::Resources{}), "cpu unknown"));
 }
 
 TEST_CASE("Watch: rows and curves of a run tell what it uses, its lines tell how it goes",
