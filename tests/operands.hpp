@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <moe/backend/backend.hpp>
@@ -12,6 +13,7 @@ namespace moe::test {
 
 /// The operands of one kernel in the memory of backend B. Numbers are random multiples of 1/128, at
 /// most 1, which bfloat16, float and double all hold exactly: two backends start from the same.
+/// Only those of `rotation` are rounded.
 ///
 ///     Operands x(backend, rows, cols, head_dim);
 ///     backend.rows(rows, kernel::RmsNormForward<float>{x.table(), x.row(), x.table(), x.column(),
@@ -30,7 +32,8 @@ class Operands {
   struct New {
     Operands& owner;
     int rows, cols;
-    bool positive = false, wanted = true;
+    enum Kind { any, near_one, cosines_and_sines } kind = any;
+    bool wanted = true;
 
     template <class X>
     operator Table<X>() const {
@@ -41,14 +44,17 @@ class Operands {
       return owner.make<std::remove_const_t<X>>(*this);
     }
     /// Null if not `condition`.
-    New when(bool condition) const { return {owner, rows, cols, positive, condition}; }
+    New when(bool condition) const { return {owner, rows, cols, kind, condition}; }
   };
   New table(int n, int width) { return {*this, n, width}; }
   New table() { return table(rows, cols); }
   New row() { return table(1, cols); }
   New column() { return table(rows, 1); }
   /// Numbers between 0.9 and 1.1.
-  New positive(int n, int width) { return {*this, n, width, true}; }
+  New positive(int n, int width) { return {*this, n, width, New::near_one}; }
+  /// head_dim/2 cosines and then the sines of as many angles, n times. Turning a vector again and
+  /// again keeps its length, so a benchmark meets no denormal numbers.
+  New rotation(int n) { return {*this, n, head_dim, New::cosines_and_sines}; }
 
   /// n integers from 0 to below - 1.
   int* ids(int n, int below) {
@@ -86,9 +92,12 @@ class Operands {
   template <class X>
   X* make(const New& n) {
     if (!n.wanted) return nullptr;
-    const int least = n.positive ? 116 : -128, most = n.positive ? 140 : 128;
     return keep<X>(std::size_t(n.rows) * std::size_t(n.cols), [&](int i) {
-      return X((least + int(random(i) % unsigned(most - least + 1))) / 128.0);
+      if (n.kind == New::near_one) return X((116 + int(random(i) % 25)) / 128.0);
+      if (n.kind == New::any) return X((int(random(i) % 257) - 128) / 128.0);
+      const int half = n.cols / 2, r = i / n.cols, j = i % n.cols;
+      const double angle = uniform(random(r * half + j % half)) * 6.283185307179586;
+      return X(j < half ? std::cos(angle) : std::sin(angle));
     });
   }
   template <class F>

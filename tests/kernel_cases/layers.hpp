@@ -225,8 +225,7 @@ template <class W, class S>
 struct Case<kernel::RopeHalf<W, S>> {
   static std::vector<Variant> variants() { return {{"rope_half", {1, 2}}, {"rope_half, back"}}; }
   static auto make(auto& x, int v) {
-    return Launch{x.rows,
-                  kernel::RopeHalf<W, S>{x.table(), x.table(8, x.head_dim), 8, W(v == 0 ? 1 : -1)}};
+    return Launch{x.rows, kernel::RopeHalf<W, S>{x.table(), x.rotation(8), 8, W(v == 0 ? 1 : -1)}};
   }
 };
 template <class W, class S>
@@ -235,8 +234,8 @@ struct Case<kernel::RopeInterleaved<W, S>> {
     return {{"rope_interleaved", {1, 2}}, {"rope_interleaved, back"}};
   }
   static auto make(auto& x, int v) {
-    return Launch{x.rows, kernel::RopeInterleaved<W, S>{x.table(), x.table(8, x.head_dim), 8,
-                                                        W(v == 0 ? 1 : -1)}};
+    return Launch{x.rows,
+                  kernel::RopeInterleaved<W, S>{x.table(), x.rotation(8), 8, W(v == 0 ? 1 : -1)}};
   }
 };
 
