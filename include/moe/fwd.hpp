@@ -17,4 +17,4 @@ struct Options;
 struct SampleOptions;
 struct StepReport;
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

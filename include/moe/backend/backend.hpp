@@ -159,4 +159,4 @@ class Arena {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

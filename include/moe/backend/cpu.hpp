@@ -176,4 +176,4 @@ class Cpu {
 
 static_assert(Backend<Cpu<float>> && Backend<Cpu<double>> && Backend<Cpu<bfloat16>>);
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -248,4 +248,4 @@ class Reference {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

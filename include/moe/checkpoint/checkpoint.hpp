@@ -276,4 +276,4 @@ TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string
   return cursor;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

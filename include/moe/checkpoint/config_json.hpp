@@ -128,4 +128,4 @@ inline std::vector<Difference> differences(const Json& first, const Json& second
   return found;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

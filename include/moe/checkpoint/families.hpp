@@ -22,4 +22,4 @@ inline std::string any_of(HuggingFaceFamilies families, std::string_view Hugging
 }
 
 }  // namespace detail
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

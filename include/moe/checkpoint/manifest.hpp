@@ -160,4 +160,4 @@ Json describe_model(const Model& model) {
   return json;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -102,4 +102,4 @@ inline TrainState read_cursor(const Json& json, const std::string& what) {
 
 }  // namespace detail
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -43,4 +43,4 @@ MOE_KERNEL void store(bfloat16* at, Lane<float> i, const float& value) {
   at[i.index] = value;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

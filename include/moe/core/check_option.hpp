@@ -77,4 +77,4 @@ struct OptionCheck {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

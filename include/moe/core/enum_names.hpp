@@ -96,4 +96,4 @@ E parse_enum(const char* what, std::string_view text) {
               ": it is not a known name; choose one of " + list);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -19,4 +19,4 @@ namespace moe::inline MOE_ISA::detail {
   return text;
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

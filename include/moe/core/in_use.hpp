@@ -89,4 +89,4 @@ auto hold(Object& object) {
   }
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

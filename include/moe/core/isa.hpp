@@ -1,7 +1,7 @@
 #pragma once
 
 // The name of the instruction set that this translation unit is compiled for. All that computes is
-// in an inline namespace of this name: `moe::Cpu` is `moe::x86_avx512_fma::Cpu` to the linker. So
+// in an inline namespace of this name: `moe::Cpu` is `moe::x86_avx512_bf16::Cpu` to the linker. So
 // a program may contain translation units with other -m options: each keeps its own functions.
 // Without the namespace the linker would take one copy of each inline function for all of them,
 // with instructions that a machine may lack and with results that depend on the order of linking.

@@ -144,4 +144,4 @@ MOE_KERNEL V erf(const V& x) {
 
 }  // namespace kernel
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

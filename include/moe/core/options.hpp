@@ -65,4 +65,4 @@ Options checked_options(Options o, int context, int most_tokens) {
   return o;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -19,4 +19,4 @@ std::optional<Integer> whole_number(std::string_view text) {
   return value;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -90,4 +90,4 @@ MOE_KERNEL V dropout_factors(Lane<V> i, const Dropout& d, std::uint64_t first) {
   return V(d.factor(first + std::uint64_t(i.index)));
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -95,4 +95,4 @@ Matrix<const T> matrix(const Param<T, R, RowCount, Cols, Count>& p) {
   return {p.data, Cols};
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

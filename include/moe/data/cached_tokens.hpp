@@ -60,4 +60,4 @@ inline CachedTokens cached_tokens(const std::string& text_path, const BpeTokeniz
   return cached_tokens(read_input(text_path), text_path, tokenizer, special, folder);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -129,4 +129,4 @@ inline void require_fits(int vocab_size, int model_vocab) {
               "; rebuild with .vocab = " + std::to_string(vocab_size) + " or use another text");
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

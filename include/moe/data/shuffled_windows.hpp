@@ -104,4 +104,4 @@ class ShuffledWindows {
   std::vector<std::int32_t> tokens_, targets_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -102,4 +102,4 @@ Split split(T&&, double = 0.1, const std::string& = "") = delete;
 template <std::same_as<std::string> T>
 Split split_documents(T&&, std::string_view, double = 0.1, const std::string& = "") = delete;
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -51,4 +51,4 @@ class TextStream {
   std::string held_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

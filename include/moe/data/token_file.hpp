@@ -242,4 +242,4 @@ inline void write_token_file(const std::string& path, std::span<const std::int32
   });
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -32,4 +32,4 @@ struct ByteTokenizer {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

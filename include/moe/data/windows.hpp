@@ -189,4 +189,4 @@ class ByteCorpus {
   mutable int sequences_ = 0, length_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -92,4 +92,4 @@ std::string generate(Model& model, std::string_view prompt, const SampleOptions&
   return generate(model, ByteTokenizer{}, prompt, options, on_text);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

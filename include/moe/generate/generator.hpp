@@ -145,4 +145,4 @@ class Generator {
   int stored_ = 0;  // tokens of the window whose keys and values are stored
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -127,4 +127,4 @@ int sample_token(std::span<const T> logits, const SampleOptions& options, std::u
   return all.back().token;  // rounding made the sum less than 1
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -186,4 +186,4 @@ constexpr std::uint32_t crc32c(std::string_view bytes) {
   return ~crc;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -148,4 +148,4 @@ inline void sync_folder(const std::string& path) {
 
 }  // namespace detail
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

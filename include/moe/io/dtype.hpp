@@ -140,4 +140,4 @@ void convert(Dtype dtype, const void* from, std::size_t count, To* to) {
   }
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -175,4 +175,4 @@ inline void write_file(const std::string& path, std::string_view bytes) {
   replace_file(path, [&](FileWriter& file) { file.write(bytes); });
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

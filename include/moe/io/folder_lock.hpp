@@ -120,4 +120,4 @@ class FolderLock {
   detail::LockFile file_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -124,4 +124,4 @@ auto read_settled(const std::string& path, const Read& read) {
   }
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -296,4 +296,4 @@ class FolderTransaction {
   bool committed_ = false;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -67,4 +67,4 @@ inline void refuse_foreign(std::string_view begin, std::string_view path) {
   throw Error("cannot use '" + std::string(path) + "': it is " + found.is + "; " + found.remedy);
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -42,4 +42,4 @@ inline std::string read_input(const std::string& path) {
   }
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

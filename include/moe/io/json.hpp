@@ -332,4 +332,4 @@ inline Json parse_json(std::string_view text, std::string_view what, std::size_t
   return json;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

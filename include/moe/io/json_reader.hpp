@@ -266,4 +266,4 @@ inline JsonNumber JsonReader::number() {
   return out;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

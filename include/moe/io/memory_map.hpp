@@ -48,4 +48,4 @@ class MemoryMap {
   std::size_t size_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

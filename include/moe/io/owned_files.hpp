@@ -147,4 +147,4 @@ inline void remove_owned(const std::string& folder, const std::string& list) {
     file_failed("remove folder", folder, errno);
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -320,4 +320,4 @@ inline void Safetensors::fail_at(const std::string& header, const Place& place,
   fail(why);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -135,4 +135,4 @@ inline void save_safetensors(const std::string& path, const std::vector<TensorVi
   });
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

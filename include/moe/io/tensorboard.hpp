@@ -255,4 +255,4 @@ class TensorBoardWriter {
   off_t size_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

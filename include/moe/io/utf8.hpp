@@ -70,4 +70,4 @@ inline std::size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -206,4 +206,4 @@ struct ActivationBackward {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -37,4 +37,4 @@ struct AdamW {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

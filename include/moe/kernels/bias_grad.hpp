@@ -28,4 +28,4 @@ struct BiasGrad {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

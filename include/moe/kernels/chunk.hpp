@@ -51,4 +51,4 @@ MOE_KERNEL V settled(const V& x) {
   return select(rests<W>(x), V(W(0)), x);
 }
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -37,4 +37,4 @@ struct CrossEntropyBackward {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -92,4 +92,4 @@ struct GateGrad {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

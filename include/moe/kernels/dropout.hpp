@@ -35,4 +35,4 @@ struct DropAdd {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -41,4 +41,4 @@ struct EmbeddingGrad {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

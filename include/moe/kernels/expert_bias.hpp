@@ -22,4 +22,4 @@ struct ExpertBiasStep {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

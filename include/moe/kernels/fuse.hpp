@@ -19,4 +19,4 @@ struct Fused {
 template <class First, class Second>
 Fused(First, Second) -> Fused<First, Second>;
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

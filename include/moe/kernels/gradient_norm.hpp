@@ -19,4 +19,4 @@ struct NormSquare {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

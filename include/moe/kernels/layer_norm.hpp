@@ -88,4 +88,4 @@ struct LayerNormGainGrad {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -117,4 +117,4 @@ constexpr void for_each(List<Types...>, const F& f) {
   (f.template operator()<Types>(), ...);
 }
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

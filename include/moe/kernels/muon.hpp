@@ -45,4 +45,4 @@ struct Descend {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -73,4 +73,4 @@ struct Mirror {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -13,4 +13,4 @@ struct Add {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

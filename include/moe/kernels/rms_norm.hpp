@@ -69,4 +69,4 @@ struct RmsNormGainGrad {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

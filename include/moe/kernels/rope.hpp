@@ -65,4 +65,4 @@ struct RopeInterleaved {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -197,4 +197,4 @@ struct LoadExcess {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -188,4 +188,4 @@ struct Attention {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

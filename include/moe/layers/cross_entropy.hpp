@@ -96,4 +96,4 @@ struct CrossEntropyHead {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

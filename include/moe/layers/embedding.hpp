@@ -57,4 +57,4 @@ struct PositionEmbedding {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -96,4 +96,4 @@ struct FeedForward {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -48,4 +48,4 @@ void copy(B& be, Rows<T, Cols, PerToken> to, Rows<const T, Cols, PerToken> from)
   be.copy(to.data, from.data, std::size_t(from.count) * Cols * sizeof(T));
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

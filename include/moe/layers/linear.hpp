@@ -52,4 +52,4 @@ struct Linear {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

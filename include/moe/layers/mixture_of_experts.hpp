@@ -206,4 +206,4 @@ struct MoE {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -105,4 +105,4 @@ struct LayerNorm {
 template <Norm Kind, int Dim, Backend B, bool Bias>
 using NormOf = std::conditional_t<Kind == Norm::rms, RMSNorm<Dim, B>, LayerNorm<Dim, B, Bias>>;
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -38,4 +38,4 @@ struct Rope {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

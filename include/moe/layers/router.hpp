@@ -112,4 +112,4 @@ struct Router {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -189,4 +189,4 @@ struct StreamBlock<Blk, T> {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

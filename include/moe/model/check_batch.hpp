@@ -35,4 +35,4 @@ inline void check_batch(const Batch& batch, const ModelConfig& c, int max_tokens
   if (batch.targets) check_tokens("target", batch.targets, n, c.vocab);
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -46,4 +46,4 @@ inline std::string to_cpp(const ModelConfig& config, const std::string& before =
   return detail::cpp_text(config, before);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

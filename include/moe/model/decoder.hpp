@@ -199,4 +199,4 @@ struct Decoder {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

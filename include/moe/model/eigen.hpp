@@ -25,4 +25,4 @@ EigenMap<T> as_eigen(const Rows<T, Cols, PerToken>& rows) {
   return {rows.data, rows.count, Cols};
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -38,4 +38,4 @@ constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {
   return flops;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

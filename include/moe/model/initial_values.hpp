@@ -41,4 +41,4 @@ void set_initial_values(B& be, Params& params, const Options& options, int layer
   }
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -81,4 +81,4 @@ Loss collect_loss(const Results& r, int tokens, const Options& o) {
   return loss;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

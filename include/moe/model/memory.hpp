@@ -66,4 +66,4 @@ inline std::string describe(const ModelMemory& memory) {
   return text;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

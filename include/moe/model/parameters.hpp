@@ -48,4 +48,4 @@ LeafView<T> parameter(Params& tree, std::string_view name) {
               names.back() + "'; leaf_names<Model::Params>() lists them");
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -282,4 +282,4 @@ class Transformer {
   bool without_targets_ = false, loss_finite_ = true;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

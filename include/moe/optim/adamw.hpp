@@ -82,4 +82,4 @@ class AdamW : public Optimizer<Model, ExpertBiasRule, AdamWRule> {
              o.rule().checked<T>(owner)) {}
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

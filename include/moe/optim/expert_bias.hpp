@@ -32,4 +32,4 @@ struct ExpertBiasRule {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

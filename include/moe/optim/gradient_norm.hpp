@@ -106,4 +106,4 @@ class GradientNorm {
   std::size_t first_bad_ = none;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -223,4 +223,4 @@ class Muon : public Optimizer<Model, ExpertBiasRule, MuonRule, AdamWRule> {
              o.rule().checked<T>(owner), o.rest.checked<T>("MuonOptions.rest")) {}
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

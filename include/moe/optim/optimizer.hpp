@@ -267,4 +267,4 @@ class Optimizer {
   double last_finite_norm_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -154,4 +154,4 @@ class Orthogonalizer {
   Arena<B> arena_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -88,4 +88,4 @@ struct WorkspaceOf<R, B> {
 };
 
 }  // namespace detail
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -95,4 +95,4 @@ struct Schedule {
   }
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -51,4 +51,4 @@ Loss evaluate(Model& model, const DisjointWindows& windows) {
   return *evaluate(model, windows, nullptr);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

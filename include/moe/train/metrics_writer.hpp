@@ -78,4 +78,4 @@ class MetricsWriter {
   int set_aside_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -126,4 +126,4 @@ inline void write(TensorBoardWriter& board, const EvaluationRecord& row) {
   board.scalar("perplexity/val", row.step, std::exp(row.loss));
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -110,4 +110,4 @@ class RouterSentinel {
   std::vector<int> bad_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

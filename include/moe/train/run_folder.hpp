@@ -228,4 +228,4 @@ inline std::string newest_checkpoint(const std::string& folder) {
   return found.empty() ? "" : found.front();
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -182,4 +182,4 @@ class RunRecord {
   bool resumed_ = false, opened_ = false;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

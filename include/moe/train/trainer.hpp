@@ -315,4 +315,4 @@ class Trainer {
   std::int64_t session_tokens_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -69,4 +69,4 @@ TrainerOptions checked_options(TrainerOptions o, const Model& model) {
   return o;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

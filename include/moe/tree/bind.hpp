@@ -60,4 +60,4 @@ std::size_t bytes(int tokens = 0) {
   return detail::Binder{detail::leaf_table<Tree>(), nullptr, nullptr, tokens}.run(0);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -40,4 +40,4 @@ consteval std::string_view field_name() {
 #pragma clang diagnostic pop
 #endif
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

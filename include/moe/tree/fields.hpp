@@ -41,4 +41,4 @@ void for_each_named_field(F&& f, T& object, Same&... same) {
   (std::make_index_sequence<field_count<T>>{});
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -43,4 +43,4 @@ inline constexpr bool is_overlaid = false;
 template <class T>
 requires(T::overlaid) inline constexpr bool is_overlaid<T> = true;
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -129,4 +129,4 @@ LeafView<T> view(Tree& tree, const LeafInfo& leaf) {
   return {data, leaf.role, leaf.rows, leaf.cols, leaf.count, leaf.size};
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -60,4 +60,4 @@ void for_each_layer(F&& f, Tree& tree, Same&... same) {
 }
 
 }  // namespace detail
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -90,4 +90,4 @@ void for_each_named_leaf(F&& f, const std::string& path, Tree& tree, Same&... sa
   detail::walk<true>(call, {nullptr, path}, tree, same...);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -141,4 +141,4 @@ std::vector<W> router_rows(const UpcycleOptions& options, int layer, int experts
   return all;
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

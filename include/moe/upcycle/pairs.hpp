@@ -104,4 +104,4 @@ class UpcyclePairs {
   std::vector<Pair> pairs_;
 };
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -107,4 +107,4 @@ consteval bool check_upcycle() {
   return true;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

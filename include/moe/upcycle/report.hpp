@@ -114,4 +114,4 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
 }
 
 }  // namespace detail
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -236,4 +236,4 @@ void upcycle_state(Dense& dense, DenseOptimizer& dense_optimizer, Moe& moe,
   moe_optimizer.set_updates(dense_optimizer.updates());
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

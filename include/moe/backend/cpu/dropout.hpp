@@ -66,4 +66,4 @@ inline xsimd::batch<T, A> dropout_factors(Lane<xsimd::batch<T, A>> i, const Drop
   return xsimd::batch<T, A>::load_unaligned(all + phase);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

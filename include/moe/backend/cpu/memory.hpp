@@ -73,4 +73,4 @@ class Workspace {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -78,5 +78,5 @@ void parallel([[maybe_unused]] int threads, int tasks, const F& work) {
   for (int task = 0; task < tasks; ++task) run_task(work, task, 0);
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail
 #undef MOE_ONE_COPY

@@ -165,4 +165,4 @@ class MemorySpeed {
   detail::Workspace space_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -84,4 +84,4 @@ inline constexpr HuggingFaceFamily gpt2_family{
     .buffers = detail::gpt2_buffers,
     .not_read = detail::gpt2_not_read};
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

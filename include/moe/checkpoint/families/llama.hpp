@@ -107,4 +107,4 @@ inline constexpr HuggingFaceFamily llama_family{
     .buffers = detail::llama_buffers,
     .not_read = detail::llama_not_read};
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

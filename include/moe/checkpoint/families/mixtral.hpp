@@ -105,4 +105,4 @@ inline constexpr HuggingFaceFamily mixtral_family{.title = "Mixtral",
                                                   .dense = &llama_family,
                                                   .only_dense = detail::only_in_llama};
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -78,4 +78,4 @@ inline Options hugging_face_options(const std::string& folder, Options options =
   return options;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -197,4 +197,4 @@ void export_hugging_face(Model& model, const std::string& folder, const HuggingF
   save.commit();
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

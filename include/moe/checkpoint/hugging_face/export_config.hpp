@@ -83,4 +83,4 @@ inline Json hugging_face_config(const HuggingFaceFamily& family, const ModelConf
 
 }  // namespace detail
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

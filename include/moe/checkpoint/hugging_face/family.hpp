@@ -74,4 +74,4 @@ struct HuggingFaceFamily {
 /// The families that import and export choose from.
 using HuggingFaceFamilies = std::span<const HuggingFaceFamily* const>;
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

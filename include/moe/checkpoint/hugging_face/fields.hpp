@@ -155,4 +155,4 @@ inline double rope_base_of(const HuggingFaceFields& fields, double fallback) {
 }
 
 }  // namespace detail
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -170,4 +170,4 @@ void import_hugging_face(Model& model, const std::string& folder,
   }
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

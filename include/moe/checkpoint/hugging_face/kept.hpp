@@ -168,4 +168,4 @@ inline KeptJson kept_generation(const std::string& folder, const KeptJson& confi
   return kept;
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

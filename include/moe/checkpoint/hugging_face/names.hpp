@@ -97,4 +97,4 @@ inline std::vector<HuggingFacePiece> hugging_face_pieces(const HuggingFaceNames&
   return pieces;
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

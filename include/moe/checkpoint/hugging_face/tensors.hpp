@@ -171,4 +171,4 @@ class HuggingFaceTensors {
   std::vector<Safetensors> files_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

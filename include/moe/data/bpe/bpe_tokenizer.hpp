@@ -178,4 +178,4 @@ class BpeTokenizer {
   std::uint64_t fingerprint_;
 };
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

@@ -57,4 +57,4 @@ inline bool to_bytes(std::string_view text, std::string& bytes) {
   return true;
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

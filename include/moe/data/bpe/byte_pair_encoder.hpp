@@ -171,4 +171,4 @@ class BytePairEncoder {
 
 }  // namespace detail
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

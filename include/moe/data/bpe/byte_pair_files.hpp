@@ -283,4 +283,4 @@ inline BytePairVocabulary read_vocabulary_files(const std::string& vocabulary,
   return out;
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

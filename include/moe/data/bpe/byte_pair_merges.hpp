@@ -153,4 +153,4 @@ class PieceMerger {
   std::vector<std::uint64_t> heap_;
 };
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -111,4 +111,4 @@ inline std::size_t next_piece(std::string_view text, std::size_t at,
   return whole || last == at ? end : last;
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

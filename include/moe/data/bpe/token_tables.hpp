@@ -134,4 +134,4 @@ class PieceTable {
   std::vector<Slot> slots_;
 };
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

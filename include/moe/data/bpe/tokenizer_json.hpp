@@ -274,4 +274,4 @@ inline BytePairVocabulary read_tokenizer_json(const std::string& path) {
   return TokenizerJsonReader(without_byte_order_mark(file.bytes()), path).read();
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -78,4 +78,4 @@ inline TokenizerTexts write_tokenizer(const BytePairVocabulary& vocabulary) {
   return out;
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

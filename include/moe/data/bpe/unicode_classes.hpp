@@ -225,4 +225,4 @@ constexpr CharClass char_class(std::int32_t point) {
   return static_cast<CharClass>(table.stretch[i] & 3);
 }
 
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

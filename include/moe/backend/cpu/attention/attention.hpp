@@ -373,4 +373,4 @@ class BlockAttention {
   std::vector<Workspace> space_;
 };
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

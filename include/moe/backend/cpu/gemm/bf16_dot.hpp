@@ -186,4 +186,4 @@ struct Dot {
 #endif
 
 }  // namespace detail
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

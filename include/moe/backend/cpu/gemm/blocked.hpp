@@ -286,4 +286,4 @@ inline std::pair<int, int> share(int n, int parts, int i, int unit) {
   return {at(i), at(i + 1)};
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -174,4 +174,4 @@ class Gemm {
   bool dot_;
 };
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

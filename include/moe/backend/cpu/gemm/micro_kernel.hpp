@@ -126,4 +126,4 @@ inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::pt
     for (int j = 0; j < cols; ++j) c[i * ldc + j] = part[i * ld + j];
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

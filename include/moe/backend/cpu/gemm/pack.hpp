@@ -238,4 +238,4 @@ inline void pack_panels(const Operand<S>& x, int rows, int steps, T* to) {
   }
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

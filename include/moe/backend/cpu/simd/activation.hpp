@@ -74,7 +74,7 @@ inline kernel::Slope<Floats<A>> packed_gelu(const Floats<A>& x) {
           xsimd::select(x < F(0.0f), slope, F(F(1.0f) - slope))};
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail
 
 namespace moe::inline MOE_ISA::kernel {
 
@@ -100,4 +100,4 @@ struct ActivationMath<xsimd::batch<float, A>> {
   }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -137,7 +137,7 @@ inline Floats<A> packed_erf(const Floats<A>& x) {
   return xsimd::copysign(F(xsimd::select(size > F(0.921875f), far, near)), x);
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail
 
 namespace moe::inline MOE_ISA::kernel {
 
@@ -155,4 +155,4 @@ struct Math<xsimd::batch<float, A>> {
   static V erf(const V& x) { return detail::packed_erf<A>(x); }
 };
 
-}  // namespace moe::inline MOE_ISA::kernel
+}  // namespace moe::kernel

@@ -51,4 +51,4 @@ inline LaneBlock<T, N> generate(Lane<LaneBlock<T, N>> i, const F& f) {
       [&](int p) { return generate(Lane<Register<T>>{i.index + p * batch_width<T>}, f); });
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -174,4 +174,4 @@ struct SimdGroup {
 };
 
 }  // namespace detail
-}  // namespace moe::inline MOE_ISA
+}  // namespace moe

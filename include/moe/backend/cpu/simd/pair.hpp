@@ -46,4 +46,4 @@ inline Pair<A> quotient(float top, const Pair<A>& divisor) {
   return {high, Floats<A>(rest * Floats<A>(1 / top)) * high};
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -28,4 +28,4 @@ inline xsimd::batch<T, A> fused(const xsimd::batch<T, A>& a, const xsimd::batch<
   return xsimd::fma(a, b, c);
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail

@@ -20,4 +20,4 @@ inline xsimd::batch<T, A> load(const Rounded<T, S>* at, Lane<xsimd::batch<T, A>>
   return load(static_cast<const S*>(narrow), here);
 }
 
-}  // namespace moe::inline MOE_ISA::detail
+}  // namespace moe::detail
