@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <moe/checkpoint/checkpoint.hpp>
 #include <moe/data/shuffled_windows.hpp>
@@ -12,29 +11,13 @@
 #include <moe/model/parameters.hpp>
 #include <moe/optim/schedule.hpp>
 #include <moe/train/evaluate.hpp>
-#include <moe/train/records.hpp>
 #include <moe/train/run_record.hpp>
+#include <moe/train/trainer_callbacks.hpp>
 #include <moe/train/trainer_options.hpp>
-#include <optional>
 #include <span>
 #include <variant>
 
 namespace moe::inline MOE_ISA {
-
-enum class StopReason { finished, paused, stopped, early_stopped };
-
-struct TrainerCallbacks {
-  // Asked for numbers of its own just before a row is written; they become columns of
-  // metrics.jsonl and curves of TensorBoard.
-  std::function<std::vector<Measurement>()> measure = {};
-  std::function<void(const StepRecord&)> on_step = {};
-  std::function<void(const EvaluationRecord&)> on_evaluation = {};
-  std::function<void(const std::string&)> on_warning = {};
-  // Called after every step and between the batches of an evaluation. If it returns true, the run
-  // ends after saving `last`; an interrupted evaluation is repeated at the start of the resumed
-  // run.
-  std::function<bool()> should_stop = {};
-};
 
 /// What a Trainer asks of a model: what an optimizer and a checkpoint ask, and both passes.
 template <class M>

@@ -1,12 +1,12 @@
 #pragma once
 #include <chrono>
-#include <cstdio>
 #include <limits>
 #include <moe/backend/backend.hpp>
 #include <moe/model/flops.hpp>
 #include <moe/model/memory.hpp>
 #include <moe/model/parameters.hpp>
 #include <moe/optim/muon.hpp>
+#include <moe_lab/format.hpp>
 #include <string>
 
 namespace lab {
@@ -74,27 +74,22 @@ double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
 /// The plan as lines of text.
 inline std::string describe(const Plan& plan) {
   const moe::TokenFlops& f = plan.flops;
-  char parameters[160], work[160];
-  std::snprintf(parameters, sizeof parameters,
-                "parameters   total %zu, active %zu, embedding %zu\n", plan.parameters.total,
-                plan.parameters.active, plan.parameters.embedding);
-  std::snprintf(work, sizeof work,
-                "work         %.3f MFLOP a token (forward %.3f, backward %.3f)\n",
+  return format("parameters   total %zu, active %zu, embedding %zu\n", plan.parameters.total,
+                plan.parameters.active, plan.parameters.embedding) +
+         "peak memory  " + moe::describe(plan.memory) +
+         format("\nwork         %.3f MFLOP a token (forward %.3f, backward %.3f)\n",
                 f.training() * 1e-6, f.forward() * 1e-6, f.backward() * 1e-6);
-  return parameters + ("peak memory  " + moe::describe(plan.memory)) + "\n" + work;
 }
 
 /// Speed and time that a probe of `gflops` predicts for `steps` updates of `tokens` each.
 inline std::string predict(const Plan& plan, double gflops, std::int64_t steps,
                            std::int64_t tokens) {
   const double speed = plan.efficiency * gflops * 1e9 / plan.flops.training();
-  char text[300];
-  std::snprintf(text, sizeof text,
-                "prediction   %.0f tokens/s, %.0f s for %lld steps of %lld tokens (a probe of one "
-                "second: products run at %.0f GFLOP/s; assumed: a step at %.0f %% of that)\n",
-                speed, double(steps) * double(tokens) / speed, (long long)steps, (long long)tokens,
-                gflops, 100 * plan.efficiency);
-  return text;
+  return format(
+      "prediction   %.0f tokens/s, %.0f s for %lld steps of %lld tokens (a probe of one second: "
+      "products run at %.0f GFLOP/s; assumed: a step at %.0f %% of that)\n",
+      speed, double(steps) * double(tokens) / speed, (long long)steps, (long long)tokens, gflops,
+      100 * plan.efficiency);
 }
 
 }  // namespace lab

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <moe/train/records.hpp>
 #include <moe/train/router_health.hpp>
+#include <moe_lab/format.hpp>
 #include <moe_lab/resources.hpp>
 #include <string>
 
@@ -46,11 +47,11 @@ class Progress {
     const double elapsed = std::chrono::duration<double>(now - start_).count();
     const double left = elapsed / double(row.step - first_step_) * double(o_.steps - row.step);
     std::string line = bar(row.step) +
-                       print(" %lld/%lld", (long long)row.step, (long long)o_.steps) + "  loss " +
+                       format(" %lld/%lld", (long long)row.step, (long long)o_.steps) + "  loss " +
                        loss(row.loss.cross_entropy, "%.3f") + "  " + speed(row.tokens_per_second);
     if (o_.peak_gflops > 0 && row.tokens_per_second > 0)
-      line += print("  %.0f %% of peak",
-                    row.tokens_per_second * o_.flops_per_token / o_.peak_gflops * 1e-7);
+      line += format("  %.0f %% of peak",
+                     row.tokens_per_second * o_.flops_per_token / o_.peak_gflops * 1e-7);
     line += "  " + (o_.steps > 0 ? clock(left) + " left" : "time left unknown") + experts(row) +
             "  " + describe(use);
     if (bar_) {
@@ -64,9 +65,9 @@ class Progress {
 
   void evaluation(const moe::EvaluationRecord& row) {
     if (!o_.enabled) return;
-    std::string text = print("step %lld", (long long)row.step) + "  train " +
+    std::string text = format("step %lld", (long long)row.step) + "  train " +
                        loss(row.train_loss, "%.4f") + "  validation " + loss(row.loss, "%.4f");
-    if (std::isfinite(row.loss)) text += print(" nats (perplexity %.3f)", std::exp(row.loss));
+    if (std::isfinite(row.loss)) text += format(" nats (perplexity %.3f)", std::exp(row.loss));
     message(text + (row.best ? "  best so far" : "") + "  " + speed(row.tokens_per_second));
   }
 
@@ -80,27 +81,20 @@ class Progress {
   /// Seconds as 1:02:03 or 2:03.
   static std::string clock(double seconds) {
     const long long s = (long long)(std::max(0.0, seconds) + 0.5);
-    if (s >= 3600) return print("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
-    return print("%lld:%02lld", s / 60, s % 60);
+    if (s >= 3600) return format("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    return format("%lld:%02lld", s / 60, s % 60);
   }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  template <class... Args>
-  static std::string print(const char* format, Args... args) {
-    char text[128];
-    std::snprintf(text, sizeof text, format, args...);
-    return text;
-  }
-
   /// A loss of a step or an evaluation that has been made.
   static std::string loss(double value, const char* format) {
-    return std::isfinite(value) ? print(format, value) : "not finite";
+    return std::isfinite(value) ? lab::format(format, value) : "not finite";
   }
   static std::string speed(double tokens_per_second) {
     if (std::isnan(tokens_per_second)) return "speed unknown";
-    return print("%.1fk tokens/s", tokens_per_second * 1e-3);
+    return format("%.1fk tokens/s", tokens_per_second * 1e-3);
   }
 
   std::string bar(std::int64_t step) const {

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <moe/io/descriptor.hpp>
+#include <moe_lab/format.hpp>
 #include <moe_lab/gpu_use.hpp>
 #include <moe_lab/process.hpp>
 #include <mutex>
@@ -45,13 +46,6 @@ inline double status_mb(const char* format) {
   return kib * 1024e-6;
 }
 
-template <class... Values>
-std::string printed(const char* format, Values... values) {
-  char text[160];
-  std::snprintf(text, sizeof text, format, values...);
-  return text;
-}
-
 }  // namespace detail
 
 /// One line: "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB 61 C", and with several GPUs, when one is
@@ -59,25 +53,24 @@ std::string printed(const char* format, Values... values) {
 /// %".
 inline std::string describe(const Resources& use) {
   std::string line =
-      std::isnan(use.cpu_percent) ? "cpu unknown" : detail::printed("cpu %.0f %%", use.cpu_percent);
-  if (use.memory_mb > 0) line += detail::printed(", %.0f MB", use.memory_mb);
+      std::isnan(use.cpu_percent) ? "cpu unknown" : format("cpu %.0f %%", use.cpu_percent);
+  if (use.memory_mb > 0) line += format(", %.0f MB", use.memory_mb);
   if (use.gpus.empty()) return line;
   const GpuUse all = all_gpus(use.gpus);
-  line += use.gpus.size() == 1 ? ", gpu" : detail::printed(", %zu gpus", use.gpus.size());
+  line += use.gpus.size() == 1 ? ", gpu" : format(", %zu gpus", use.gpus.size());
   const auto is_known = [](double x) { return !std::isnan(x); };
-  if (is_known(all.utilisation_percent))
-    line += detail::printed(" %.0f %%", all.utilisation_percent);
+  if (is_known(all.utilisation_percent)) line += format(" %.0f %%", all.utilisation_percent);
   if (is_known(all.memory_used_mb)) {
-    line += detail::printed(" %.1f", all.memory_used_mb * 1e-3);
-    if (is_known(all.memory_total_mb)) line += detail::printed("/%.1f", all.memory_total_mb * 1e-3);
+    line += format(" %.1f", all.memory_used_mb * 1e-3);
+    if (is_known(all.memory_total_mb)) line += format("/%.1f", all.memory_total_mb * 1e-3);
     line += " GB";
   }
-  if (is_known(all.temperature_c)) line += detail::printed(" %.0f C", all.temperature_c);
+  if (is_known(all.temperature_c)) line += format(" %.0f C", all.temperature_c);
   double others = 0;
   if (const int i = detail::uneven_gpu(use.gpus, others); i >= 0) {
     const GpuUse& gpu = use.gpus[std::size_t(i)];
-    line += detail::printed(", uneven GPUs: GPU %d %.0f %%, the others %.0f %%", gpu.index,
-                            gpu.utilisation_percent, others);
+    line += format(", uneven GPUs: GPU %d %.0f %%, the others %.0f %%", gpu.index,
+                   gpu.utilisation_percent, others);
   }
   return line;
 }

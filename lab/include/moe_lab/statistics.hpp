@@ -2,8 +2,8 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <limits>
+#include <moe_lab/format.hpp>
 #include <string>
 #include <vector>
 
@@ -33,14 +33,8 @@ inline Spread spread(const std::vector<double>& values) {
 
 /// "1.7391 +-0.0144" in columns of a table; without the deviation where one value has none.
 inline std::string describe(const Spread& s) {
-  char text[64];
   if (std::isnan(s.mean)) return "    unknown        ";
-  const int size = std::snprintf(text, sizeof text, "%8.4f", s.mean);
-  if (s.count > 1)
-    std::snprintf(text + size, sizeof text - std::size_t(size), " +-%6.4f", s.deviation);
-  else
-    std::snprintf(text + size, sizeof text - std::size_t(size), " (one run)");
-  return text;
+  return format("%8.4f", s.mean) + (s.count > 1 ? format(" +-%6.4f", s.deviation) : " (one run)");
 }
 
 /// Two-sided 5 % point of Student's t for so many degrees of freedom (from tables; 1.96 above 30).
@@ -60,11 +54,8 @@ struct Comparison {
   /// "+0.0689 +- 0.0115", or what is known of it.
   std::string amount() const {
     if (!std::isfinite(difference.mean)) return "unknown";
-    char text[64];
-    const int size = std::snprintf(text, sizeof text, "%+.4f", difference.mean);
-    if (difference.count > 1)
-      std::snprintf(text + size, sizeof text - std::size_t(size), " +- %.4f", difference.deviation);
-    return text;
+    return format("%+.4f", difference.mean) +
+           (difference.count > 1 ? format(" +- %.4f", difference.deviation) : "");
   }
   std::string verdict() const {
     if (difference.count > 0 && !std::isfinite(difference.mean))

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <moe/io/json_reader.hpp>
 #include <moe_lab/cli.hpp>
+#include <moe_lab/format.hpp>
 #include <moe_lab/models.hpp>
 #include <moe_lab/plots.hpp>
-#include <moe_lab/print.hpp>
 #include <moe_lab/results.hpp>
 #include <moe_lab/statistics.hpp>
 
@@ -80,11 +80,11 @@ inline std::string describe(const Outcome& out) {
   else if (std::isinf(out.loss))
     text += "diverged";
   else
-    text += print("%.4f nats", out.loss);
-  if (std::isfinite(out.accuracy)) text += print(", accuracy %.4f", out.accuracy);
+    text += format("%.4f nats", out.loss);
+  if (std::isfinite(out.accuracy)) text += format(", accuracy %.4f", out.accuracy);
   if (2 * out.skipped > out.updates && !out.diverged)
-    text += print(", NOT TRAINED: %lld of %lld updates were skipped", (long long)out.skipped,
-                  (long long)out.updates);
+    text += format(", NOT TRAINED: %lld of %lld updates were skipped", (long long)out.skipped,
+                   (long long)out.updates);
   return text;
 }
 

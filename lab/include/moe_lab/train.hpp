@@ -44,13 +44,10 @@ class Milestones {
   std::string at(const moe::StepRecord& row) const {
     for (const int percent : {100, 75, 50, 25, 10}) {
       if (row.step != (steps_ * percent + 99) / 100) continue;
-      char text[160];
-      std::snprintf(text, sizeof text,
-                    "milestone %d %%: %lld updates, %.2f M tokens, %.0f tokens/s, loss %.4f, %s of "
-                    "training",
-                    percent, (long long)row.step, double(row.tokens) * 1e-6, row.tokens_per_second,
-                    row.loss.cross_entropy, Progress::clock(row.seconds).c_str());
-      return text;
+      return format(
+          "milestone %d %%: %lld updates, %.2f M tokens, %.0f tokens/s, loss %.4f, %s of training",
+          percent, (long long)row.step, double(row.tokens) * 1e-6, row.tokens_per_second,
+          row.loss.cross_entropy, Progress::clock(row.seconds).c_str());
     }
     return "";
   }

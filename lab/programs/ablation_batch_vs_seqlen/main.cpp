@@ -63,10 +63,8 @@ class Program {
                            ? "equal tokens: " + std::to_string(tokens_) + " for each run\n"
                            : "equal updates: " + std::to_string(updates_) + " for each run\n";
     for (const Strategy& s : p_.strategies) {
-      char line[160];
-      std::snprintf(line, sizeof line, "  %-12s %d x %d, %lld tokens an update, %d updates\n",
-                    s.name, s.batch, s.length, (long long)tokens_of(s), updates_of(s));
-      text += line;
+      text += lab::format("  %-12s %d x %d, %lld tokens an update, %d updates\n", s.name, s.batch,
+                          s.length, (long long)tokens_of(s), updates_of(s));
     }
     return text + "validation windows of " + std::to_string(settings_.eval_length) +
            " tokens for all; " + std::to_string(p_.evaluations) + " evaluations in each run\n";
@@ -122,9 +120,7 @@ class Program {
     s.steps = updates_of(strategy);
     s.eval_every = std::max(1, s.steps / p_.evaluations);
     (s.optimizer == "adamw" ? s.adamw_lr : s.muon_lr) = result.rate;
-    char label[96];
-    std::snprintf(label, sizeof label, "%s_lr%g", strategy.name, result.rate);
-    const std::string config = label,
+    const std::string config = lab::format("%s_lr%g", strategy.name, result.rate),
                       name = seed == r_.seed ? config : config + "_seed" + std::to_string(seed);
     const lab::Outcome out = study.run({name, strategy.name, model_, s});
     result.losses.push_back(out.loss);
@@ -185,7 +181,7 @@ class Program {
         if (!best || lab::is_lower(loss.mean, lab::spread(best->losses).mean)) best = &r;
       }
       const double speed = lab::spread(best->speeds).mean;
-      std::printf("  %12s\n", std::isnan(speed) ? "unknown" : lab::print("%.0f", speed).c_str());
+      std::printf("  %12s\n", std::isnan(speed) ? "unknown" : lab::format("%.0f", speed).c_str());
       if (!winner ||
           lab::is_lower(lab::spread(best->losses).mean, lab::spread(winner->losses).mean))
         winner = best;

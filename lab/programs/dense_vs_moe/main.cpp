@@ -53,11 +53,11 @@ class Program {
   std::string describe() const {
     std::string text;
     for (const Group* g : {&dense_, &moe_, &iso_})
-      text += print("%-16s%11zu parameters, %11zu active; %.2f MFLOP a token\n", g->name.c_str(),
-                    g->model.parameters.total, g->model.parameters.active,
-                    g->model.flops(s_.length) * 1e-6);
-    return text + print("dense at equal FLOPs: %d updates for %d of the mixture\n",
-                        equal_flops_steps(), s_.steps);
+      text += format("%-16s%11zu parameters, %11zu active; %.2f MFLOP a token\n", g->name.c_str(),
+                     g->model.parameters.total, g->model.parameters.active,
+                     g->model.flops(s_.length) * 1e-6);
+    return text + format("dense at equal FLOPs: %d updates for %d of the mixture\n",
+                         equal_flops_steps(), s_.steps);
   }
 
   int run(const lab::Data& data) {
@@ -136,7 +136,7 @@ class Program {
       double best = INFINITY;
       for (const double rate : rates_) {
         Group tried{"rates_" + groups[g]->name, groups[g]->model};
-        const double loss = run_one(study, tried, print("%s_lr%g", tried.name.c_str(), rate), rate,
+        const double loss = run_one(study, tried, format("%s_lr%g", tried.name.c_str(), rate), rate,
                                     s_.steps, r_.seed)
                                 .loss;
         if (loss < best) best = loss, rate_[g] = rate;

@@ -1,13 +1,13 @@
 #pragma once
 #include <cmath>
-#include <moe_lab/print.hpp>
+#include <moe_lab/format.hpp>
 #include <moe_lab/study.hpp>
 
 // The table of llm-moe's document, under rules that make its comparison one.
 
 namespace dense_vs_moe {
 
-using lab::print;
+using lab::format;
 
 /// All seeds of one group of runs.
 struct Group {
@@ -41,29 +41,29 @@ inline std::string row(const Group& g) {
     tokens += double(o.tokens) / double(g.seeds.size());
   }
   const double accuracy = 100 * mean(g.values(&lab::Outcome::accuracy));
-  const auto known = [](const char* format, double x) {
-    return std::isfinite(x) ? print(format, x) : print("%10s", "unknown");
+  const auto known = [](const char* form, double x) {
+    return std::isfinite(x) ? format(form, x) : format("%10s", "unknown");
   };
-  return print("  %-22s%10zu%10zu%9.0f%9.2f%9.3f ", g.name.c_str(), g.model.parameters.total,
-               g.model.parameters.active, updates, tokens * 1e-6,
-               mean(g.values(&lab::Outcome::flops)) * 1e-12) +
+  return format("  %-22s%10zu%10zu%9.0f%9.2f%9.3f ", g.name.c_str(), g.model.parameters.total,
+                g.model.parameters.active, updates, tokens * 1e-6,
+                mean(g.values(&lab::Outcome::flops)) * 1e-12) +
          lab::describe(loss) + known("%8.2f %%", accuracy) + known("%8.3f", std::exp(loss.mean)) +
-         print("%9.1f\n", mean(g.values(&lab::Outcome::seconds)));
+         format("%9.1f\n", mean(g.values(&lab::Outcome::seconds)));
 }
 
 /// The table of a rule, and what its differences are worth.
 inline std::string describe(const Rule& rule) {
-  std::string text = print("\n%s: %s\n  %-22s%10s%10s%9s%9s%9s%17s%10s%8s%9s\n", rule.name.c_str(),
-                           rule.why.c_str(), "", "params", "active", "updates", "Mtokens", "TFLOP",
-                           "val loss (nats)", "accuracy", "ppl", "seconds");
+  std::string text = format("\n%s: %s\n  %-22s%10s%10s%9s%9s%9s%17s%10s%8s%9s\n", rule.name.c_str(),
+                            rule.why.c_str(), "", "params", "active", "updates", "Mtokens", "TFLOP",
+                            "val loss (nats)", "accuracy", "ppl", "seconds");
   for (const Group* g : rule.groups) text += row(*g);
   for (std::size_t i = 1; i < rule.groups.size(); ++i) {
     const Group &first = *rule.groups[0], &other = *rule.groups[i];
     const lab::Comparison c = lab::compare(other.losses(), first.losses());
     const double share = 100 * c.difference.mean / mean(first.losses());
-    text += print("  %s minus %s: %s nats", other.name.c_str(), first.name.c_str(),
-                  c.amount().c_str()) +
-            (std::isfinite(share) ? print(" (%+.1f %%)", share) : "") + ", " + c.verdict() + "\n";
+    text += format("  %s minus %s: %s nats", other.name.c_str(), first.name.c_str(),
+                   c.amount().c_str()) +
+            (std::isfinite(share) ? format(" (%+.1f %%)", share) : "") + ", " + c.verdict() + "\n";
   }
   return text;
 }

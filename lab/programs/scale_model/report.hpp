@@ -1,7 +1,7 @@
 #pragma once
 #include <cmath>
-#include <cstdio>
 #include <moe/io/json.hpp>
+#include <moe_lab/format.hpp>
 
 #include "plan.hpp"
 
@@ -12,10 +12,8 @@ namespace scale {
 namespace detail {
 
 template <class... Values>
-std::string line(const char* format, Values... values) {
-  char text[400];
-  std::snprintf(text, sizeof text, format, values...);
-  return std::string(text) + "\n";
+std::string line(const char* form, Values... values) {
+  return lab::format(form, values...) + "\n";
 }
 inline std::string grouped(std::int64_t number) {
   std::string digits = std::to_string(number);
@@ -23,22 +21,15 @@ inline std::string grouped(std::int64_t number) {
   return digits;
 }
 inline std::string duration(double hours) {
-  char text[40];
-  if (hours >= 1) {
-    std::snprintf(text, sizeof text, "%.2f hours", hours);
-  } else {
-    std::snprintf(text, sizeof text, hours * 60 >= 1 ? "%.1f minutes" : "%.3f minutes", hours * 60);
-  }
-  return text;
+  if (hours >= 1) return lab::format("%.2f hours", hours);
+  return lab::format(hours * 60 >= 1 ? "%.1f minutes" : "%.3f minutes", hours * 60);
 }
 /// "12.3 M": three digits are as many as a plan deserves.
 inline std::string rounded(double number) {
   const char* const units[] = {"", " K", " M", " B", " T"};
   int unit = 0;
   while (number >= 999.5 && unit < 4) number /= 1000, ++unit;
-  char text[40];
-  std::snprintf(text, sizeof text, "%.3g%s", number, units[unit]);
-  return text;
+  return lab::format("%.3g%s", number, units[unit]);
 }
 
 }  // namespace detail

@@ -74,13 +74,13 @@ int train(const Request& r, const lab::Model& model, const lab::Data& data) {
                                         .progress = r.common.progress});
   std::string line = lab::describe(out);
   if (std::isfinite(out.loss) && !out.failed())
-    line = lab::print(
+    line = lab::format(
         "validation %.4f nats (best %.4f), accuracy %s, perplexity %.4g", out.loss, out.best,
-        std::isnan(out.accuracy) ? "not known" : lab::print("%.4f", out.accuracy).c_str(),
+        std::isnan(out.accuracy) ? "not known" : lab::format("%.4f", out.accuracy).c_str(),
         std::exp(out.loss));
-  line += lab::print(" after %lld updates, %.2f M tokens, %.0f s of training",
-                     (long long)out.updates, double(out.tokens) * 1e-6, out.seconds);
-  if (out.seconds > 0) line += lab::print(" (%.0f tokens/s)", out.tokens_per_second());
+  line += lab::format(" after %lld updates, %.2f M tokens, %.0f s of training",
+                      (long long)out.updates, double(out.tokens) * 1e-6, out.seconds);
+  if (out.seconds > 0) line += lab::format(" (%.0f tokens/s)", out.tokens_per_second());
   std::printf("%s\nresults in %s; the same again: %s\n", line.c_str(), r.common.out.c_str(),
               lab::again(r.common).c_str());
   const int plots = lab::plots_at_the_end(r.common);
@@ -129,9 +129,8 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
     s.optimizer = side.optimizer;
     (s.optimizer == "muon" ? s.muon_lr : s.adamw_lr) = rate;
     s.seed += std::uint64_t(i);
-    char name[96];
-    std::snprintf(name, sizeof name, "%s_lr%g_seed%llu", s.optimizer.c_str(), rate,
-                  (unsigned long long)s.seed);
+    const std::string name =
+        lab::format("%s_lr%g_seed%llu", s.optimizer.c_str(), rate, (unsigned long long)s.seed);
     return study.run({name, side.optimizer, model, s}).loss;
   };
   for (Side& side : sides) {
@@ -151,7 +150,7 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
     for (std::size_t i = 0; i < side.rates.size(); ++i)
       std::printf(
           "  lr %g: %s", side.rates[i],
-          std::isfinite(side.first[i]) ? lab::print("%.4f", side.first[i]).c_str() : "diverged");
+          std::isfinite(side.first[i]) ? lab::format("%.4f", side.first[i]).c_str() : "diverged");
     std::printf("\n");
   }
   std::printf("best rate of each, %d seeds: mean and standard deviation\n", seeds);

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <moe/moe.hpp>
 #include <moe_lab/data.hpp>
-#include <moe_lab/print.hpp>
+#include <moe_lab/format.hpp>
 #include <moe_lab/signals.hpp>
 
 // Which tokens go to which expert.
@@ -93,7 +93,7 @@ inline std::string visible(const std::string& bytes) {
     else if (c >= ' ' && c <= '~')
       text += c;
     else
-      text += lab::print("\\x%02x", unsigned(static_cast<unsigned char>(c)));
+      text += lab::format("\\x%02x", unsigned(static_cast<unsigned char>(c)));
   }
   return text;
 }
@@ -104,10 +104,10 @@ inline std::string describe(const Specialisation& all, int shown = 5) {
   for (std::size_t layer = 0; layer < all.size(); ++layer) {
     for (std::size_t e = 0; e < all[layer].size(); ++e) {
       const ExpertWords& own = all[layer][e];
-      text += lab::print("  layer %zu expert %2zu, load %.3f:", layer, e, own.load);
+      text += lab::format("  layer %zu expert %2zu, load %.3f:", layer, e, own.load);
       for (std::size_t i = 0; i < own.words.size() && i < std::size_t(shown); ++i)
-        text += lab::print("  \"%s\" %.0f %%", visible(own.words[i].text).c_str(),
-                           100 * own.words[i].share);
+        text += lab::format("  \"%s\" %.0f %%", visible(own.words[i].text).c_str(),
+                            100 * own.words[i].share);
       text += "\n";
     }
   }

@@ -1,7 +1,7 @@
 #pragma once
 #include <cmath>
 #include <moe/moe.hpp>
-#include <moe_lab/print.hpp>
+#include <moe_lab/format.hpp>
 #include <moe_lab/statistics.hpp>
 
 #include "phase.hpp"
@@ -12,7 +12,7 @@
 
 namespace growth {
 
-using lab::print;
+using lab::format;
 
 /// Sizes and the lengths of the phases. Work: token_flops of the library.
 struct Plan {
@@ -60,15 +60,15 @@ inline std::string one_line(const std::string& text) {
 
 inline std::string describe(const Plan& p, const Settings& s) {
   const auto model = [](const char* name, const moe::ParameterCount& c, double flops) {
-    return print(
+    return format(
         "%-8s %11zu parameters, %11zu active, %11zu of them embedding; %.1f MFLOP a token\n", name,
         c.total, c.active, c.embedding, flops * 1e-6);
   };
-  return print("preset %s, architecture %s, recipe %s, router %s, optimiser state %s\n",
-               s.preset.c_str(), s.architecture.c_str(), s.recipe.c_str(), s.router.c_str(),
-               s.optimizer_state.c_str()) +
+  return format("preset %s, architecture %s, recipe %s, router %s, optimiser state %s\n",
+                s.preset.c_str(), s.architecture.c_str(), s.recipe.c_str(), s.router.c_str(),
+                s.optimizer_state.c_str()) +
          model("dense", p.dense, p.dense_flops) + model("mixture", p.moe, p.moe_flops) +
-         print(
+         format(
              "updates of %d tokens: %d dense, %d mixture; controls: %d dense (equal work), %d "
              "mixture from scratch (equal work in all)\nmemory while both models live: %.2f GB\n",
              p.batch_tokens, p.dense_steps, p.moe_steps, p.control_steps, p.scratch_steps,
@@ -79,35 +79,35 @@ inline std::string describe(const Plan& p, const Settings& s) {
 inline std::string describe(const moe::UpcycleReport& r) {
   std::string text = "  frozen probe      max |logit_dense - logit_mixture|\n";
   for (std::size_t i = 0; i < r.sequence_difference.size(); ++i)
-    text += print("    sequence %zu      %.3g\n", i, r.sequence_difference[i]);
-  text +=
-      print("    all             %.3g (%.3g ulp of the largest logit, mean %.3g; logits to %.1f)\n",
-            r.max_difference, r.max_ulp, r.mean_difference, r.max_logit);
+    text += format("    sequence %zu      %.3g\n", i, r.sequence_difference[i]);
+  text += format(
+      "    all             %.3g (%.3g ulp of the largest logit, mean %.3g; logits to %.1f)\n",
+      r.max_difference, r.max_ulp, r.mean_difference, r.max_logit);
   text += "  " + r.why + "\n";
   if (r.compensation.weight != 1)
-    text += print("  down-projections were multiplied by %g, their biases by %g\n",
-                  r.compensation.weight, r.compensation.bias);
+    text += format("  down-projections were multiplied by %g, their biases by %g\n",
+                   r.compensation.weight, r.compensation.bias);
   if (r.symmetric)
     text += "  the router is zero: only the balance loss and dropout can part the experts\n";
   for (std::size_t layer = 0; layer < r.load.size(); ++layer) {
-    text += print("  layer %zu, share of the assignments:", layer);
-    for (const double share : r.load[layer]) text += print(" %.3f", share);
+    text += format("  layer %zu, share of the assignments:", layer);
+    for (const double share : r.load[layer]) text += format(" %.3f", share);
     const moe::RouterHealth health = moe::router_health(r.load[layer]);
-    text += print("  (%.1f effective, %d dead)\n", health.effective_experts, health.dead_experts);
+    text += format("  (%.1f effective, %d dead)\n", health.effective_experts, health.dead_experts);
   }
   return text;
 }
 
 inline std::string boundary(const SeedResult& r) {
-  return print("boundary, loss on the frozen probe (nats)\n  dense, end of phase 1   %.6f\n",
-               r.fixed_dense) +
-         print("  mixture, just grown     %.6f   difference %.3g\n", r.fixed_grown,
-               r.fixed_grown - r.fixed_dense) +
-         print("  mixture, end of phase 2 %.6f\n", r.fixed_final) +
-         print("whole validation split: %.4f before, %.4f just grown, %.4f after phase 2\n",
-               r.dense.loss, r.moe.first_loss, r.moe.loss) +
-         print("phase 2 total drop (validation loss just grown minus at the end): %.4f\n",
-               r.moe.first_loss - r.moe.loss);
+  return format("boundary, loss on the frozen probe (nats)\n  dense, end of phase 1   %.6f\n",
+                r.fixed_dense) +
+         format("  mixture, just grown     %.6f   difference %.3g\n", r.fixed_grown,
+                r.fixed_grown - r.fixed_dense) +
+         format("  mixture, end of phase 2 %.6f\n", r.fixed_final) +
+         format("whole validation split: %.4f before, %.4f just grown, %.4f after phase 2\n",
+                r.dense.loss, r.moe.first_loss, r.moe.loss) +
+         format("phase 2 total drop (validation loss just grown minus at the end): %.4f\n",
+                r.moe.first_loss - r.moe.loss);
 }
 
 /// One number of every seed.
@@ -120,7 +120,7 @@ std::vector<double> all(const std::vector<SeedResult>& results, const F& value) 
 
 inline std::string summary(const std::vector<SeedResult>& results, const Plan& plan,
                            bool controls) {
-  std::string text = print(
+  std::string text = format(
       "\n== %zu seeds, validation loss in nats: mean and standard "
       "deviation\n%-28s%9s%11s%9s%9s%18s%9s\n",
       results.size(), "", "updates", "tokens", "TFLOP", "seconds", "loss", "best");
@@ -130,8 +130,8 @@ inline std::string summary(const std::vector<SeedResult>& results, const Plan& p
     };
     const lab::Spread loss = of(&Run::loss), best = of(&Run::best), time = of(&Run::seconds);
     const double tokens = double(steps) * plan.batch_tokens;
-    text += print("%-28s%9d%11.0f%9.2f%9.0f %s%9.4f\n", name, steps, tokens, tokens * flops * 1e-12,
-                  time.mean, lab::describe(loss).c_str(), best.mean);
+    text += format("%-28s%9d%11.0f%9.2f%9.0f %s%9.4f\n", name, steps, tokens,
+                   tokens * flops * 1e-12, time.mean, lab::describe(loss).c_str(), best.mean);
   };
   row("dense, phase 1", plan.dense_steps, plan.dense_flops, &SeedResult::dense);
   row("grown mixture, phase 2", plan.moe_steps, plan.moe_flops, &SeedResult::moe);
@@ -144,7 +144,7 @@ inline std::string summary(const std::vector<SeedResult>& results, const Plan& p
     };
     const lab::Comparison c = lab::compare(losses(&SeedResult::moe), losses(other));
     text +=
-        print("grown mixture minus %-22s%s  %s\n", name, c.amount().c_str(), c.verdict().c_str());
+        format("grown mixture minus %-22s%s  %s\n", name, c.amount().c_str(), c.verdict().c_str());
   };
   against("dense control", &SeedResult::control);
   against("mixture from scratch", &SeedResult::scratch);

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <moe/core/error.hpp>
 #include <moe/upcycle/report.hpp>
-#include <moe_lab/print.hpp>
+#include <moe_lab/format.hpp>
 
 // Whether growing kept what its recipe promises.
 
@@ -40,8 +40,8 @@ inline bool passed(Promise promise, const moe::UpcycleReport& r) {
 inline std::string verdict(Promise promise, const moe::UpcycleReport& r) {
   if (promise == Promise::none)
     return "  verification: NONE, the recipe changes the experts on purpose\n";
-  const std::string what = promise == Promise::bits ? "0" : lab::print("at most %g ulp", most_ulp);
-  return lab::print(
+  const std::string what = promise == Promise::bits ? "0" : lab::format("at most %g ulp", most_ulp);
+  return lab::format(
       "  verification: %s, the largest difference is %.3g (%.3g ulp) and must be %s\n",
       passed(promise, r) ? "PASSED" : "FAILED", r.max_difference, r.max_ulp, what.c_str());
 }
@@ -49,7 +49,7 @@ inline std::string verdict(Promise promise, const moe::UpcycleReport& r) {
 /// Errors: the promise was not kept.   Test: tests/lab/verification.cpp.
 inline void require(Promise promise, const moe::UpcycleReport& r) {
   if (!passed(promise, r))
-    throw moe::Error(lab::print(
+    throw moe::Error(lab::format(
         "cannot go on with the grown mixture: on the frozen probe its logits differ by %.3g "
         "from those of the dense model, more than the recipe may change; this is an error of the "
         "program or a dense model that is not finite, look at its losses",
