@@ -36,8 +36,7 @@ concept TrainerOptimizer = Resumable<O> && requires(O& optimizer) {
 /// the checkpoints `best` (by cross entropy) and `last` in options.out. Batches are a function of
 /// (seed, step), so resume() and run() give the bits of a run that never stopped.
 /// Errors: moe::Error for sizes below 1, texts that are too short, a folder that already holds a
-/// run, and whatever model, optimizer and files throw.  Test: tests/train/trainer.cpp,
-/// tests/programs.
+/// run, and whatever model, optimizer and files throw.  Test: tests/train/trainer.cpp.
 ///
 ///     moe::Trainer trainer(model, optimizer, train, validation, {.steps = 2000, .out = "runs/a"});
 ///     const moe::StopReason reason = trainer.run();
