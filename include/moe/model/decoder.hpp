@@ -81,12 +81,12 @@ struct Decoder {
     drop(be, embedding_dropout(pass), c.embedded, c.embedded);
     for (int i = 0; i < C.layers; ++i) {
       visit_block(pass, i, [&]<class Blk>(Blk, const Pass& at_layer, int at) {
-        constexpr bool mixture = Blk::mixture;
-        Blk::forward(be, at_layer, p.blocks.template of<mixture>(at), input(c, s, i),
-                     output(c, s, i), c.blocks.template of<mixture>(at),
-                     s.stage.block.template of<mixture>(at).block,
+        constexpr bool of_mixture = Blk::mixture;
+        Blk::forward(be, at_layer, p.blocks.template of<of_mixture>(at), input(c, s, i),
+                     output(c, s, i), c.blocks.template of<of_mixture>(at),
+                     s.stage.block.template of<of_mixture>(at).block,
                      past.empty() ? nullptr : &past[std::size_t(i)]);
-        if constexpr (mixture) report<Blk>(be, c, at);
+        if constexpr (of_mixture) report<Blk>(be, c, at);
       });
     }
     Norm::forward(be, pass, p.final_norm, s.stream, c.normed, c.final_norm, s.stage.head.norm);
@@ -100,11 +100,11 @@ struct Decoder {
                    grad.final_norm, head.norm, false);
     for (int i = C.layers - 1; i >= 0; --i) {
       visit_block(pass, i, [&]<class Blk>(Blk, const Pass& at_layer, int at) {
-        constexpr bool mixture = Blk::mixture;
-        StreamBlock<Blk, T>::backward(be, at_layer, p.blocks.template of<mixture>(at),
-                                      input(c, s, i), c.blocks.template of<mixture>(at), s.stream,
-                                      grad.blocks.template of<mixture>(at),
-                                      s.stage.block.template of<mixture>(at));
+        constexpr bool of_mixture = Blk::mixture;
+        StreamBlock<Blk, T>::backward(be, at_layer, p.blocks.template of<of_mixture>(at),
+                                      input(c, s, i), c.blocks.template of<of_mixture>(at),
+                                      s.stream, grad.blocks.template of<of_mixture>(at),
+                                      s.stage.block.template of<of_mixture>(at));
       });
     }
     drop(be, embedding_dropout(pass), s.stream, s.stream);
