@@ -5,6 +5,7 @@
 #include <moe/io/dtype.hpp>
 #include <moe/io/files.hpp>
 #include <moe/io/json_reader.hpp>
+#include <moe/io/safetensors_entry.hpp>
 #include <moe/io/safetensors_writer.hpp>
 #include <optional>
 
@@ -21,16 +22,7 @@ namespace moe::inline MOE_ISA {
 ///     const std::vector<float> weight = file.read<float>("wte.weight");
 class Safetensors {
  public:
-  struct Tensor {
-    std::string name;
-    Dtype dtype = Dtype::F32;
-    std::vector<std::size_t> shape;
-    std::uint64_t begin = 0, end = 0;  // in bytes after the header
-
-    std::size_t elements() const {
-      return static_cast<std::size_t>((end - begin) * 8) / static_cast<std::size_t>(bits_of(dtype));
-    }
-  };
+  using Tensor = SafetensorsTensor;
 
   explicit Safetensors(const std::string& path) : Safetensors(FileReader(path)) {}
   explicit Safetensors(FileReader file) : file_(std::move(file)) {
@@ -128,8 +120,7 @@ class Safetensors {
   }
 
  private:
-  static constexpr std::size_t piece_bytes = 1 << 16, max_rank = 8, max_tensors = 100000,
-                               max_metadata = 100000;
+  static constexpr std::size_t piece_bytes = 1 << 16, max_tensors = 100000, max_metadata = 100000;
 
   [[noreturn]] void fail(const std::string& why) const {
     char begin[64];
@@ -163,12 +154,6 @@ class Safetensors {
   std::string read_header();
   template <class OnTensor, class OnMetadata>
   void walk(const std::string& header, OnTensor&& on_tensor, OnMetadata&& on_metadata);
-  static Tensor read_tensor(JsonReader& reader, std::string name);
-  template <class Range>
-  static std::string out_of_place(const Range& range) {
-    return "its bytes " + std::to_string(range.begin) + " to " + std::to_string(range.end) +
-           " do not follow the tensor before it";
-  }
   std::size_t check(const std::string& header);
   void check_layout(const std::string& header, std::vector<Place>& places);
   [[noreturn]] void fail_at(const std::string& header, const Place& place, const std::string& why);
@@ -200,7 +185,7 @@ void Safetensors::walk(const std::string& header, OnTensor&& on_tensor, OnMetada
   reader.each_member([&](std::string name) {
     if (name != "__metadata__") {
       if (tensors++ == max_tensors) reader.fail("there are more than 100000 tensors");
-      return on_tensor(read_tensor(reader, std::move(name)));
+      return on_tensor(detail::read_tensor_entry(reader, std::move(name)));
     }
     if (std::exchange(metadata_seen, true)) reader.fail("__metadata__ is given twice");
     if (reader.accept("null")) return;
@@ -210,50 +195,6 @@ void Safetensors::walk(const std::string& header, OnTensor&& on_tensor, OnMetada
     });
   });
   reader.finish();
-}
-
-inline Safetensors::Tensor Safetensors::read_tensor(JsonReader& reader, std::string name) {
-  Tensor tensor;
-  tensor.name = std::move(name);
-  const auto integer = [&] {
-    const JsonNumber number = reader.number();
-    if (number.kind == JsonNumber::Kind::unsigned_integer) return number.unsigned_value;
-    const bool good = number.kind == JsonNumber::Kind::signed_integer && number.signed_value >= 0;
-    if (!good)
-      reader.fail("a size of tensor " + in_quotes(tensor.name) + " is no integer of 0 or more");
-    return static_cast<std::uint64_t>(number.signed_value);
-  };
-  int dtype_seen = 0, shape_seen = 0, offsets_seen = 0;
-  reader.each_member([&](const std::string& field) {
-    if (field == "dtype") {
-      ++dtype_seen;
-      const std::string wanted = reader.string();
-      const std::optional<Dtype> known = find_enum<Dtype>(wanted);
-      if (!known) reader.fail("element type " + in_quotes(wanted) + " is unknown");
-      tensor.dtype = *known;
-    } else if (field == "shape") {
-      ++shape_seen;
-      reader.each_item([&] {
-        if (tensor.shape.size() == max_rank) reader.fail("a tensor has more than 8 dimensions");
-        tensor.shape.push_back(integer());
-      });
-    } else if (field == "data_offsets") {
-      ++offsets_seen;
-      int items = 0;
-      reader.each_item([&] {
-        if (items == 2) reader.fail("data_offsets has more than 2 items");
-        (items++ == 0 ? tensor.begin : tensor.end) = integer();
-      });
-      if (items != 2) reader.fail("data_offsets has fewer than 2 items");
-    } else {
-      reader.skip();
-    }
-  });
-  if (dtype_seen != 1 || shape_seen != 1 || offsets_seen != 1) {
-    reader.fail("tensor " + in_quotes(tensor.name) +
-                " needs dtype, shape and data_offsets once each");
-  }
-  return tensor;
 }
 
 /// Checks the header completely: first the text and each tensor by itself, then all of them
@@ -266,7 +207,7 @@ inline std::size_t Safetensors::check(const std::string& header) {
     const std::optional<std::uint64_t> bits = checked_bits(tensor.dtype, tensor.shape);
     if (!bits) fail(tensor, "its shape has more elements than 64 bits can count");
     if (*bits % 8 != 0) fail(tensor, "its elements do not fill whole bytes");
-    if (tensor.end < tensor.begin) fail(tensor, out_of_place(tensor));
+    if (tensor.end < tensor.begin) fail(tensor, detail::out_of_place(tensor));
     if (tensor.end - tensor.begin != *bits / 8) {
       fail(tensor, "its shape needs " + std::to_string(*bits / 8) + " bytes, its offsets give " +
                        std::to_string(tensor.end - tensor.begin));
@@ -292,7 +233,7 @@ inline void Safetensors::check_layout(const std::string& header, std::vector<Pla
   });
   std::uint64_t at = 0;
   for (const Place& place : places) {
-    if (place.begin != at) fail_at(header, place, out_of_place(place));
+    if (place.begin != at) fail_at(header, place, detail::out_of_place(place));
     at = place.end;
   }
   if (at != file_.size() - data_begin_) {

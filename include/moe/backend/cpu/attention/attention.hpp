@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <moe/backend/cpu/attention/block.hpp>
 #include <moe/backend/cpu/dropout.hpp>
 #include <moe/backend/cpu/gemm/blocked.hpp>
 #include <moe/backend/cpu/simd/elementary.hpp>
@@ -38,8 +39,8 @@ class BlockAttention {
     parallel(threads, owners * chunks, [&](int task, int worker) {
       Block b(s, space_[std::size_t(worker)].template as<W>());
       b.own(task / chunks, k, v);
-      pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
-      pack_columns(b.value, s.keys, s.head_dim, b.key_stride(), b.v_columns);
+      Block::pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
+      Block::pack_columns(b.value, s.keys, s.head_dim, b.key_stride(), b.v_columns);
       for (int h = 0; h < b.group(); ++h)
         for (int block = task % chunks; block < blocks; block += chunks) {
           b.select(h, block * lanes);
@@ -62,9 +63,9 @@ class BlockAttention {
     parallel(work(s) < 1e6 ? 1 : threads_, s.sequences * s.kv_heads, [&](int task, int worker) {
       Block b(s, space_[std::size_t(worker)].template as<W>());
       b.own(task, k, v);
-      pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
-      pack_columns(b.key, s.keys, s.head_dim, b.key_stride(), b.k_columns);
-      pack_rows(b.value, s.keys, s.head_dim, b.key_stride(), b.v_steps);
+      Block::pack_rows(b.key, s.keys, s.head_dim, b.key_stride(), b.k_steps);
+      Block::pack_columns(b.key, s.keys, s.head_dim, b.key_stride(), b.k_columns);
+      Block::pack_rows(b.value, s.keys, s.head_dim, b.key_stride(), b.v_steps);
       std::fill_n(b.dkey, s.keys * s.head_dim, W(0));
       std::fill_n(b.dvalue, s.keys * s.head_dim, W(0));
       const auto add = [](const auto& old, const auto& sum) { return old + sum; };
@@ -75,8 +76,8 @@ class BlockAttention {
           const Operand<T> query{qb, b.query_stride(), 1}, dquery{db, b.query_stride(), 1};
           pack_panels<lanes, W>(query, b.count, s.head_dim, b.q_steps);
           pack_panels<lanes, W>(dquery, b.count, s.head_dim, b.do_steps);
-          pack_columns(qb, b.count, s.head_dim, b.query_stride(), b.q_columns);
-          pack_columns(db, b.count, s.head_dim, b.query_stride(), b.do_columns);
+          Block::pack_columns(qb, b.count, s.head_dim, b.query_stride(), b.q_columns);
+          Block::pack_columns(db, b.count, s.head_dim, b.query_stride(), b.do_columns);
           score(b, b.k_steps, b.q_steps, b.p, scale);
           score(b, b.v_steps, b.do_steps, b.dp, W(1));
           differentiate(b, out + b.query_at(), db, lse, scale);
@@ -91,10 +92,10 @@ class BlockAttention {
   }
 
  private:
+  using Block = AttentionBlock<W, T>;
   using Pack = Register<W>;
-  static constexpr int rows = Tile<W>::rows, packs = 2, width = Tile<W>::width,
-                       lanes = packs * width;
-  static constexpr int height = rows > 8 ? 8 : rows;  // queries of a tile; divides `lanes`
+  static constexpr int rows = Block::rows, packs = Block::packs, width = Block::width,
+                       lanes = Block::lanes, height = Block::height;
   // Numbers of keys: in a partial sum of the softmax, and in a block of by_queries.
   static constexpr int sum_block = 64, key_block = 128;
 
@@ -102,84 +103,7 @@ class BlockAttention {
     return 4.0 * s.sequences * s.heads * s.queries * s.keys * s.head_dim;
   }
 
-  /// One block of queries of one head: its position in q, k and v, and the workspace of its thread.
-  struct Block {
-    const AttentionShape& s;
-    W *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
-    W *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
-    W *p, *dp, *drop;                                // (keys, lanes)
-    W *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
-    std::size_t numbers;
-    std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
-    int first = 0, count = 0, registers = 0, keys = 0;  // keys: as many as the last query sees
-    const T *key = nullptr, *value = nullptr;
-
-    Block(const AttentionShape& shape, W* at) : s(shape) {
-      std::size_t used = 0;
-      const auto take = [&](int n, int m) {
-        W* const here = at ? at + used : nullptr;
-        const int panels = 1 + n / rows + m / lanes;  // each panel may end in padding
-        used += (std::size_t(n) * std::size_t(m) +
-                 std::size_t(panels) * std::size_t(16 + panel_room) + 63) /
-                64 * 64;
-        return here;
-      };
-      const int all = round_up(s.keys, rows), wide = round_up(s.head_dim, lanes);
-      k_steps = take(all, s.head_dim);
-      v_steps = take(all, s.head_dim);
-      k_columns = take(all, wide);
-      v_columns = take(all, wide);
-      q_steps = take(lanes, s.head_dim);
-      do_steps = take(lanes, s.head_dim);
-      q_columns = take(lanes, wide);
-      do_columns = take(lanes, wide);
-      p = take(all, lanes);
-      dp = take(all, lanes);
-      drop = take(all, s.dropout.active() ? lanes : 0);
-      result = take(lanes, s.head_dim);
-      dkey = take(s.keys, s.head_dim);
-      dvalue = take(s.keys, s.head_dim);
-      numbers = used;
-    }
-
-    int group() const { return s.heads / s.kv_heads; }
-    std::ptrdiff_t query_stride() const { return std::ptrdiff_t(s.heads) * s.head_dim; }
-    std::ptrdiff_t key_stride() const { return std::ptrdiff_t(s.kv_heads) * s.head_dim; }
-    std::ptrdiff_t key_at() const {
-      return sequence * s.key_rows * key_stride() + kv_head * s.head_dim;
-    }
-    std::ptrdiff_t query_at() const {
-      return (sequence * s.queries + first) * query_stride() + head * s.head_dim;
-    }
-    /// The last key that query `first + lane` sees.
-    int last_key(int lane) const { return s.keys - s.queries + first + lane; }
-    std::ptrdiff_t lse_at(int lane) const {
-      return (sequence * s.queries + first + lane) * s.heads + head;
-    }
-
-    void own(int owner, const T* k, const T* v) {
-      sequence = owner / s.kv_heads;
-      kv_head = owner % s.kv_heads;
-      key = k + key_at();
-      value = v + key_at();
-    }
-    void select(int h, int first_query) {
-      head = kv_head * group() + h;
-      first = first_query;
-      count = std::min(lanes, s.queries - first);
-      registers = ceil_div(count, width);
-      keys = last_key(count - 1) + 1;
-    }
-  };
-
-  static void pack_rows(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
-    pack_panels<rows, W>(Operand<T>{from, stride, 1}, n, dim, to);
-  }
-  static void pack_columns(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
-    pack_panels<lanes, W>(Operand<T>{from, 1, stride}, dim, n, to);
-  }
-
-  /// to (keys, lanes) = alpha * left right^W, for the keys that the block sees.
+  /// to (keys, lanes) = alpha * left right^T, for the keys that the block sees.
   static void score(const Block& b, const W* left, const W* right, W* to, W alpha) {
     const Epilogue<W> finish{alpha, W(0), nullptr, {}};
     const W* a = left;
@@ -302,7 +226,7 @@ class BlockAttention {
     }
   }
 
-  /// Expects the scores in p and v dout^W in dp. Replaces p by the probabilities times dropout, and
+  /// Expects the scores in p and v dout^T in dp. Replaces p by the probabilities times dropout, and
   /// dp by the gradient of the scores.
   static void differentiate(const Block& b, const T* out, const T* dout, const W* lse, W scale) {
     const bool dropped = b.s.dropout.active();

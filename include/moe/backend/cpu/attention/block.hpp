@@ -1,0 +1,90 @@
+#pragma once
+#include <algorithm>
+#include <moe/backend/backend.hpp>
+#include <moe/backend/cpu/gemm/blocked.hpp>
+
+namespace moe::inline MOE_ISA::detail {
+
+/// One block of queries of one head: its position in q, k and v, and the workspace of its thread.
+template <class W, class T>
+struct AttentionBlock {
+  static constexpr int rows = Tile<W>::rows, packs = 2, width = Tile<W>::width,
+                       lanes = packs * width;
+  static constexpr int height = rows > 8 ? 8 : rows;  // queries of a tile; divides `lanes`
+
+  const AttentionShape& s;
+  W *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
+  W *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
+  W *p, *dp, *drop;                                // (keys, lanes)
+  W *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
+  std::size_t numbers;
+  std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
+  int first = 0, count = 0, registers = 0, keys = 0;  // keys: as many as the last query sees
+  const T *key = nullptr, *value = nullptr;
+
+  AttentionBlock(const AttentionShape& shape, W* at) : s(shape) {
+    std::size_t used = 0;
+    const auto take = [&](int n, int m) {
+      W* const here = at ? at + used : nullptr;
+      const int panels = 1 + n / rows + m / lanes;  // each panel may end in padding
+      used += (std::size_t(n) * std::size_t(m) +
+               std::size_t(panels) * std::size_t(16 + panel_room) + 63) /
+              64 * 64;
+      return here;
+    };
+    const int all = round_up(s.keys, rows), wide = round_up(s.head_dim, lanes);
+    k_steps = take(all, s.head_dim);
+    v_steps = take(all, s.head_dim);
+    k_columns = take(all, wide);
+    v_columns = take(all, wide);
+    q_steps = take(lanes, s.head_dim);
+    do_steps = take(lanes, s.head_dim);
+    q_columns = take(lanes, wide);
+    do_columns = take(lanes, wide);
+    p = take(all, lanes);
+    dp = take(all, lanes);
+    drop = take(all, s.dropout.active() ? lanes : 0);
+    result = take(lanes, s.head_dim);
+    dkey = take(s.keys, s.head_dim);
+    dvalue = take(s.keys, s.head_dim);
+    numbers = used;
+  }
+
+  int group() const { return s.heads / s.kv_heads; }
+  std::ptrdiff_t query_stride() const { return std::ptrdiff_t(s.heads) * s.head_dim; }
+  std::ptrdiff_t key_stride() const { return std::ptrdiff_t(s.kv_heads) * s.head_dim; }
+  std::ptrdiff_t key_at() const {
+    return sequence * s.key_rows * key_stride() + kv_head * s.head_dim;
+  }
+  std::ptrdiff_t query_at() const {
+    return (sequence * s.queries + first) * query_stride() + head * s.head_dim;
+  }
+  /// The last key that query `first + lane` sees.
+  int last_key(int lane) const { return s.keys - s.queries + first + lane; }
+  std::ptrdiff_t lse_at(int lane) const {
+    return (sequence * s.queries + first + lane) * s.heads + head;
+  }
+
+  void own(int owner, const T* k, const T* v) {
+    sequence = owner / s.kv_heads;
+    kv_head = owner % s.kv_heads;
+    key = k + key_at();
+    value = v + key_at();
+  }
+  void select(int h, int first_query) {
+    head = kv_head * group() + h;
+    first = first_query;
+    count = std::min(lanes, s.queries - first);
+    registers = ceil_div(count, width);
+    keys = last_key(count - 1) + 1;
+  }
+
+  static void pack_rows(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
+    pack_panels<rows, W>(Operand<T>{from, stride, 1}, n, dim, to);
+  }
+  static void pack_columns(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
+    pack_panels<lanes, W>(Operand<T>{from, 1, stride}, dim, n, to);
+  }
+};
+
+}  // namespace moe::detail
