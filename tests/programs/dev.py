@@ -73,7 +73,7 @@ for name in ("awk bash cat dirname env getconf grep head mkdir mktemp nproc pyth
              "sort tee").split():
     if shutil.which(name):
         (bare / name).symlink_to(shutil.which(name))
-for name, text in (("cmake", "echo cmake version 3.30.0"), ("ninja", ""), ("c++", ""),
+for name, text in (("cmake", "echo cmake version 3.30.0"), ("ninja", ""), ("c++", "cat >/dev/null"),
                    ("id", "echo 0"), ("apt-cache", 'echo "$2:"; echo "  Candidate: 99"'),
                    ("apt-get", f'echo "$@" >>{root}/installed'),
                    ("ctest", 'echo "1/3 Test #1: a ...   Passed    1.00 sec"\n'
