@@ -50,7 +50,7 @@ bool shares_memory_and_repeats() {
   typename L::Scratch scratch{};
   test::set_leaves(params.tree,
                    test::random_numbers(test::parameter_elements<typename L::Params>(), 1));
-  std::vector<double> x = test::random_numbers(21, 2), y(21), recompute(21), dx(21);
+  std::vector<double> x = test::random_numbers(21, 2), y(21), again(21), dx(21);
   const auto dy = test::random_numbers(21, 3);
   L::forward(be, pass, params.tree, {x.data(), 3}, {y.data(), 3}, cache.tree, scratch);
   L::recompute(be, params.tree, {x.data(), 3}, cache.tree, {again.data(), 3});

@@ -1,9 +1,9 @@
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
+#include <moe/model/memory.hpp>
 #include <moe/model/transformer.hpp>
 #include <moe/optim/adamw.hpp>
 #include <moe/optim/optimizer.hpp>
-#include <moe/train/plan.hpp>
 #include <moe/train/trainer.hpp>
 
 #include "catch.hpp"
@@ -146,12 +146,12 @@ TEST_CASE("A rule of a user's own: a run is saved, and resumed with the same bit
 
 TEST_CASE("A rule of a user's own: its memory is planned", "[optim]") {
   LionRun run("");
-  const auto plan = moe::make_plan<TinyTransformer, Lion<TinyTransformer>>(4, 16);
-  CHECK(plan.optimizer == Lion<TinyTransformer>::bytes_needed());
+  const auto memory = moe::training_memory<TinyTransformer, Lion<TinyTransformer>>(4 * 16);
+  CHECK(memory.optimizer == Lion<TinyTransformer>::bytes_needed());
   std::size_t states = 0;
   run.optimizer.for_each_state([&](const std::string&, auto& leaf) { states += leaf.size; });
-  CHECK(plan.optimizer > states * sizeof(float));
-  CHECK(plan.optimizer < moe::AdamW<TinyTransformer>::bytes_needed());
+  CHECK(memory.optimizer > states * sizeof(float));
+  CHECK(memory.optimizer < moe::AdamW<TinyTransformer>::bytes_needed());
 }
 
 TEST_CASE("Optimizer: a leaf that no rule takes is named", "[error]") {

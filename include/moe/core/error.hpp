@@ -69,7 +69,9 @@ int report_errors(const Body& body) {
       code = body();
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      throw Error("cannot write the standard output; free some space or check where it goes");
+      throw Error(
+          "cannot write the output: not all of it reached stdout; make room or give another place, "
+          "and run it again");
     return code;
   } catch (const Error& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -48,13 +48,13 @@ ModelMemory training_memory(int tokens, int threads = 1) {
 
 /// Bytes as "12.3 MB" (1 MB = 1e6 bytes).
 inline std::string megabytes(std::size_t bytes) {
-  return detail::format("%.1f MB", double(bytes) * 1e-6);
+  return detail::format("%.1f MB", double(bytes) / 1e6);
 }
 
 /// "12.3 MB = parameters 1.0 + gradients 1.0 + cache 8.0 + scratch 0.3 + optimiser 2.0 + threads
 /// 0.0".
 inline std::string describe(const ModelMemory& memory) {
-  const auto mb = [](std::size_t bytes) { return double(bytes) * 1e-6; };
+  const auto mb = [](std::size_t bytes) { return double(bytes) / 1e6; };
   return detail::format(
       "%.1f MB = parameters %.1f + gradients %.1f + cache %.1f + scratch %.1f + optimiser %.1f + "
       "threads %.1f",

@@ -210,7 +210,7 @@ class Optimizer {
     return {Workspace<Rules>(backend(), infos_of(I))...};
   }
   [[noreturn]] static void no_rule_for(std::size_t leaf) {
-    throw Error("moe: cannot build an optimiser for a model with the leaf '" +
+    throw Error("cannot build an optimiser for a model with the leaf '" +
                 leaf_names<Params>()[leaf] +
                 "': none of its rules takes that; add one that takes what is left, as AdamWRule");
   }
