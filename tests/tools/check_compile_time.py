@@ -5,8 +5,8 @@ for examples/generate.cpp, which includes infer.hpp only.
 usage: check_compile_time.py COMPILER PROJECT_DIR [COMPILER_FLAG...]
 
 Exits with 77 for a compiler whose ratio was never measured. Files are compiled in turn and the
-least time of each counts, so other work on the machine disturbs little; what is still above the
-bound is measured again before the check fails.
+least time of each counts, so other work on the machine disturbs little; what is above the bound
+is measured again, up to five times, before the check fails.
 """
 import os
 import pathlib
@@ -17,7 +17,7 @@ FLAGS = ["-std=c++20", "-O2", "-DNDEBUG"]
 # Measured ratios, by compiler and version; the bound is HEADROOM times that.
 RATIO = {"g++ 12": 1.70, "clang 14": 1.70}
 HEADROOM = 1.2
-ROUNDS, MOST_ROUNDS = 2, 5
+MOST_ROUNDS = 5
 
 
 def compiler_version(compiler):
@@ -47,14 +47,14 @@ def main(compiler, root, *flags):
     yardstick, train, infer = (pathlib.Path(__file__).with_name("yardstick.cpp"),
                                examples / "train_text.cpp", examples / "generate.cpp")
     least = {}
-    for number in range(MOST_ROUNDS):
+    for _ in range(MOST_ROUNDS):
         for source in (yardstick, train, infer):
             seconds, memory = compile_once([compiler, *FLAGS, f"-I{root / 'include'}", *flags, "-c",
                                             str(source), "-o", os.devnull])
             print(f"{source.name}: {seconds:.2f} s, {memory:.2f} GB", flush=True)
             least[source] = min(seconds, least.get(source, seconds))
         ratio, of_infer = (least[source] / least[yardstick] for source in (train, infer))
-        if number + 1 >= ROUNDS and ratio <= bound:
+        if ratio <= bound:
             break
     print(f"{version}: train_text.cpp takes {ratio:.2f} of yardstick.cpp, generate.cpp "
           f"{of_infer:.2f}; the bound is {bound:.2f}")
