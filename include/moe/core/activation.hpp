@@ -1,4 +1,5 @@
 #pragma once
+#include <moe/core/isa.hpp>
 
 namespace moe {
 

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <moe/core/isa.hpp>
 #include <moe/core/strict_math.hpp>
 #include <stdexcept>
 #include <string>
