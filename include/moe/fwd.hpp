@@ -3,6 +3,13 @@
 
 // Declarations for headers that only name the library's types.
 
+namespace moe {
+
+struct Batch;
+struct Error;
+
+}  // namespace moe
+
 namespace moe::inline MOE_ISA {
 
 template <class T>
@@ -10,8 +17,6 @@ class Cpu;
 template <class T, class S>
 class Reference;
 
-struct Batch;
-struct Error;
 struct Loss;
 struct Options;
 struct SampleOptions;
