@@ -17,6 +17,8 @@ function(make text)
   if(NOT arg_target)
     set(arg_target chat-bot)
   endif()
+  # A file that is as old as the header made from the one before would not be read again.
+  execute_process(COMMAND "${CMAKE_COMMAND}" -E sleep 0.1)
   file(WRITE "${work}/config.json" "${text}")
   execute_process(COMMAND ${CMAKE_COMMAND} -S "${source}/tests/add_model" -B "${work}/build"
                           -G "${generator}" -D "moe_source=${source}" -D target=${arg_target}
