@@ -2,6 +2,8 @@
 #include <array>
 #include <chrono>
 #include <moe/backend/backend.hpp>
+#include <moe/kernels/cross_entropy.hpp>
+#include <moe/kernels/fuse.hpp>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -18,15 +20,15 @@ inline constexpr std::size_t part_count = std::size(part_names);
 using PartSeconds = std::array<double, part_count>;
 
 namespace detail {
-/// `text` names a function with [... Kernel = moe::kernel::NAME<...>].
+/// `text` names a function with [... Kernel = moe::kernel::NAME<...>]; kernels that are fused count
+/// as the first part below that one of them belongs to.
 constexpr Part part_of_name(std::string_view text) {
   constexpr std::string_view space = "::kernel::";
   text.remove_prefix(text.find("Kernel = "));
   text.remove_prefix(text.find(space) + space.size());
-  text = text.substr(0, text.find('<'));
   const auto has = [&](std::string_view word) { return text.find(word) != text.npos; };
   if (has("Norm")) return Part::norms;
-  if (has("CrossEntropyHead")) return Part::head;
+  if (has("CrossEntropy")) return Part::head;
   if (has("Route") || has("ColumnMean") || has("LoadExcess")) return Part::router;
   if (has("Activation") || has("Slots") || has("Combine") || has("GateGrad")) return Part::experts;
   if (has("Rope") || has("BiasGrad")) return Part::attention;
@@ -36,6 +38,10 @@ template <class Kernel>
 constexpr Part part_of_type() {
   return part_of_name(__PRETTY_FUNCTION__);
 }
+using HeadForward = moe::kernel::CrossEntropyForward<float>;
+using HeadBackward = moe::kernel::CrossEntropyBackward<float>;
+static_assert(part_of_type<HeadForward>() == Part::head);
+static_assert(part_of_type<moe::kernel::Fused<HeadForward, HeadBackward>>() == Part::head);
 }  // namespace detail
 
 /// The part that a kernel of the forward or backward pass belongs to, by its name, so that a new

@@ -1,8 +1,9 @@
 // A layer of one's own in a block of one's own: no line of the library changes. The layer
 // multiplies each channel by a learned number before the feed-forward; reflection finds its
 // parameter, the optimiser picks AdamW by its role, and memory, checkpoints and counts follow.
-#include <cstdio>
 #include <moe/moe.hpp>
+
+#include "memorize.hpp"
 
 // y = scale * x, channel by channel; backward adds. T: of activations in memory, W: of parameters.
 template <class T, class W>
@@ -105,24 +106,10 @@ constexpr moe::ModelConfig config{.vocab = 27,
                                   .context = 16,
                                   .moe = {.experts = 4, .every = 2}};  // layer 0; layer 1 is dense
 
-int train_and_compare() {
-  moe::Cpu backend;
-  moe::Transformer<config, moe::Cpu<float>, ScaledBlock> model{backend, {.batch = 1}};
-  moe::AdamW optimizer{model, {.lr = 1e-2}};
-  std::int32_t text[17];
-  for (int i = 0; i < 17; ++i) text[i] = i * 7 % 27;
-  const moe::Batch batch = moe::Batch::next_token(text);
-  const double first = model.forward(batch).cross_entropy;
-  for (int step = 0; step < 50; ++step) {
-    model.forward(batch);
-    model.backward();
-    optimizer.step();
-  }
-  const double last = model.forward(batch).cross_entropy;
-  std::printf("loss on one memorised line: %.3f before, %.3f after 50 steps\n", first, last);
-  return last < 0.5 * first ? 0 : 1;
-}
-
 int main() {
-  return moe::report_errors(train_and_compare);
+  return moe::report_errors([] {
+    moe::Cpu backend;
+    moe::Transformer<config, moe::Cpu<float>, ScaledBlock> model{backend, {.batch = 1}};
+    return memorizes_a_line(model) ? 0 : 1;
+  });
 }

@@ -33,14 +33,12 @@ bool verify(const char* what, const std::string& folder, Model& model, const moe
   return same;
 }
 
-int main(int argc, char** argv) try {
-  if (argc > 3 || (argc > 1 && !*argv[1]) || (argc > 2 && !*argv[2]))
-    return std::fprintf(stderr, "usage: %s [FOLDER [OUT]]\n", argv[0]), 2;
-  const std::string out = argc > 2 ? argv[2] : "huggingface_out";
-  const std::string folder = argc > 1 ? argv[1] : out + "/dense";
+/// Goes from `given`, or from a random model if that is empty, to `out`; gives the exit code.
+int convert(const std::string& given, const std::string& out) {
+  const std::string folder = given.empty() ? out + "/dense" : given;
   const moe::Options options{.max_tokens = sequences * length};
   moe::Cpu backend;
-  if (argc < 2) {
+  if (given.empty()) {
     std::printf("no folder was given: a random model is written to %s\n", folder.c_str());
     Dense random{backend, options};
     const auto bytes = moe::BpeTokenizer::bytes();
@@ -72,7 +70,7 @@ int main(int argc, char** argv) try {
               mixtral.moe.experts, mixtral.moe.top_k, report.max_difference, report.why.c_str());
   good = good && report.max_difference == 0;
 
-  moe::AdamW optimizer{mixture, {.lr = argc > 1 ? 2e-5 : 2e-3}};
+  moe::AdamW optimizer{mixture, {.lr = given.empty() ? 2e-3 : 2e-5}};
   moe::RandomWindows batches(tokens, sequences, length, 2);
   double first = 0, last = 0;
   for (int step = 0; step < updates; ++step) {
@@ -85,9 +83,14 @@ int main(int argc, char** argv) try {
 
   moe::export_hugging_face(mixture, out + "/mixtral", how);
   good = verify("the mixture", out + "/mixtral", mixture, probe) && good;
-  if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    throw moe::Error("cannot write the output; free some space");
   return good && last < first ? 0 : 1;
-} catch (const moe::Error& error) {
-  return std::fprintf(stderr, "%s\n", error.what()), 1;
+}
+
+int main(int argc, char** argv) {
+  if (argc > 3 || (argc > 1 && !*argv[1]) || (argc > 2 && !*argv[2])) {
+    std::fprintf(stderr, "usage: %s [FOLDER [OUT]]\n", argv[0]);
+    return 2;
+  }
+  return moe::report_errors(
+      [&] { return convert(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "huggingface_out"); });
 }

@@ -6,6 +6,6 @@
 namespace moe::test {
 
 /// The backends that every kernel is tested on (backend/kernels.cpp). A new one is a name here.
-using Backends = std::tuple<Reference<double>, Cpu<float>, Cpu<double>, Cpu<bfloat16>>;
+using Backends = std::tuple<Reference<float>, Cpu<float>, Cpu<double>, Cpu<bfloat16>>;
 
 }  // namespace moe::test

@@ -1,7 +1,7 @@
 #include "catch.hpp"
 #include "parity.hpp"
 
-// The CPU backend with bfloat16 activations. Gemm are compared with exact sums of the rounded
+// The CPU backend with bfloat16 activations. Products are compared with exact sums of the rounded
 // operands, so that only float's sums and one rounding of a narrow C are left as errors.
 
 using namespace moe;

@@ -9,7 +9,7 @@ using test::is_sentence;
 using test::TinyRun;
 
 TEST_CASE("TrainState: a loss that is not known is null in JSON and NaN again when it is read",
-          "[cursor]") {
+          "[train_state]") {
   const Json json = parse_json(to_json(TrainState{}).dump());
   for (const char* field : {"best_loss", "last_loss", "last_train_loss"})
     CHECK(json.at(field).is_null());
@@ -21,7 +21,7 @@ TEST_CASE("TrainState: a loss that is not known is null in JSON and NaN again wh
 }
 
 TEST_CASE("TrainState: not finite is another thing than not evaluated, after reading too",
-          "[cursor]") {
+          "[train_state]") {
   TrainState cursor{.step = 4, .best_step = 2, .last_step = 4, .best_loss = 1.5};
   cursor.last_loss = std::numeric_limits<double>::infinity();
   const TrainState back = detail::read_cursor(parse_json(to_json(cursor).dump()), "cursor");
@@ -31,7 +31,7 @@ TEST_CASE("TrainState: not finite is another thing than not evaluated, after rea
 }
 
 TEST_CASE("TrainState: no better than guessing is said of finite losses from ln(vocab) on",
-          "[cursor]") {
+          "[train_state]") {
   TrainState cursor;
   CHECK(no_better_than_guessing(cursor, 65).empty());  // not evaluated
   for (const double loss : {1.0, 4.174, std::numeric_limits<double>::infinity()}) {
@@ -45,7 +45,7 @@ TEST_CASE("TrainState: no better than guessing is said of finite losses from ln(
 }
 
 TEST_CASE("TrainState: those of earlier versions, where 0 meant not known, are read right",
-          "[cursor]") {
+          "[train_state]") {
   const auto old = [](const char* losses) {
     return detail::read_cursor(
         parse_json(R"({"step":3,"tokens":9,"passes":3,"updates":3,"skipped":0,)"
@@ -68,7 +68,7 @@ TEST_CASE("TrainState: those of earlier versions, where 0 meant not known, are r
   CHECK(std::isnan(bad.best_loss));
 }
 
-TEST_CASE("failure: a run most of whose updates were skipped is none", "[cursor]") {
+TEST_CASE("failure: a run most of whose updates were skipped is none", "[train_state]") {
   CHECK(!failure({.step = 10, .skipped = 5, .last_step = 10, .last_loss = 1}));
   const std::string why =
       failure({.step = 10, .skipped = 6, .last_step = 10, .last_loss = 1}).value().what();
@@ -77,7 +77,7 @@ TEST_CASE("failure: a run most of whose updates were skipped is none", "[cursor]
   CHECK(!failure({}));
 }
 
-TEST_CASE("Trainer: a run without an evaluation does not know its losses", "[cursor]") {
+TEST_CASE("Trainer: a run without an evaluation does not know its losses", "[train_state]") {
   const test::ScratchFolder scratch;
   TinyRun run;
   TrainerOptions options = test::tiny_run_options(scratch / "run");
@@ -93,7 +93,8 @@ TEST_CASE("Trainer: a run without an evaluation does not know its losses", "[cur
   CHECK((std::isnan(saved.best_loss) && std::isnan(saved.last_loss)));
 }
 
-TEST_CASE("Trainer: says that most updates were skipped, also when there were few", "[cursor]") {
+TEST_CASE("Trainer: says that most updates were skipped, also when there were few",
+          "[train_state]") {
   TinyRun run;
   run.model.params().final_norm.weight.data[0] = NAN;
   std::vector<EvaluationRecord> rows;
@@ -110,7 +111,7 @@ TEST_CASE("Trainer: says that most updates were skipped, also when there were fe
   CHECK(parse_json(trainer.summary().dump()).at("best_step").is_null());
 }
 
-TEST_CASE("Records: what was not measured is null, what was is a number", "[cursor]") {
+TEST_CASE("Records: what was not measured is null, what was is a number", "[train_state]") {
   StepRecord row;
   row.measurements = {{"cpu_percent"}, {"gpu_percent", 0}};
   const Json json = parse_json(metrics_row(row).dump());

@@ -1,6 +1,7 @@
 #include <moe/core/batch.hpp>
 
 #include "catch.hpp"
+#include "io/scratch.hpp"
 
 namespace {
 
@@ -20,15 +21,10 @@ TEST_CASE("Batch::next_token: each target is the token that follows", "[identity
   CHECK(three.targets[5] == 2);
 }
 
-TEST_CASE("Batch::next_token: tokens that are no batch are refused with their number", "[errors]") {
+TEST_CASE("Batch::next_token: tokens that are no batch are refused with their number", "[error]") {
   const std::span<const std::int32_t> all = text;
-  const auto message = [&](std::size_t tokens, int sequences) -> std::string {
-    try {
-      Batch::next_token(all.first(tokens), sequences);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+  const auto message = [&](std::size_t tokens, int sequences) {
+    return test::message_of([&] { Batch::next_token(all.first(tokens), sequences); });
   };
   CHECK(message(0, 1).find("of 0 tokens") != std::string::npos);
   CHECK(message(1, 1).find("of 1 tokens") != std::string::npos);

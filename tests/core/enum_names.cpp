@@ -16,21 +16,20 @@ struct Inside {
 
 TEST_CASE("enum names: those of the source, in every kind of scope", "[enum]") {
   using moe::Activation;
-  static_assert(moe::enum_names<Activation>.size() == 6);
-  static_assert(moe::enum_name(Activation::gelu) == "gelu");
-  static_assert(moe::enum_name(Activation::relu_squared) == "relu_squared");
-  static_assert(moe::enum_name(Activation::geglu) == "geglu");
-  static_assert(moe::enum_names<moe::Role>.back() == "expert_bias");
-  static_assert(moe::enum_names<Alone>.size() == 1);
-  static_assert(moe::enum_names<Inside::Kind>[1] == "second");
-  static_assert(moe::enum_name(static_cast<Inside::Kind>(2)).empty());
-  static_assert(moe::enum_name(static_cast<Alone>(-1)).empty());
-  static_assert(moe::enum_names<Mode>.empty());
-  static_assert(moe::qualified_enum_names<moe::Norm>[1] == "moe::Norm::rms");
-  static_assert(moe::find_enum<moe::Norm>("rms") == moe::Norm::rms);
-  static_assert(!moe::find_enum<moe::Norm>("RMS"));
-  static_assert(!moe::find_enum<moe::Norm>(""));
-  CHECK(true);
+  STATIC_REQUIRE(moe::enum_names<Activation>.front() == "gelu");
+  STATIC_REQUIRE(moe::enum_name(Activation::gelu) == "gelu");
+  STATIC_REQUIRE(moe::enum_name(Activation::relu_squared) == "relu_squared");
+  STATIC_REQUIRE(moe::enum_name(Activation::geglu) == "geglu");
+  STATIC_REQUIRE(moe::enum_names<moe::Role>.back() == "expert_bias");
+  STATIC_REQUIRE(moe::enum_names<Alone>.size() == 1);
+  STATIC_REQUIRE(moe::enum_names<Inside::Kind>[1] == "second");
+  STATIC_REQUIRE(moe::enum_name(static_cast<Inside::Kind>(2)).empty());
+  STATIC_REQUIRE(moe::enum_name(static_cast<Alone>(-1)).empty());
+  STATIC_REQUIRE(moe::enum_names<Mode>.empty());
+  STATIC_REQUIRE(moe::qualified_enum_names<moe::Norm>[1] == "moe::Norm::rms");
+  STATIC_REQUIRE(moe::find_enum<moe::Norm>("rms") == moe::Norm::rms);
+  STATIC_REQUIRE(!moe::find_enum<moe::Norm>("RMS"));
+  STATIC_REQUIRE(!moe::find_enum<moe::Norm>(""));
 }
 
 TEST_CASE("parse_enum: names map both ways and an unknown one lists the choices", "[enum]") {

@@ -20,7 +20,7 @@ struct Throwing {
 };
 
 TEST_CASE("Contracts: a handler turns a broken one into an exception, and the model goes on",
-          "[errors]") {
+          "[error]") {
   Reference<double> backend;
   Transformer<config, Reference<double>> model{backend, {}};
   const Throwing handler;
@@ -36,13 +36,13 @@ TEST_CASE("Contracts: a handler turns a broken one into an exception, and the mo
   CHECK_NOTHROW(model.backward());
 }
 
-TEST_CASE("Contracts: setting a handler gives the one before", "[errors]") {
+TEST_CASE("Contracts: setting a handler gives the one before", "[error]") {
   const ContractHandler handler = [](const std::string&) {};
   CHECK(set_contract_handler(handler) == nullptr);
   CHECK(set_contract_handler(nullptr) == handler);
 }
 
-TEST_CASE("report_errors: gives the code of a main", "[errors]") {
+TEST_CASE("report_errors: gives the code of a main", "[error]") {
   CHECK(report_errors([] {}) == 0);
   CHECK(report_errors([] { return 3; }) == 3);
   CHECK(report_errors([] { throw Error("nothing works; try again"); }) == 1);

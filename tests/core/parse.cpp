@@ -14,7 +14,7 @@ TEST_CASE("whole_number: reads what is a number from end to end", "[identity]") 
   CHECK(whole_number<std::uint64_t>("18446744073709551615") == UINT64_MAX);
 }
 
-TEST_CASE("whole_number: nothing else is one", "[errors]") {
+TEST_CASE("whole_number: nothing else is one", "[error]") {
   for (const char* text : {"", " 1", "1 ", "+1", "3x", "1e1", "0x10", "abc", "1.0", "99999999999"})
     CHECK_FALSE(whole_number(text));
   CHECK_FALSE(whole_number<unsigned>("-1"));

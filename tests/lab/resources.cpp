@@ -36,7 +36,7 @@ bool soon(const std::function<bool()>& is_so) {
 }
 
 GpuUse busy(int index, double percent) {
-  return {.index = index, .name = "H100", .utilisation_percent = percent};
+  return {.index = index, .name = "H100", .utilization_percent = percent};
 }
 
 bool is_mb(double mb, double mib) {
@@ -52,12 +52,12 @@ TEST_CASE("parse_gpu_use: a line of nvidia-smi for each GPU", "[external]") {
   REQUIRE(gpus.size() == 2);
   CHECK(gpus[0].index == 0);
   CHECK(gpus[0].name == "NVIDIA H100 80GB HBM3");
-  CHECK(gpus[0].utilisation_percent == 93);
+  CHECK(gpus[0].utilization_percent == 93);
   CHECK(is_mb(gpus[0].memory_used_mb, 4100));
   CHECK(is_mb(gpus[0].memory_total_mb, 81559));
   CHECK(gpus[0].temperature_c == 41);
   CHECK(gpus[1].index == 1);
-  CHECK(gpus[1].utilisation_percent == 0);
+  CHECK(gpus[1].utilization_percent == 0);
   CHECK(gpus[1].memory_used_mb == 0);
   CHECK(gpus[1].temperature_c == 30);
 }
@@ -72,7 +72,7 @@ TEST_CASE("parse_gpu_use: what the driver does not tell is NaN, odd spaces and n
   CHECK(gpus[0].name == "Tesla T4, rev. 2");
   CHECK(gpus[1].name == "Orin");
   for (const GpuUse& gpu : gpus) {
-    CHECK(std::isnan(gpu.utilisation_percent));
+    CHECK(std::isnan(gpu.utilization_percent));
     CHECK(std::isnan(gpu.memory_used_mb));
     CHECK(std::isnan(gpu.memory_total_mb));
     CHECK(std::isnan(gpu.temperature_c));
@@ -108,12 +108,12 @@ TEST_CASE("GPUs: those hidden by CUDA_VISIBLE_DEVICES do not count", "[edge]") {
 }
 
 TEST_CASE("all_gpus: what is unknown is not added", "[edge]") {
-  CHECK(std::isnan(all_gpus({}).utilisation_percent));
+  CHECK(std::isnan(all_gpus({}).utilization_percent));
   CHECK(std::isnan(all_gpus({}).memory_used_mb));
   const GpuUse all = all_gpus({{0, "a", 90, 1000, 4000, 50},
                                {1, "a", unknown, unknown, 4000, 60},
                                {2, "a", 30, 500, 4000, unknown}});
-  CHECK(all.utilisation_percent == 60);
+  CHECK(all.utilization_percent == 60);
   CHECK(all.memory_used_mb == 1500);
   CHECK(all.memory_total_mb == 12000);
   CHECK(all.temperature_c == 60);
@@ -205,8 +205,8 @@ TEST_CASE("ResourceMonitor: shows what nvidia-smi says", "[io]") {
   ResourceMonitor monitor(program);
   std::vector<GpuUse> gpus;
   REQUIRE(soon([&] { return (gpus = monitor.sample().gpus).size() == 2; }));
-  CHECK(gpus[0].utilisation_percent == 93);
-  CHECK(std::isnan(gpus[1].utilisation_percent));
+  CHECK(gpus[0].utilization_percent == 93);
+  CHECK(std::isnan(gpus[1].utilization_percent));
   CHECK(gpus[1].temperature_c == 42);
   CHECK(read_file(seen).rfind(
             "--query-gpu=index,name,utilization.gpu,memory.used,memory.total,temperature.gpu "
@@ -228,7 +228,7 @@ TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
   const auto call = [&](double n) {
     return soon([&] {
       const Resources use = monitor.sample();
-      return !use.gpus.empty() && use.gpus[0].utilisation_percent >= n;
+      return !use.gpus.empty() && use.gpus[0].utilization_percent >= n;
     });
   };
   CHECK(call(1));

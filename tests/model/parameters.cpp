@@ -4,6 +4,7 @@
 
 #include "../benchmarks/configs.hpp"
 #include "catch.hpp"
+#include "io/scratch.hpp"
 
 namespace {
 
@@ -128,7 +129,7 @@ TEST_CASE("Parameters: the bias that balances the load is no parameter", "[count
   CHECK(count<balanced>().active == count<separate>().active);
 }
 
-TEST_CASE("parameter: finds a leaf by its name, or says which there are", "[errors]") {
+TEST_CASE("parameter: finds a leaf by its name, or says which there are", "[error]") {
   Reference<double> backend;
   constexpr ModelConfig tiny{
       .vocab = 5, .dim = 4, .layers = 2, .heads = 1, .hidden = 6, .context = 4};
@@ -139,12 +140,7 @@ TEST_CASE("parameter: finds a leaf by its name, or says which there are", "[erro
   CHECK(up.cols == 4);
   const auto grad = parameter<double>(model.grads(), "blocks.1.ffn.up_proj.weight");
   CHECK(grad.data == model.grads().blocks.dense[1].ffn.up_proj.weight.data);
-  std::string why;
-  try {
-    model.parameter("blocks.2.ffn.up_proj.weight");
-  } catch (const Error& error) {
-    why = error.what();
-  }
+  const std::string why = test::message_of([&] { model.parameter("blocks.2.ffn.up_proj.weight"); });
   CHECK(why.find("'blocks.2.ffn.up_proj.weight'") != std::string::npos);
   CHECK(why.find("'token_embedding.weight' to 'head.weight'") != std::string::npos);
 }

@@ -239,7 +239,7 @@ TEST_CASE("Transformer: descending the balance loss evens the load out, its sign
   CHECK(model.forward(batch_of(text)).balance < 1 + 0.5 * (before - 1));
 }
 
-TEST_CASE("Transformer: a token outside the vocabulary is an error that names it", "[errors]") {
+TEST_CASE("Transformer: a token outside the vocabulary is an error that names it", "[error]") {
   Cpu<float> backend{1};
   Model model{backend, options()};
   auto text = some_text();

@@ -15,7 +15,7 @@ KERNEL = {"moe/core/activation.hpp", "moe/core/lane.hpp", "moe/core/random.hpp",
 BANNED = {"iostream", "regex", "ranges", "Eigen/Dense", "boost/pfr.hpp"}
 # Third-party headers and the only files that may include them.
 ONLY_IN = [(r"boost/pfr.*", r"tree/.*"), (r"xsimd/.*", r"backend/.*"),
-           (r"Eigen/.*", r"backend/.*|model/eigen\.hpp"), (r"omp\.h", r"backend/.*|train/.*")]
+           (r"Eigen/.*", r"backend/.*|model/eigen\.hpp"), (r"omp\.h", r"backend/.*")]
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

@@ -1,7 +1,7 @@
 """Checks that the library starts nothing: <moe/moe.hpp> brings in no header of processes and
 signals, and no header of include/moe starts a process or a thread of its own.
 
-usage: check_quiet.py PROJECT_DIR COMPILER [COMPILER_FLAG...] | --self-test
+usage: check_quiet.py PROJECT_DIR COMPILER [COMPILER_FLAG...] | --self-test COMPILER
 """
 import pathlib
 import re

@@ -487,7 +487,7 @@ TEST_CASE("upcycle: a zero router leaves experts 2, 3, ... without gradient", "[
           (e < 2));
 }
 
-TEST_CASE("upcycle: options and probes that make no sense are refused", "[errors]") {
+TEST_CASE("upcycle: options and probes that make no sense are refused", "[error]") {
   Pair<gated, with_experts(gated, MoeConfig{.experts = 26, .top_k = 2}), Cpu<float>> pair;
   const auto numbers = [&] {
     std::vector<float> all;

@@ -95,8 +95,8 @@ struct Attention {
     Query::forward(be, p.q, x, before_norm(c.q, c.q_norm));
     KeyValue::forward(be, p.k, x, before_norm(c.k, c.k_norm));
     KeyValue::forward(be, p.v, x, c.v);
-    normalise(be, pass, p.q_norm, c.q, c.q_norm);
-    normalise(be, pass, p.k_norm, c.k, c.k_norm);
+    normalize(be, pass, p.q_norm, c.q, c.q_norm);
+    normalize(be, pass, p.k_norm, c.k, c.k_norm);
     Rotary::prepare(be, pass, c.rotary);
     Rotary::rotate(be, pass, c.rotary, c.q, +1);
     Rotary::rotate(be, pass, c.rotary, c.k, +1);
@@ -120,14 +120,14 @@ struct Attention {
     Rotary::rotate(be, pass, c.rotary, s.dk, -1);
     Rotary::rotate(be, pass, c.rotary, s.dq, -1);
     KeyValue::backward(be, p.v, x, s.dv, dx, grad.v, add);
-    const auto dk = denormalise(be, p.k_norm, s.dk, c.k_norm, s.last.dpre_norm, grad.k_norm);
+    const auto dk = denormalize(be, p.k_norm, s.dk, c.k_norm, s.last.dpre_norm, grad.k_norm);
     if constexpr (key_bias_acts) {
       KeyValue::backward(be, p.k, x, dk, dx, grad.k);
     } else {
       typename KeyOnly::Params key{grad.k.weight, {}};
       KeyOnly::backward(be, {p.k.weight, {}}, x, dk, dx, key);
     }
-    const auto dq = denormalise(be, p.q_norm, s.dq, c.q_norm, s.last.dpre_norm, grad.q_norm);
+    const auto dq = denormalize(be, p.q_norm, s.dq, c.q_norm, s.last.dpre_norm, grad.q_norm);
     Query::backward(be, p.q, x, dq, dx, grad.q);
   }
 
@@ -151,7 +151,7 @@ struct Attention {
     return Traits.qk_norm ? Rows<T, Cols>{c.pre_norm.data, x.count} : x;
   }
   template <int Cols, int NormHeads>
-  static void normalise(B& be, const Pass& pass, const HeadNorm& p, Rows<T, Cols> x,
+  static void normalize(B& be, const Pass& pass, const HeadNorm& p, Rows<T, Cols> x,
                         const HeadNormCache<T, W, NormHeads, head_dim>& c) {
     if constexpr (Traits.qk_norm)
       be.rows(x.count * NormHeads,
@@ -159,7 +159,7 @@ struct Attention {
                   c.pre_norm, p.weight, {x.data, head_dim}, c.rstd, W(pass.options->norm_eps)});
   }
   template <int Cols, int NormHeads>
-  static Rows<const T, Cols> denormalise(B& be, const HeadNorm& p, Rows<T, Cols> dx,
+  static Rows<const T, Cols> denormalize(B& be, const HeadNorm& p, Rows<T, Cols> dx,
                                          const HeadNormCache<T, W, NormHeads, head_dim>& c,
                                          Rows<T, Traits.qk_norm ? Dim : 0> dpre_norm,
                                          HeadNorm& grad) {

@@ -62,7 +62,6 @@ class Transformer {
         results_memory_(bytes<Results>(max_tokens())) {
     bind(params_, params_arena_.data());
     bind(grads_, grads_arena_.data());
-    logits_.resize(std::size_t(Head::chunk) * 2);
     be_.reserve(attention_shape());
     set_initial_values(be_, params_, *options_, C.layers);
   }

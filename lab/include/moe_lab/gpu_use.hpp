@@ -18,7 +18,7 @@ using moe::unknown;
 struct GpuUse {
   int index = 0;
   std::string name = {};
-  double utilisation_percent = unknown, memory_used_mb = unknown, memory_total_mb = unknown,
+  double utilization_percent = unknown, memory_used_mb = unknown, memory_total_mb = unknown,
          temperature_c = unknown;
 };
 
@@ -68,11 +68,11 @@ inline std::vector<GpuUse> visible_gpus(std::vector<GpuUse> gpus, const char* vi
 inline int uneven_gpu(const std::vector<GpuUse>& gpus, double& others) {
   double sum = 0, known = 0, farthest = 30;
   for (const GpuUse& gpu : gpus) {
-    if (!std::isnan(gpu.utilisation_percent)) sum += gpu.utilisation_percent, known += 1;
+    if (!std::isnan(gpu.utilization_percent)) sum += gpu.utilization_percent, known += 1;
   }
   int found = -1;
   for (std::size_t i = 0; i < gpus.size() && known > 1; ++i) {
-    const double own = gpus[i].utilisation_percent, mean = (sum - own) / (known - 1);
+    const double own = gpus[i].utilization_percent, mean = (sum - own) / (known - 1);
     if (std::isnan(own) || std::abs(own - mean) <= farthest) continue;
     farthest = std::abs(own - mean);
     others = mean;
@@ -120,13 +120,13 @@ inline GpuUse all_gpus(const std::vector<GpuUse>& gpus) {
     if (!std::isnan(x)) sum = std::isnan(sum) ? x : sum + x;
   };
   for (const GpuUse& gpu : gpus) {
-    add(all.utilisation_percent, gpu.utilisation_percent);
-    known += !std::isnan(gpu.utilisation_percent);
+    add(all.utilization_percent, gpu.utilization_percent);
+    known += !std::isnan(gpu.utilization_percent);
     add(all.memory_used_mb, gpu.memory_used_mb);
     add(all.memory_total_mb, gpu.memory_total_mb);
     all.temperature_c = std::fmax(all.temperature_c, gpu.temperature_c);
   }
-  if (known > 0) all.utilisation_percent /= known;
+  if (known > 0) all.utilization_percent /= known;
   return all;
 }
 

@@ -1,7 +1,5 @@
 #pragma once
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include <moe/core/error.hpp>
 
 namespace lab {
 
@@ -11,15 +9,8 @@ namespace lab {
 ///
 ///     return lab::finish_output(run());
 inline int finish_output(int code) {
-  const bool failed_before = std::ferror(stdout) != 0;
-  errno = 0;
-  const bool failed_now = std::fflush(stdout) != 0;
-  if (!failed_before && !failed_now) return code;
-  std::fprintf(stderr,
-               "moe: cannot write the output: not all of it reached stdout (%s); make room or give "
-               "another place, and run it again\n",
-               failed_now && errno != 0 ? std::strerror(errno) : "writing failed");
-  return code == 0 ? 1 : code;
+  const int written = moe::report_errors([] {});
+  return code == 0 ? written : code;
 }
 
 }  // namespace lab

@@ -92,4 +92,18 @@ inline std::string predict(const Plan& plan, double gflops, std::int64_t steps,
       100 * plan.efficiency);
 }
 
+/// The plan with its prediction, from a probe of this machine. `check` throws moe::Error if the
+/// plan does not fit; it may be for another machine, so that is a warning, and there is no probe.
+template <moe::Backend B, class Check>
+std::string describe_with_speed(const Plan& plan, B& be, int dim, std::int64_t steps,
+                                std::int64_t tokens, const Check& check) {
+  try {
+    check();
+  } catch (const moe::Error& error) {
+    return describe(plan) + "warning      " + error.what() + "\n";
+  }
+  return describe(plan) +
+         predict(plan, probe_gflops(be, plan.batch_tokens, dim, dim), steps, tokens);
+}
+
 }  // namespace lab

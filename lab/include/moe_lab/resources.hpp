@@ -6,7 +6,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -14,9 +13,11 @@
 #include <moe/io/descriptor.hpp>
 #include <moe_lab/format.hpp>
 #include <moe_lab/gpu_use.hpp>
+#include <moe_lab/machine.hpp>
 #include <moe_lab/process.hpp>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -33,17 +34,9 @@ struct Resources {
 namespace detail {
 
 /// A line of /proc/self/status in MB, or NaN.
-inline double status_mb(const char* format) {
-  double kib = unknown;
-  if (std::FILE* file = std::fopen("/proc/self/status", "re")) {
-    char line[256];
-    while (std::fgets(line, sizeof line, file) != nullptr) {
-      long long value = 0;
-      if (std::sscanf(line, format, &value) == 1) kib = double(value);
-    }
-    std::fclose(file);
-  }
-  return kib * 1024e-6;
+inline double status_mb(std::string_view key) {
+  const auto kib = number_in("/proc/self/status", key);
+  return kib ? double(*kib) * 1024e-6 : unknown;
 }
 
 }  // namespace detail
@@ -59,7 +52,7 @@ inline std::string describe(const Resources& use) {
   const GpuUse all = all_gpus(use.gpus);
   line += use.gpus.size() == 1 ? ", gpu" : format(", %zu gpus", use.gpus.size());
   const auto is_known = [](double x) { return !std::isnan(x); };
-  if (is_known(all.utilisation_percent)) line += format(" %.0f %%", all.utilisation_percent);
+  if (is_known(all.utilization_percent)) line += format(" %.0f %%", all.utilization_percent);
   if (is_known(all.memory_used_mb)) {
     line += format(" %.1f", all.memory_used_mb * 1e-3);
     if (is_known(all.memory_total_mb)) line += format("/%.1f", all.memory_total_mb * 1e-3);
@@ -70,7 +63,7 @@ inline std::string describe(const Resources& use) {
   if (const int i = detail::uneven_gpu(use.gpus, others); i >= 0) {
     const GpuUse& gpu = use.gpus[std::size_t(i)];
     line += format(", uneven GPUs: GPU %d %.0f %%, the others %.0f %%", gpu.index,
-                   gpu.utilisation_percent, others);
+                   gpu.utilization_percent, others);
   }
   return line;
 }
@@ -128,9 +121,9 @@ class ResourceMonitor {
       clock_ = clock;
     }
     now.cpu_percent = cpu_percent_;
-    now.memory_mb = detail::status_mb("VmRSS: %lld");
+    now.memory_mb = detail::status_mb("VmRSS:");
     // ru_maxrss may be that of the program that started this one.
-    now.peak_memory_mb = detail::status_mb("VmHWM: %lld");
+    now.peak_memory_mb = detail::status_mb("VmHWM:");
     if (std::isnan(now.peak_memory_mb) && usage.ru_maxrss > 0)
       now.peak_memory_mb = double(usage.ru_maxrss) * maxrss_mb;
     now.peak_memory_mb = std::fmax(now.peak_memory_mb, now.memory_mb);

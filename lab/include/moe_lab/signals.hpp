@@ -51,7 +51,7 @@ inline void on_signal(int number) {
 /// size of files become errors of write.
 /// Test: tests/programs/signals.py.
 ///
-///     lab::signals::install();                        // first line of main
+///     lab::signals::install();                        // lab::run_program does it
 ///     ... read the text, build the model ...
 ///     lab::signals::finish_first();                   // from here on there is something to save
 ///     callbacks.should_stop = lab::signals::interrupted;

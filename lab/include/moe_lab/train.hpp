@@ -153,15 +153,9 @@ std::string plan(const Settings& s, int threads) {
       with_optimizer<Transformer>(s, [&]<class O>(std::type_identity<O>, const auto&) {
         return make_plan<Transformer, O>(s.batch, s.length, n);
       });
-  try {
-    require_memory(plan.memory.total(), "train model " + s.model,
-                   "use a smaller --batch with more --accumulation, or a smaller preset");
-  } catch (const moe::Error& error) {  // the plan may be for another machine; no room for a probe
-    return describe(plan) + "warning      " + error.what() + "\n";
-  }
-  const double gflops = probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
-  return describe(plan) +
-         predict(plan, gflops, s.steps, std::int64_t(plan.batch_tokens) * s.accumulation);
+  return describe_with_speed(plan, backend, C.dim, s.steps,
+                             std::int64_t(plan.batch_tokens) * s.accumulation,
+                             [&] { require_room<C, Backend>(s, threads); });
 }
 
 template <ModelConfig C, class Backend>

@@ -15,7 +15,7 @@ inline std::vector<moe::Measurement> measurements(const Resources& use) {
                                        {"memory_mb", use.memory_mb}};
   if (use.gpus.empty()) return all;
   const GpuUse gpu = all_gpus(use.gpus);
-  all.push_back({"gpu_percent", gpu.utilisation_percent});
+  all.push_back({"gpu_percent", gpu.utilization_percent});
   all.push_back({"gpu_memory_mb", gpu.memory_used_mb, false});
   all.push_back({"gpu_temperature_c", gpu.temperature_c, false});
   return all;

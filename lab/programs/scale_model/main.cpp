@@ -74,12 +74,6 @@ void resolve(Options& o) {
   check(r);
 }
 
-std::string command(int argc, char** argv) {
-  std::string text = "scale_model";
-  for (int i = 1; i < argc; ++i) text += std::string(" ") + argv[i];
-  return text;
-}
-
 int run(Options& o, const std::string& command) {
   try {
     resolve(o);
@@ -113,5 +107,5 @@ int main(int argc, char** argv) {
   scale::Options options;
   scale::declare(app, options);
   return lab::run_program(argc, argv, app,
-                          [&] { return scale::run(options, scale::command(argc, argv)); });
+                          [&] { return scale::run(options, lab::command_line(argc, argv)); });
 }

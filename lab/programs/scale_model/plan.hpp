@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <limits>
 #include <moe/model/flops.hpp>
+#include <moe_lab/format.hpp>
 #include <optional>
 #include <vector>
 
@@ -61,9 +61,7 @@ struct Plan {
 
 namespace detail {
 inline std::string text(double number) {
-  char digits[40];
-  std::snprintf(digits, sizeof digits, "%.10g", number);
-  return digits;
+  return lab::format("%.10g", number);
 }
 }  // namespace detail
 

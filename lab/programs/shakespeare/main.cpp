@@ -153,7 +153,8 @@ struct TrainCommand {
         ->check(CLI::IsMember({"tiny_shakespeare"}))
         ->excludes("--data");
     lab::add_run_options(app, request.common, folder);
-    app.add_option("--save_dir", request.common.out, "The document's word for --out");
+    app.add_option("--save_dir", request.common.out, "The document's word for --out")
+        ->excludes("--out");
     app.add_option("--checkpoint-every", request.checkpoint_every,
                    "Steps between saves of OUT/last; default: at every evaluation");
     app.add_option("--log-every", request.log_every,
@@ -200,7 +201,6 @@ int demo(TrainRequest request, const Changes& changes) {
   check(request);
   lab::Common& common = request.common;
   common.replace_default = true;
-  if (common.resume && common.out.empty()) common.out = demo_folder;
   lab::settle(common, demo_folder);
   const int code = common.resume ? resume(request, changes)
                                  : start(request, changes, changes.preset.value_or("demo"));

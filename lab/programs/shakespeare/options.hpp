@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <moe_lab/cli.hpp>
+#include <moe_lab/format.hpp>
 #include <moe_lab/knobs.hpp>
 #include <optional>
 
@@ -105,11 +106,7 @@ struct Changes {
   /// Errors: it has other sizes, or there is none.
   Preset chosen(const std::optional<std::string>& name) const {
     const auto refuse = [](const Sizes::Size& size, const std::string& by, double has) {
-      const auto text = [](double x) {
-        char digits[32];
-        std::snprintf(digits, sizeof digits, "%g", x);
-        return std::string(digits);
-      };
+      const auto text = [](double x) { return lab::format("%g", x); };
       const std::string have = has < 0 ? "" : " is compiled with " + text(has);
       throw UsageError("cannot use " + std::string(size.flag) + " (" + size.document + ") " +
                        text(*size.wanted) + ": " + by + have +

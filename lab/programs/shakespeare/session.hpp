@@ -26,16 +26,10 @@ class Session {
     const Settings& s = request.settings;
     Backend backend(request.common.threads);
     const auto plan = plan_of(s, backend.threads());
+    const std::string text = lab::describe_with_speed(
+        plan, backend, C.dim, s.steps, plan.batch_tokens, [&] { require_room(plan, s); });
     std::printf("preset       %s, optimiser %s, %d threads\n%s", s.preset.c_str(),
-                s.optimizer.c_str(), backend.threads(), lab::describe(plan).c_str());
-    try {
-      require_room(plan, s);
-    } catch (const moe::Error& error) {  // it may be for another machine; no room for a probe
-      std::printf("warning      %s\n", error.what());
-      return 0;
-    }
-    const double gflops = lab::probe_gflops(backend, plan.batch_tokens, C.dim, C.dim);
-    std::fputs(lab::predict(plan, gflops, s.steps, plan.batch_tokens).c_str(), stdout);
+                s.optimizer.c_str(), backend.threads(), text.c_str());
     return 0;
   }
 
@@ -54,7 +48,7 @@ class Session {
     Backend backend(request.threads);
     require_memory(sequences * C.context, backend.threads(), 0, "evaluate",
                    "use a smaller --batch");
-    Transformer model(backend, {.max_tokens = sequences * C.context});
+    Transformer model(backend, {.batch = sequences});
     moe::load(model, request.checkpoint);
     const moe::Loss loss =
         moe::evaluate(model, moe::DisjointWindows(data.validation, sequences, C.context));
@@ -79,7 +73,7 @@ class Session {
     Backend backend(request.threads);
     require_memory(C.context, backend.threads(), moe::Generator<Transformer>::bytes(), "sample",
                    "use fewer --threads or a smaller model");
-    Transformer model(backend, {.max_tokens = C.context});
+    Transformer model(backend, {});
     moe::load(model, request.checkpoint);
     const auto print = [](const std::string& text) {
       if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
@@ -120,7 +114,7 @@ class Session {
   }
 
   static moe::Options model_options(const Settings& s) {
-    return {.max_tokens = s.batch * C.context,
+    return {.batch = s.batch,
             .dropout = {.embedding = s.dropout,
                         .attention = s.dropout,
                         .attention_output = s.dropout,

@@ -6,7 +6,6 @@
 #include <moe/core/error.hpp>
 #include <moe_lab/process.hpp>
 #include <string>
-#include <utility>
 #include <vector>
 
 // The program for a model of another structure: built beside this one, and started in its place.

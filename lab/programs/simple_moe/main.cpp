@@ -223,7 +223,7 @@ int run(Request& r, const lab::Knobs<lab::Settings>& knobs, const Structure& str
       std::find_if(all.begin(), all.end(), [&](const Preset& p) { return r.preset == p.name; });
   if (preset == all.end())
     throw moe::Error("cannot use preset '" + r.preset +
-                     "': no model of yours is compiled in; use ./dev simple_moe --model HEADER");
+                     "': no model of yours is compiled in; use --model HEADER");
   const std::uint64_t seed = r.settings.seed;
   r.settings = preset->settings;
   r.settings.seed = seed;

@@ -2,7 +2,6 @@
 #include <moe/model/config_text.hpp>
 #include <moe_lab/cli.hpp>
 #include <moe_lab/models.hpp>
-#include <optional>
 
 // The structure of a model is compiled in. Options that ask for another one are answered with a
 // header, from which the program is built anew.

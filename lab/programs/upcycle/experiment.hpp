@@ -135,7 +135,7 @@ class Experiment {
 
   moe::Options model_options(std::uint64_t seed) const {
     const Settings& s = request_.settings;
-    return {.max_tokens = s.batch * C.context,
+    return {.batch = s.batch,
             .dropout = {.attention = s.dropout, .expert = s.dropout},
             .balance_weight = s.balance_weight,
             .seed = seed};

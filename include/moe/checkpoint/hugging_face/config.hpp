@@ -69,7 +69,7 @@ inline HuggingFaceConfig read_hugging_face_config(
 /// `options` with the numbers that config.json determines: norm_eps and rope_base.
 ///
 ///     moe::Transformer<smollm, moe::Cpu<float>> model{
-///         backend, moe::hugging_face_options("smollm", {.max_tokens = smollm.context})};
+///         backend, moe::hugging_face_options("smollm")};
 inline Options hugging_face_options(const std::string& folder, Options options = {},
                                     HuggingFaceFamilies families = hugging_face_families) {
   const HuggingFaceConfig config = read_hugging_face_config(folder, families);

@@ -142,7 +142,7 @@ void read_piece(const HuggingFaceTensors& files, const HuggingFacePiece& piece, 
 /// tests/checkpoint/hugging_face.cpp.
 ///
 ///     moe::Transformer<smollm, moe::Cpu<float>> model{
-///         backend, moe::hugging_face_options("smollm", {.max_tokens = smollm.context})};
+///         backend, moe::hugging_face_options("smollm")};
 ///     moe::import_hugging_face(model, "smollm");
 template <class Model>
 void import_hugging_face(Model& model, const std::string& folder,

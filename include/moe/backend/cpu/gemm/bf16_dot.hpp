@@ -4,7 +4,7 @@
 #include <moe/backend/cpu/roofline.hpp>
 #include <moe/backend/cpu/simd/rounded.hpp>
 
-// Gemm of bfloat16 matrices with the dot product of pairs of AVX512-BF16 (vdpbf16ps). The
+// Products of bfloat16 matrices with the dot product of pairs of AVX512-BF16 (vdpbf16ps). The
 // instruction adds the product of the upper 16-bit halves to a float sum, rounds, then adds the
 // product of the lower halves. Packing puts the earlier term of a pair into the upper half, so sums
 // have the order, and thus the bits, of the path that widens to float. The only difference: the
