@@ -13,7 +13,8 @@ namespace {
 /// experts, those that as many tokens choose when routing is uniform.
 /// Source: b (L (4 d^2 + 2 f d k c) + V d) + 4 L d E + 2 L d b keys, c = 1, or 1.5 when gated.
 double bytes_of_token(const moe::ModelConfig& c, int batch, double keys, double number = 4) {
-  const double d = c.dim, experts = c.moe.experts, kv = double(c.key_heads()) * c.head_dim();
+  const double d = c.dim, experts = c.moe.experts,
+               kv = double(c.kv_heads_or_default()) * c.head_dim();
   const double chosen = experts * (1 - std::pow(1 - c.moe.top_k / experts, batch));
   const double matrices = moe::is_gated(c.activation) ? 3 : 2;
   const double layer = 2 * d * d + 2 * d * kv + matrices * chosen * d * c.expert_hidden();

@@ -232,7 +232,7 @@ inline constexpr ModelConfig alternate_layers = changed(mixtral_style, [](ModelC
   c.moe.top_k = 1;
   c.moe.every = 2;
   c.moe.offset = 1;
-  c.moe.renormalise = false;
+  c.moe.renormalize = false;
 });
 
 /// Every model fixture on one backend.

@@ -22,9 +22,9 @@ struct Saved {
   test::ScratchFolder scratch;
   std::string folder = scratch / "last";
   TinyRun first{1, 3}, second{2, 1};
-  TrainState cursor{.step = 3, .best_step = 2, .best_loss = 1.5, .seconds = 0.25};
+  TrainState state{.step = 3, .best_step = 2, .best_loss = 1.5, .seconds = 0.25};
 
-  Saved() { save_checkpoint(first.model, first.optimizer, cursor, folder); }
+  Saved() { save_checkpoint(first.model, first.optimizer, state, folder); }
 
   std::string load_error() {
     return message_of([&] { load_checkpoint(second.model, second.optimizer, folder); });
@@ -50,14 +50,14 @@ TEST_CASE("save_checkpoint: loading gives the same bits, and the same bits from 
           "[checkpoint]") {
   Saved s;
   CHECK(s.first.state() != s.second.state());
-  const TrainState cursor = load_checkpoint(s.second.model, s.second.optimizer, s.folder);
+  const TrainState state = load_checkpoint(s.second.model, s.second.optimizer, s.folder);
   CHECK(s.first.state() == s.second.state());
-  CHECK(cursor.step == 3);
-  CHECK(cursor.updates == 3);
-  CHECK(cursor.passes == 3);
-  CHECK(cursor.best_step == 2);
-  CHECK(cursor.best_loss == 1.5);
-  CHECK(cursor.seconds == 0.25);
+  CHECK(state.step == 3);
+  CHECK(state.updates == 3);
+  CHECK(state.passes == 3);
+  CHECK(state.best_step == 2);
+  CHECK(state.best_loss == 1.5);
+  CHECK(state.seconds == 0.25);
   CHECK(s.second.model.passes() == 3);
   CHECK(s.second.optimizer.updates() == 3);
 }
@@ -322,6 +322,30 @@ TEST_CASE("load_checkpoint: a negative counter is refused", "[checkpoint]") {
     CHECK(s.refused());
     CHECK(has(s.load_error(), "negative"));
   }
+}
+
+TEST_CASE("load_checkpoint: fields that had another name are those of today", "[checkpoint]") {
+  Saved s;
+  const auto replace = [](std::string text, const std::string& from, const std::string& to) {
+    const std::size_t at = text.find('"' + from + "\":");
+    REQUIRE(at != std::string::npos);
+    return text.replace(at + 1, from.size(), to);
+  };
+  Json manifest = read_manifest(s.folder);
+  std::string model = manifest.at("model").dump(), options = manifest.at("options").dump();
+  model = replace(replace(model, "renormalize", "renormalise"), "expert_bias", "balance_bias");
+  options = replace(options, "round_robin_routing", "uniform_routing");
+  manifest["model"] = parse_json(model), manifest["options"] = parse_json(options);
+  manifest["run"]["trainer"]["rates"]["warmup"] = 7;
+  manifest["run"]["rates"] = "the user's own";
+  write_file(s.folder + "/manifest.json", detail::seal(manifest));
+
+  CHECK(s.load_error().empty());
+  CHECK((s.first.state() == s.second.state()));
+  const Json read = read_manifest(s.folder);
+  CHECK((read.at("options") == to_json(s.first.model.options())));
+  CHECK(read.at("run").at("trainer").at("schedule_options").at("warmup").as_int("warmup") == 7);
+  CHECK(read.at("run").at("rates").as_string("rates") == "the user's own");
 }
 
 TEST_CASE("read_manifest: a format of the future is refused with both versions", "[checkpoint]") {

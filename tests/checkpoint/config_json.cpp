@@ -33,7 +33,7 @@ TEST_CASE("to_json: every field of an aggregate is an entry of its name, in orde
 TEST_CASE("to_json: a model configuration keeps all of its fields", "[json]") {
   const Json json = to_json(ModelConfig{.vocab = 65, .norm = Norm::layer, .moe = {.experts = 8}});
   for (const char* first_or_last : {"vocab", "moe"}) CHECK(json.find(first_or_last) != nullptr);
-  for (const char* field : {"experts", "top_k", "hidden", "balance_bias"})
+  for (const char* field : {"experts", "top_k", "hidden", "expert_bias"})
     CHECK(json.at("moe").find(field) != nullptr);
   CHECK(json.at("norm").as_string("norm") == "layer");
   CHECK(json.at("moe").at("scoring").as_string("scoring") == "softmax");

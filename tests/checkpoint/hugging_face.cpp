@@ -696,9 +696,9 @@ TEST_CASE("Hugging Face: a structure that no architecture has is refused with it
       {changed(mixtral, [](ModelConfig& c) { c.moe.last_half = true; }), "moe.every"},
       {changed(mixtral, [](ModelConfig& c) { c.moe.shared_experts = 1; }), "moe.shared_experts"},
       {changed(mixtral, [](ModelConfig& c) { c.moe.scoring = Scoring::sigmoid; }), "moe.scoring"},
-      {changed(mixtral, [](ModelConfig& c) { c.moe.renormalise = false; }), "moe.renormalise"},
+      {changed(mixtral, [](ModelConfig& c) { c.moe.renormalize = false; }), "moe.renormalize"},
       {changed(mixtral, [](ModelConfig& c) { c.moe.router_bias = true; }), "moe.router_bias"},
-      {changed(mixtral, [](ModelConfig& c) { c.moe.balance_bias = true; }), "moe.balance_bias"},
+      {changed(mixtral, [](ModelConfig& c) { c.moe.expert_bias = true; }), "moe.expert_bias"},
   };
   for (const auto& c : cases) {
     INFO(c.field);

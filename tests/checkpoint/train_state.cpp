@@ -22,9 +22,9 @@ TEST_CASE("TrainState: a loss that is not known is null in JSON and NaN again wh
 
 TEST_CASE("TrainState: not finite is another thing than not evaluated, after reading too",
           "[train_state]") {
-  TrainState cursor{.step = 4, .best_step = 2, .last_step = 4, .best_loss = 1.5};
-  cursor.last_loss = std::numeric_limits<double>::infinity();
-  const TrainState back = detail::read_cursor(parse_json(to_json(cursor).dump()), "cursor");
+  TrainState state{.step = 4, .best_step = 2, .last_step = 4, .best_loss = 1.5};
+  state.last_loss = std::numeric_limits<double>::infinity();
+  const TrainState back = detail::read_cursor(parse_json(to_json(state).dump()), "cursor");
   CHECK(std::isinf(back.last_loss));
   CHECK(describe(back) == "validation not finite; best 1.5000 nats at step 2");
   CHECK(is_sentence(failure(back).value().what()));
@@ -32,15 +32,15 @@ TEST_CASE("TrainState: not finite is another thing than not evaluated, after rea
 
 TEST_CASE("TrainState: no better than guessing is said of finite losses from ln(vocab) on",
           "[train_state]") {
-  TrainState cursor;
-  CHECK(no_better_than_guessing(cursor, 65).empty());  // not evaluated
+  TrainState state;
+  CHECK(no_better_than_guessing(state, 65).empty());  // not evaluated
   for (const double loss : {1.0, 4.174, std::numeric_limits<double>::infinity()}) {
-    cursor.last_loss = loss;
-    CHECK(no_better_than_guessing(cursor, 65).empty());
+    state.last_loss = loss;
+    CHECK(no_better_than_guessing(state, 65).empty());
   }
   for (const double loss : {4.175, 60.0}) {
-    cursor.last_loss = loss;
-    CHECK(has(no_better_than_guessing(cursor, 65), "4.1744 nats"));
+    state.last_loss = loss;
+    CHECK(has(no_better_than_guessing(state, 65), "4.1744 nats"));
   }
 }
 

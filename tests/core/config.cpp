@@ -39,12 +39,12 @@ TEST_CASE("ModelConfig: the count of layers with experts and the place among a k
 
 TEST_CASE("ModelConfig: what a zero stands for", "[config]") {
   constexpr ModelConfig plain{.dim = 24, .heads = 6};
-  CHECK(plain.key_heads() == 6);
+  CHECK(plain.kv_heads_or_default() == 6);
   CHECK(plain.head_dim() == 4);
   CHECK(plain.dense_hidden() == 96);
   CHECK(plain.expert_hidden() == 96);
   constexpr ModelConfig grouped{.dim = 24, .heads = 6, .kv_heads = 2, .hidden = 50};
-  CHECK(grouped.key_heads() == 2);
+  CHECK(grouped.kv_heads_or_default() == 2);
   CHECK(grouped.dense_hidden() == 50);
   CHECK(grouped.expert_hidden() == 50);
   constexpr ModelConfig narrow{.dim = 24, .heads = 6, .hidden = 50, .moe = {.hidden = 7}};

@@ -37,7 +37,7 @@ using Shared = MoE<5, 3, 37, 19, B,
                              .bias = true,
                              .shared_experts = 2,
                              .router = {.scoring = Scoring::sigmoid,
-                                        .renormalise = false,
+                                        .renormalize = false,
                                         .expert_bias = true,
                                         .bias = true}}>;
 

@@ -11,7 +11,7 @@ template <class B>
 using Top1 = MoE<3, 1, 5, 3, B,
                  MoeTraits{.activation = Activation::gelu,
                            .bias = true,
-                           .router = {.renormalise = false, .expert_bias = true, .bias = true}}>;
+                           .router = {.renormalize = false, .expert_bias = true, .bias = true}}>;
 template <class B>
 using Top2 = MoE<4, 2, 5, 3, B>;
 
@@ -35,7 +35,7 @@ TEST_CASE("MoE: backward equals the complex-step derivative with losses, noise a
 
 TEST_CASE("MoE: backward equals the complex-step derivative under uniform routing", "[gradient]") {
   test::Setup setup = everything();
-  setup.options.uniform_routing = true;
+  setup.options.round_robin_routing = true;
   CHECK(test::total_gradient_error<Top2>(setup) < 1e-12);
 }
 

@@ -15,7 +15,7 @@ template <int TopK, MoeTraits Traits>
 using Of = MoE<experts, TopK, dim, hidden, B, Traits>;
 constexpr MoeTraits full{.activation = Activation::swiglu, .bias = true};
 constexpr MoeTraits full_kept{
-    .activation = Activation::geglu, .bias = true, .router = {.renormalise = false, .bias = true}};
+    .activation = Activation::geglu, .bias = true, .router = {.renormalize = false, .bias = true}};
 constexpr MoeTraits with_shared{.activation = Activation::gelu,
                                 .bias = true,
                                 .shared_experts = 2,

@@ -16,11 +16,11 @@ using Full = MoE<5, 3, 37, 19, B,
                            .bias = true,
                            .shared_experts = 2,
                            .router = {.scoring = Scoring::sigmoid,
-                                      .renormalise = false,
+                                      .renormalize = false,
                                       .expert_bias = true,
                                       .bias = true}}>;
 template <class B>
-using Gates = test::GatesOf<11, 4, 37, B, RouterTraits{.renormalise = false}>;
+using Gates = test::GatesOf<11, 4, 37, B, RouterTraits{.renormalize = false}>;
 
 test::Setup everything() {
   test::Setup setup = test::with_losses({.n = 45, .length = 15});

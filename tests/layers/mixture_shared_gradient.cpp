@@ -19,7 +19,7 @@ using Shared = MoE<4, 2, 5, 2, B,
                              .bias = true,
                              .shared_experts = 2,
                              .router = {.scoring = Scoring::sigmoid,
-                                        .renormalise = false,
+                                        .renormalize = false,
                                         .expert_bias = true,
                                         .bias = true}}>;
 

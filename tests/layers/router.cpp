@@ -42,8 +42,8 @@ struct Fixed4 {
   }
 };
 constexpr RouterTraits softmax_bias{.bias = true};
-constexpr RouterTraits kept_bias{.renormalise = false, .bias = true};
-constexpr RouterTraits kept_selected{.renormalise = false, .expert_bias = true, .bias = true};
+constexpr RouterTraits kept_bias{.renormalize = false, .bias = true};
+constexpr RouterTraits kept_selected{.renormalize = false, .expert_bias = true, .bias = true};
 constexpr RouterTraits sigmoid_bias{.scoring = Scoring::sigmoid, .bias = true};
 
 TEST_CASE("Router: the best experts first, the lowest index among equals", "[edge]") {
@@ -85,7 +85,7 @@ std::vector<float> float_gates(const std::vector<double>& logits,
                                const std::vector<double>& expert_bias, bool uniform = false) {
   using L = test::GatesOf<4, 2, 1, Cpu<float>, Traits>;
   test::Setup setup = test::with_losses({.n = 8, .length = 4});
-  setup.options.uniform_routing = uniform;
+  setup.options.round_robin_routing = uniform;
   Cpu<float> be(1);
   auto theta = Fixed4<2, Traits>::theta(logits, expert_bias);
   test::Run<L, Cpu<float>> run(be, setup, theta, std::vector<double>(8, 1.0));
@@ -206,7 +206,7 @@ TEST_CASE("Router: the expert bias gets the excess of its expert's load", "[iden
 
 TEST_CASE("Router: uniform routing spreads the tokens evenly, whatever the logits", "[identity]") {
   test::Setup setup{.n = 8, .length = 4};
-  setup.options.uniform_routing = true;
+  setup.options.round_robin_routing = true;
   Fixed4<2, kept_bias> router({9, 0, 0, 5}, {}, setup);
   for (int e = 0; e <= 4; ++e) CHECK(router.cache().report.offset[e] == 4 * e);
   CHECK(router.experts(0) == std::vector<int>{0, 1});

@@ -5,7 +5,7 @@ namespace {
 
 using namespace moe;
 
-constexpr RouterTraits kept{.renormalise = false}, sigmoid{.scoring = Scoring::sigmoid},
+constexpr RouterTraits kept{.renormalize = false}, sigmoid{.scoring = Scoring::sigmoid},
     sigmoid_kept{Scoring::sigmoid, false, true, true}, biased{Scoring::softmax, true, true, true};
 // g++ 12 gives templates over alias templates of one name the same symbol, whatever unnamed
 // namespace the aliases are in: names that no other file of this program has.
@@ -81,7 +81,7 @@ TEST_CASE("Router: backward equals the complex-step derivative where scores are 
 TEST_CASE("Router: backward equals the complex-step derivative with uniform routing",
           "[gradient][edge]") {
   test::Setup setup = test::with_losses();
-  setup.options.uniform_routing = true;
+  setup.options.round_robin_routing = true;
   for (const double gap : {0.0, 120.0, 1000.0}) {
     CAPTURE(gap);
     CHECK(error_at<Biased>({gap, 0, 0, 0}, {0, 0, 0, 0}, setup) < 1e-12);

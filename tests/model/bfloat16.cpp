@@ -63,7 +63,7 @@ Errors errors() {
   Expected exact;
   B backend;
   Options o = options();
-  o.uniform_routing = true;
+  o.round_robin_routing = true;
   Transformer<C, Expected> oracle{exact, o};
   Transformer<C, B> model{backend, o};
   const Text text;

@@ -33,7 +33,7 @@ constexpr ModelConfig everything = with([](ModelConfig& c) {
   c.activation = Activation::geglu;
   c.moe.shared_experts = 1;
   c.moe.scoring = Scoring::sigmoid;
-  c.moe.renormalise = false;
+  c.moe.renormalize = false;
 });
 
 template <class B>

@@ -113,7 +113,7 @@ TEST_CASE(
           c.moe.every = 2;
           c.moe.offset = 1;
           c.moe.top_k = 1;
-          c.moe.renormalise = false;
+          c.moe.renormalize = false;
           c.moe.shared_experts = 1;
         })>() < 1e-12);
 }

@@ -51,7 +51,7 @@ constexpr ModelConfig base{.vocab = 11,
                            .hidden = 8,
                            .context = 4,
                            .qk_norm = true,
-                           .moe = {.experts = 3, .shared_experts = 1, .balance_bias = true}};
+                           .moe = {.experts = 3, .shared_experts = 1, .expert_bias = true}};
 constexpr ModelConfig with(auto change) {
   ModelConfig c = base;
   change(c);

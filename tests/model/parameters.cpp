@@ -123,8 +123,7 @@ TEST_CASE("Parameters: a separate head is active, the embedding beside it is not
 }
 
 TEST_CASE("Parameters: the bias that balances the load is no parameter", "[counts]") {
-  constexpr ModelConfig balanced =
-      with(separate, [](ModelConfig& c) { c.moe.balance_bias = true; });
+  constexpr ModelConfig balanced = with(separate, [](ModelConfig& c) { c.moe.expert_bias = true; });
   CHECK(count<balanced>().total == count<separate>().total);
   CHECK(count<balanced>().active == count<separate>().active);
 }

@@ -42,7 +42,7 @@ constexpr ModelConfig config{.vocab = 31,
                              .kv_heads = 2,
                              .hidden = 48,
                              .context = 24,
-                             .moe = {.experts = 4, .top_k = 2, .every = 2, .balance_bias = true}};
+                             .moe = {.experts = 4, .top_k = 2, .every = 2, .expert_bias = true}};
 using Model = Transformer<config, Cpu<float>>;
 constexpr int tokens = 3 * config.context;
 
@@ -164,7 +164,7 @@ TEST_CASE("Transformer: every knob changes the gradient", "[options]") {
   CHECK(plain != gradient({.z_weight = 0.001}));
   CHECK(plain != gradient({.entropy_weight = 0.001}));
   CHECK(plain != gradient({.init_std = 0.3}));
-  CHECK(plain != gradient({.uniform_routing = true}));
+  CHECK(plain != gradient({.round_robin_routing = true}));
   CHECK(plain != gradient({.seed = 1}));
   CHECK(plain != gradient({}, config.context / 2));
 }
@@ -222,7 +222,7 @@ TEST_CASE("Transformer: descending the balance loss evens the load out, its sign
   Cpu<float> backend{1};
   constexpr ModelConfig plain = [] {
     ModelConfig c = config;
-    c.moe.balance_bias = false;
+    c.moe.expert_bias = false;
     return c;
   }();
   Transformer<plain, Cpu<float>> model{

@@ -21,7 +21,7 @@ inline constexpr ModelConfig tiny_config{
     .layers = 2,
     .heads = 2,
     .context = 16,
-    .moe = {.experts = 4, .top_k = 2, .hidden = 16, .balance_bias = true}};
+    .moe = {.experts = 4, .top_k = 2, .hidden = 16, .expert_bias = true}};
 using TinyBackend = Cpu<float>;
 using TinyTransformer = Transformer<tiny_config, TinyBackend>;
 

@@ -137,13 +137,13 @@ TEST_CASE("upcycle: a report keeps NaN and believes the probe", "[exact]") {
 TEST_CASE("upcycle: a shared expert that is the feed-forward gives the logits to the last bit",
           "[exact]") {
   constexpr MoeConfig kept{
-      .experts = 6, .top_k = 3, .hidden = 24, .shared_experts = 2, .renormalise = false};
+      .experts = 6, .top_k = 3, .hidden = 24, .shared_experts = 2, .renormalize = false};
   constexpr MoeConfig sigmoid{.experts = 4,
                               .top_k = 2,
                               .shared_experts = 1,
                               .scoring = Scoring::sigmoid,
                               .router_bias = true,
-                              .balance_bias = true};
+                              .expert_bias = true};
   for (const UpcycleReport& report : {report_of<gated, kept, Cpu<float>, Recipe::shared>(),
                                       report_of<gated, kept, Cpu<bfloat16>, Recipe::shared>(),
                                       report_of<plain, sigmoid, Cpu<float>, Recipe::shared>()}) {
@@ -186,10 +186,10 @@ TEST_CASE("upcycle: permuted and sliced experts give the logits up to rounding, 
 TEST_CASE("upcycle: gates that do not sum to 1 are made up for while the router is zero",
           "[exact]") {
   using R = Reference<double>;
-  constexpr MoeConfig kept{.experts = 8, .top_k = 2, .renormalise = false};
-  constexpr MoeConfig kept_slices{.experts = 12, .top_k = 6, .hidden = 16, .renormalise = false};
+  constexpr MoeConfig kept{.experts = 8, .top_k = 2, .renormalize = false};
+  constexpr MoeConfig kept_slices{.experts = 12, .top_k = 6, .hidden = 16, .renormalize = false};
   constexpr MoeConfig sigmoid{
-      .experts = 4, .top_k = 3, .scoring = Scoring::sigmoid, .renormalise = false};
+      .experts = 4, .top_k = 3, .scoring = Scoring::sigmoid, .renormalize = false};
   const UpcycleOptions zero{.router = RouterStart::zero};
   const UpcycleReport copies = report_of<plain, kept, R>(zero);
   CHECK(copies.max_difference < 1e-12);

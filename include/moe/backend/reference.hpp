@@ -50,12 +50,12 @@ class Reference {
     }
     template <class F>
     W max(int n, const F& f) const {
-      W most = f(Lane<W>{0});
+      W max = f(Lane<W>{0});
       for (int i = 1; i < n; ++i) {
         const W value = f(Lane<W>{i});
-        if (most < value) most = value;
+        if (max < value) max = value;
       }
-      return most;
+      return max;
     }
   };
 
@@ -236,12 +236,12 @@ class Reference {
     if (known_lse) {
       log_sum = *known_lse;
     } else {
-      W most = p[0];
+      W max = p[0];
       for (const W& x : p)
-        if (most < x) most = x;
+        if (max < x) max = x;
       W sum(0);
-      for (const W& x : p) sum = sum + exp(x - most);
-      *lse = log_sum = most + log(sum);
+      for (const W& x : p) sum = sum + exp(x - max);
+      *lse = log_sum = max + log(sum);
     }
     for (W& x : p) x = exp(x - log_sum);
     return p;

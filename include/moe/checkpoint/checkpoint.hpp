@@ -224,27 +224,28 @@ Json load(Model& model, const std::string& folder) {
 }
 
 /// Saves everything that a run needs to resume with the same bits: like save, plus
-/// optimizer.safetensors and the cursor, whose counters are taken from the model and the optimizer.
+/// optimizer.safetensors and `state`, whose counters are taken from the model and the optimizer.
 template <Saveable Model, Resumable Optimizer>
-void save_checkpoint(Model& model, Optimizer& optimizer, TrainState cursor,
+void save_checkpoint(Model& model, Optimizer& optimizer, TrainState state,
                      const std::string& folder, const Json& about = {}) {
-  cursor.passes = model.passes();
-  cursor.updates = optimizer.updates();
-  cursor.skipped = optimizer.skipped();
-  cursor.consecutive_skips = optimizer.consecutive_skips();
+  state.passes = model.passes();
+  state.updates = optimizer.updates();
+  state.skipped = optimizer.skipped();
+  state.consecutive_skips = optimizer.consecutive_skips();
   FolderTransaction transaction(folder, detail::manifest_file);
   Json manifest = detail::new_manifest(model, about);
-  manifest["cursor"] = to_json(cursor);
+  manifest["cursor"] = to_json(state);
   detail::model_file(model).write(transaction, manifest["files"]);
   detail::optimizer_file(model.backend(), optimizer).write(transaction, manifest["files"]);
   transaction.write(detail::manifest_file, detail::seal(manifest));
   transaction.commit();
 }
 
-/// Restores model and optimizer to the state that save_checkpoint saved, and returns the cursor.
+/// Restores model and optimizer to the state that save_checkpoint saved, and returns the state of
+/// the run.
 /// Errors: as load; neither model nor optimizer has changed then.
 ///
-///     const moe::TrainState cursor = moe::load_checkpoint(model, optimizer, "runs/demo/last");
+///     const moe::TrainState state = moe::load_checkpoint(model, optimizer, "runs/demo/last");
 template <Saveable Model, Resumable Optimizer>
 TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string& folder) {
   const FolderReader reader(folder, detail::manifest_file);
@@ -255,25 +256,25 @@ TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string
                 "': it holds a model but no optimiser state; give a checkpoint of a run");
   }
   require_same_numbers(folder, manifest, describe_model(model));
-  const TrainState cursor =
+  const TrainState state =
       detail::read_cursor(*manifest.find("cursor"), detail::manifest_field(folder, "cursor"));
   for (const std::int64_t counter :
-       {cursor.step, cursor.tokens, cursor.updates, cursor.skipped, cursor.consecutive_skips,
-        cursor.best_step + 1, cursor.last_step + 1, cursor.train_loss_steps,
-        std::int64_t(cursor.evaluations_without_gain)}) {
+       {state.step, state.tokens, state.updates, state.skipped, state.consecutive_skips,
+        state.best_step + 1, state.last_step + 1, state.train_loss_steps,
+        std::int64_t(state.evaluations_without_gain)}) {
     if (counter < 0) detail::damaged(folder, "a counter of its cursor is negative");
   }
   auto parameters = detail::model_file(model);
-  auto state = detail::optimizer_file(model.backend(), optimizer);
+  auto optimizer_state = detail::optimizer_file(model.backend(), optimizer);
   parameters.read(reader, manifest);
-  state.read(reader, manifest);
+  optimizer_state.read(reader, manifest);
   parameters.apply();
-  state.apply();
-  model.set_passes(cursor.passes);
+  optimizer_state.apply();
+  model.set_passes(state.passes);
   model.zero_grads();
-  optimizer.set_updates(cursor.updates);
-  optimizer.set_skipped(cursor.skipped, cursor.consecutive_skips);
-  return cursor;
+  optimizer.set_updates(state.updates);
+  optimizer.set_skipped(state.skipped, state.consecutive_skips);
+  return state;
 }
 
 }  // namespace moe

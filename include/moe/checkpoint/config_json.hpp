@@ -10,8 +10,8 @@
 #include <type_traits>
 #include <vector>
 
-// Structs of numbers (ModelConfig, Options, settings, cursors) as JSON, by reflection: a new field
-// is saved, loaded and compared without being listed anywhere.
+// Structs of numbers (ModelConfig, Options, settings, TrainState) as JSON, by reflection: a new
+// field is saved, loaded and compared without being listed anywhere.
 
 namespace moe::inline MOE_ISA {
 

@@ -7,6 +7,8 @@
 #include <moe/io/folder_reader.hpp>
 #include <moe/io/json.hpp>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 // The part of a checkpoint that depends on no model type: the manifest with its own checksum, and
@@ -33,16 +35,35 @@ inline std::string manifest_field(const std::string& folder, const std::string& 
 
 inline std::string listed(const std::vector<Difference>& found, std::string Difference::*value,
                           const char* before, const char* between) {
-  constexpr std::size_t most = 32, longest = 60;
+  constexpr std::size_t max_shown = 32, longest = 60;
   std::string text;
-  for (std::size_t i = 0; i < std::min(found.size(), most); ++i) {
+  for (std::size_t i = 0; i < std::min(found.size(), max_shown); ++i) {
     const std::string &field = found[i].field, &shown = found[i].*value;
     text += (text.empty() ? "" : ", ") + (before + readable(field)) + between +
             (shown.empty()            ? "none"
              : shown.size() > longest ? "a long value"
                                       : shown);
   }
-  return found.size() > most ? text + " and more" : text;
+  return found.size() > max_shown ? text + " and more" : text;
+}
+
+/// Fields that older manifests have under another name, and their names today.
+inline constexpr std::pair<std::string_view, std::string_view> renamed_fields[] = {
+    {"renormalise", "renormalize"},
+    {"balance_bias", "expert_bias"},
+    {"uniform_routing", "round_robin_routing"},
+    {"rates", "schedule_options"}};
+
+inline Json with_present_names(const Json& json) {
+  if (!json.is_object()) return json;
+  Json present = Json::object();
+  for (const auto& [name, value] : json.members("manifest")) {
+    std::string_view now = name;
+    for (const auto& [before, after] : renamed_fields)
+      if (name == before) now = after;
+    present[now] = with_present_names(value);
+  }
+  return present;
 }
 
 inline Json read_manifest(const FolderReader& reader) {
@@ -66,6 +87,12 @@ inline Json read_manifest(const FolderReader& reader) {
                 std::to_string(version) + " and this program reads version " +
                 std::to_string(manifest_version) + "; use the program that wrote it");
   }
+  const auto update = [](Json& parent, const char* name) {
+    if (const Json* part = parent.find(name)) parent[name] = with_present_names(*part);
+  };
+  update(manifest, "model");
+  update(manifest, "options");
+  if (manifest.find("run")) update(manifest["run"], "trainer");
   return manifest;
 }
 

@@ -27,25 +27,25 @@ struct TrainState {
 };
 
 /// True if more than half of the updates were skipped, so that the model is hardly trained.
-inline bool mostly_skipped(const TrainState& cursor) {
-  return 2 * cursor.skipped > cursor.step;
+inline bool mostly_skipped(const TrainState& state) {
+  return 2 * state.skipped > state.step;
 }
 
 /// The reason why the result of a run is unusable, as a sentence, or "". A program prints it and
 /// exits with a code other than 0.   Test: tests/checkpoint/train_state.cpp.
 ///
 ///     if (const auto why = moe::failure(trainer.state())) return fail(why->what());
-inline std::optional<Error> failure(const TrainState& cursor) {
-  if (mostly_skipped(cursor)) {
-    return Error("the model is not trained: " + std::to_string(cursor.skipped) + " of " +
-                 std::to_string(cursor.step) +
+inline std::optional<Error> failure(const TrainState& state) {
+  if (mostly_skipped(state)) {
+    return Error("the model is not trained: " + std::to_string(state.skipped) + " of " +
+                 std::to_string(state.step) +
                  " updates were skipped because the loss or the gradient was not finite; try a "
                  "lower lr or a longer warm-up");
   }
-  if (std::isinf(cursor.last_loss)) {
+  if (std::isinf(state.last_loss)) {
     return Error("the model is of no use: its validation loss after step " +
-                 std::to_string(cursor.last_step) + " is not finite; " +
-                 (cursor.best_step < 0
+                 std::to_string(state.last_step) + " is not finite; " +
+                 (state.best_step < 0
                       ? "try a lower lr"
                       : "use the checkpoint of the best evaluation, or try a lower lr"));
   }
@@ -61,19 +61,19 @@ inline std::string nats(double loss) {
 
 /// A warning if a model is no better than one that gives each of the `vocab` tokens the same
 /// probability, whose loss is ln(vocab); else "".   Test: tests/checkpoint/train_state.cpp.
-inline std::string no_better_than_guessing(const TrainState& cursor, int vocab) {
+inline std::string no_better_than_guessing(const TrainState& state, int vocab) {
   const double guessing = std::log(double(vocab));
-  if (!std::isfinite(cursor.last_loss) || cursor.last_loss < guessing) return "";
-  return "the model has learned nothing of use: its validation loss is " + nats(cursor.last_loss) +
+  if (!std::isfinite(state.last_loss) || state.last_loss < guessing) return "";
+  return "the model has learned nothing of use: its validation loss is " + nats(state.last_loss) +
          ", and giving all tokens the same probability costs " + nats(guessing) +
          "; try a lower lr or more steps";
 }
 
 /// The losses of a run in one line: "validation 1.4990 nats; best 1.4985 nats at step 1000".
-inline std::string describe(const TrainState& cursor) {
-  std::string text = "validation " + nats(cursor.last_loss);
-  if (cursor.best_step >= 0)
-    text += "; best " + nats(cursor.best_loss) + " at step " + std::to_string(cursor.best_step);
+inline std::string describe(const TrainState& state) {
+  std::string text = "validation " + nats(state.last_loss);
+  if (state.best_step >= 0)
+    text += "; best " + nats(state.best_loss) + " at step " + std::to_string(state.best_step);
   return text;
 }
 
@@ -82,22 +82,22 @@ namespace detail {
 /// Reads the cursor of a manifest. Older manifests have no last_step: when they were saved every
 /// evaluation that was due had been made, and values that were not known were written as 0.
 inline TrainState read_cursor(const Json& json, const std::string& what) {
-  TrainState cursor;
+  TrainState state;
   if (!json.is_object() || json.find("last_step")) {  // from_json rejects what is no object
-    from_json(cursor, json, what);
+    from_json(state, json, what);
   } else {
     Json old = json;
     put(old, "last_step", std::int64_t(-1));
-    from_json(cursor, old, what);
-    const bool evaluated = cursor.best_step >= 0 || std::isnan(cursor.last_loss);
-    if (evaluated) cursor.last_step = cursor.step;
-    if (!evaluated) cursor.last_loss = cursor.last_train_loss = unknown;
-    if (cursor.best_step < 0) cursor.best_loss = unknown;
+    from_json(state, old, what);
+    const bool evaluated = state.best_step >= 0 || std::isnan(state.last_loss);
+    if (evaluated) state.last_step = state.step;
+    if (!evaluated) state.last_loss = state.last_train_loss = unknown;
+    if (state.best_step < 0) state.best_loss = unknown;
   }
   // In JSON both "not evaluated" and "not finite" are null.
-  if (cursor.last_step >= 0 && std::isnan(cursor.last_loss))
-    cursor.last_loss = std::numeric_limits<double>::infinity();
-  return cursor;
+  if (state.last_step >= 0 && std::isnan(state.last_loss))
+    state.last_loss = std::numeric_limits<double>::infinity();
+  return state;
 }
 
 }  // namespace detail

@@ -27,8 +27,8 @@ struct OptionCheck {
                 text(value) + ": it must be " + std::string(rule) + "; correct the option");
   }
   template <class Integer>
-  void at_least(const char* name, Integer value, Integer least) const {
-    if (value < least) (*this)(false, name, value, std::to_string(least) + " or more");
+  void at_least(const char* name, Integer value, Integer min) const {
+    if (value < min) (*this)(false, name, value, std::to_string(min) + " or more");
   }
   /// For a number that is used in the model's type T, in which 1e39 may be infinite.
   template <class T>

@@ -17,9 +17,9 @@ struct MoeConfig {
   bool last_half = false;  // instead of every, offset: the layers from layers / 2 on
   int shared_experts = 0;  // experts that process every token
   Scoring scoring = Scoring::softmax;
-  bool renormalise = true;    // gates of the chosen experts sum to 1
-  bool router_bias = false;   // even without ModelConfig.bias
-  bool balance_bias = false;  // loss-free balancing: an expert bias, moved by ExpertBiasRule
+  bool renormalize = true;   // gates of the chosen experts sum to 1
+  bool router_bias = false;  // even without ModelConfig.bias
+  bool expert_bias = false;  // loss-free balancing: an expert bias, moved by ExpertBiasRule
 };
 
 /// The structure of a model as a value, passed as a template argument: Transformer<config, B>. It
@@ -44,7 +44,7 @@ struct ModelConfig {
   bool qk_norm = false;
   MoeConfig moe = {};
 
-  constexpr int key_heads() const { return kv_heads ? kv_heads : heads; }
+  constexpr int kv_heads_or_default() const { return kv_heads ? kv_heads : heads; }
   constexpr int head_dim() const { return dim / heads; }
   constexpr int dense_hidden() const { return hidden ? hidden : 4 * dim; }
   constexpr int expert_hidden() const { return moe.hidden ? moe.hidden : dense_hidden(); }
@@ -81,7 +81,7 @@ consteval bool check() {
   if constexpr (C.heads >= 1) {
     static_assert(C.dim % C.heads == 0,
                   "moe: ModelConfig.dim must be a multiple of ModelConfig.heads");
-    static_assert(C.heads % C.key_heads() == 0,
+    static_assert(C.heads % C.kv_heads_or_default() == 0,
                   "moe: ModelConfig.heads must be a multiple of ModelConfig.kv_heads");
     static_assert(
         C.position == Position::none || C.position == Position::learned || C.head_dim() % 2 == 0,

@@ -28,7 +28,7 @@ struct Options {
   double z_weight = 0;
   double entropy_weight = 0;
   double init_std = 0.02;
-  bool uniform_routing = false;  // experts take turns, the router is ignored: to measure speed
+  bool round_robin_routing = false;  // experts take turns, the router is ignored: to measure speed
   std::uint64_t seed = 0;
 };
 

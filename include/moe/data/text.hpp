@@ -80,20 +80,20 @@ inline Split split_documents(std::string_view text, std::string_view separator,
 inline void require_parts(std::size_t train, std::size_t validation, int length, int eval_length,
                           const std::string& name = "this text",
                           const std::string& unit = "tokens") {
-  const auto least_train = std::size_t(length) + 1, least_validation = std::size_t(eval_length) + 1;
-  if (train >= least_train && validation >= least_validation) return;
+  const auto min_train = std::size_t(length) + 1, min_validation = std::size_t(eval_length) + 1;
+  if (train >= min_train && validation >= min_validation) return;
   const double all = double(std::max<std::size_t>(1, train + validation));
-  const auto enough = [&](std::size_t part, std::size_t least) {
-    return std::ceil(double(least) * all / double(std::max<std::size_t>(1, part)));
+  const auto enough = [&](std::size_t part, std::size_t min_size) {
+    return std::ceil(double(min_size) * all / double(std::max<std::size_t>(1, part)));
   };
-  const double least = std::max(enough(train, least_train), enough(validation, least_validation));
+  const double min_size = std::max(enough(train, min_train), enough(validation, min_validation));
   const auto count = [](auto n) { return std::to_string(std::uint64_t(n)); };
   throw Error("cannot train on " + name + ": of its " + count(train + validation) + " " + unit +
               " " + count(train) + " are to train on and " + count(validation) +
               " to validate, and windows of " + std::to_string(length) +
               (length == eval_length ? std::string() : " and " + std::to_string(eval_length)) +
-              " need one more than that in each part; give a text of " + count(least) + " " + unit +
-              " or more");
+              " need one more than that in each part; give a text of " + count(min_size) + " " +
+              unit + " or more");
 }
 
 /// Deleted, because the views of a temporary text would dangle.

@@ -70,13 +70,15 @@ class TokenShard {
       if (bytes.size() % 2 != 0)
         fail("it has an odd number of bytes", "give a file of 16-bit tokens");
     }
-    const std::uint32_t most = largest();
-    if (options.vocab > 0 && most >= static_cast<std::uint32_t>(options.vocab) && count_ > 0) {
-      fail("it holds token " + std::to_string(most) + " where the vocabulary has " +
+    const std::uint32_t largest_token = largest();
+    if (options.vocab > 0 && largest_token >= static_cast<std::uint32_t>(options.vocab) &&
+        count_ > 0) {
+      fail("it holds token " + std::to_string(largest_token) + " where the vocabulary has " +
                std::to_string(options.vocab),
            "use the tokenizer that it was made with");
     }
-    if (most > INT_MAX) fail("it holds token " + std::to_string(most), "the file is damaged");
+    if (largest_token > INT_MAX)
+      fail("it holds token " + std::to_string(largest_token), "the file is damaged");
     const std::uint64_t sum = static_cast<std::uint64_t>(header[5]) << 32 | header[4];
     if (begin_ > 0 && options.vocab > 0 && header[3] == checksum_mark &&
         sum != xxh64(bytes.data() + begin_, bytes.size() - begin_)) {
@@ -113,9 +115,9 @@ class TokenShard {
   template <class T>
   std::uint32_t largest_of() const {
     const T* from = reinterpret_cast<const T*>(data());
-    T most = 0;
-    for (std::size_t i = 0; i < count_; ++i) most = std::max(most, from[i]);
-    return most;
+    T max = 0;
+    for (std::size_t i = 0; i < count_; ++i) max = std::max(max, from[i]);
+    return max;
   }
   std::uint32_t largest() const {
     return width_ == 2 ? largest_of<std::uint16_t>() : largest_of<std::uint32_t>();

@@ -98,13 +98,15 @@ class Generator {
 
  private:
   static constexpr std::size_t numbers(int sequences) {
-    return std::size_t(sequences) * context * Model::config.key_heads() * Model::config.head_dim();
+    return std::size_t(sequences) * context * Model::config.kv_heads_or_default() *
+           Model::config.head_dim();
   }
   std::size_t checked_bytes() const {
-    const int most = model_->options().max_tokens;
-    MOE_EXPECTS(sequences_ >= 1 && sequences_ <= most,
+    const int max_tokens = model_->options().max_tokens;
+    MOE_EXPECTS(sequences_ >= 1 && sequences_ <= max_tokens,
                 "a generator has " + std::to_string(sequences_) +
-                    " sequences, the model was built for 1 to " + std::to_string(most) + " tokens");
+                    " sequences, the model was built for 1 to " + std::to_string(max_tokens) +
+                    " tokens");
     return bytes(sequences_);
   }
 
@@ -118,10 +120,10 @@ class Generator {
   /// Passes the tokens that have no keys and values yet through the model, as many at a time as it
   /// accepts.
   std::span<const W> read() {
-    const int most = std::min(context, model_->options().max_tokens / sequences_);
+    const int max_tokens = std::min(context, model_->options().max_tokens / sequences_);
     std::span<const W> logits;
     while (stored_ < length()) {
-      const int n = std::min(most, length() - stored_);
+      const int n = std::min(max_tokens, length() - stored_);
       chunk_.clear();
       for (int s = 0; s < sequences_; ++s)
         for (int i = stored_; i < stored_ + n; ++i)

@@ -48,8 +48,8 @@ inline void append_code_point(std::string& out, std::int32_t point) {
 /// Text of a file in the form in which messages show it: the first 60 bytes, without control
 /// characters.
 inline std::string readable(std::string_view text) {
-  constexpr std::size_t most = 60;
-  std::size_t size = std::min(text.size(), most);
+  constexpr std::size_t max_size = 60;
+  std::size_t size = std::min(text.size(), max_size);
   if (size < text.size())  // do not split a character
     while (size > 0 && (static_cast<std::uint8_t>(text[size]) & 0xC0) == 0x80) --size;
   std::string out(text.substr(0, size));

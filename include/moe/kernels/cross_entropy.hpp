@@ -11,13 +11,14 @@ struct CrossEntropyForward {
   const int* targets;
   Table<W> loss, lse, correct;  // (n, 1) each
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const W most = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
-    const W sum = group.sum(logits.cols, [&](auto i) { return kernel::exp(logits[r][i] - most); });
+    const W max_logit = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
+    const W sum =
+        group.sum(logits.cols, [&](auto i) { return kernel::exp(logits[r][i] - max_logit); });
     const W at_target = logits(r, targets[r]);
-    const W log_sum = most + kernel::log(sum);
+    const W log_sum = max_logit + kernel::log(sum);
     lse(r) = log_sum;
     loss(r) = log_sum - at_target;
-    correct(r) = most == at_target ? W(1) : W(0);
+    correct(r) = max_logit == at_target ? W(1) : W(0);
   }
 };
 

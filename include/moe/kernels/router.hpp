@@ -8,7 +8,7 @@ namespace moe::inline MOE_ISA::kernel {
 /// How a router turns logits into a choice of experts: the run-time values of one pass.
 struct Routing {
   int top_k;
-  bool sigmoid, renormalise, uniform;
+  bool sigmoid, renormalize, uniform;
   double noise;  // standard deviation of the noise on logits; 0 outside training
   std::uint64_t seed, stream;
 };
@@ -31,7 +31,7 @@ MOE_KERNEL W log_logistic(const W& x) {
 /// Routes one token. Scores: softmax(logits), or sigmoid(logits) for each expert by itself.
 /// expert: the top_k experts by score + expert bias. Ties go to the higher logit, then to the
 /// lower index.
-/// gates: the scores of these experts, divided by their sum if `renormalise`.
+/// gates: the scores of these experts, divided by their sum if `renormalize`.
 /// probs: all scores, divided by their sum. lse: logsumexp(logits). stats: lse^2 and the entropy of
 /// probs.
 /// Sigmoid scores can underflow, so that their sum may be 0. Every division by a sum of scores is
@@ -69,7 +69,7 @@ struct RouteForward {
     const auto log_score = [&](int e) {
       return routing.sigmoid ? log_logistic(W(logits(r, e))) : W(logits(r, e));
     };
-    if (routing.renormalise)
+    if (routing.renormalize)
       softmax(
           routing.top_k, [&](int j) { return log_score(expert(r, j)); }, &gates(r));
     if (routing.sigmoid) softmax(experts, log_score, &probs(r));
@@ -80,33 +80,33 @@ struct RouteForward {
   }
   /// to = softmax of x(0) ... x(n - 1). Returns their logsumexp.
   MOE_KERNEL static W softmax(int n, const auto& x, W* to) {
-    W most = x(0), sum(0);
+    W max = x(0), sum(0);
     for (int i = 0; i < n; ++i) {
       to[i] = x(i);
-      if (most < to[i]) most = to[i];
+      if (max < to[i]) max = to[i];
     }
     for (int i = 0; i < n; ++i) {
-      to[i] = kernel::exp(W(to[i] - most));
+      to[i] = kernel::exp(W(to[i] - max));
       sum = sum + to[i];
     }
     for (int i = 0; i < n; ++i) to[i] = to[i] / sum;
-    return most + kernel::log(sum);
+    return max + kernel::log(sum);
   }
   /// Chooses the experts of row r. Expects the scores in `probs`.
   MOE_KERNEL void choose_top_k(int r) const {
     const int experts = logits.cols;
     for (int j = 0; j < routing.top_k; ++j) {
       int best = -1;
-      W most(0);
+      W max(0);
       for (int e = 0; e < experts; ++e) {
         bool taken = false;
         for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
         if (taken) continue;
         // Without an expert bias the scores have the order of the logits.
         const W value = expert_bias.data ? W(probs(r, e) + expert_bias(0, e)) : W(logits(r, e));
-        if (best < 0 || most < value || (!(value < most) && logits(r, best) < logits(r, e))) {
+        if (best < 0 || max < value || (!(value < max) && logits(r, best) < logits(r, e))) {
           best = e;
-          most = value;
+          max = value;
         }
       }
       expert(r, j) = routing.uniform ? (r * routing.top_k + j) % experts : best;
@@ -137,7 +137,7 @@ struct RouteBackward {
     // A gate is the exponential of a log score, so its gradient with respect to the log score is
     // dgates * gates. Renormalization removes the component of dgates along the gates. It is
     // measured relative to the first choice, so that identical experts give exactly zero.
-    const W first = routing.renormalise ? W(dgates(r, 0)) : W(0);
+    const W first = routing.renormalize ? W(dgates(r, 0)) : W(0);
     W along_gates(0), along_probs(0);
     for (int j = 0; j < routing.top_k; ++j)
       along_gates = along_gates + (dgates(r, j) - first) * gates(r, j);
@@ -146,14 +146,14 @@ struct RouteBackward {
       W dlog_score = probs(r, e) * (dprob(r, e) - along_probs);
       for (int j = 0; j < routing.top_k; ++j)
         if (expert(r, j) == e)
-          dlog_score = dlog_score + gates(r, j) * (routing.renormalise
+          dlog_score = dlog_score + gates(r, j) * (routing.renormalize
                                                        ? W(dgates(r, j) - first - along_gates)
                                                        : W(dgates(r, j)));
       W share = probs(r, e);  // softmax(logits) of expert e
       if (routing.sigmoid) {
         dlog_score = dlog_score * logistic(W(-logits(r, e)));
         share = kernel::exp(W(logits(r, e) - lse(r)));
-      } else if (!routing.renormalise) {
+      } else if (!routing.renormalize) {
         dlog_score = dlog_score - share * along_gates;  // the log score is logit - lse
       }
       dlogits(r, e) = dlog_score + W(2) * z * lse(r) * share;

@@ -8,7 +8,7 @@ namespace moe::inline MOE_ISA {
 /// Compile-time options of Router.
 struct RouterTraits {
   Scoring scoring = Scoring::softmax;
-  bool renormalise = true;
+  bool renormalize = true;
   bool expert_bias = false;
   bool bias = false;
 };
@@ -23,7 +23,7 @@ struct RouterReport {
 };
 
 /// Chooses TopK of Experts for every token:  logits = x W^T,  probs = softmax(logits),  gates = the
-/// chosen probs, divided by their sum if `renormalise`. Sigmoid scoring uses sigmoid(logits) as
+/// chosen probs, divided by their sum if `renormalize`. Sigmoid scoring uses sigmoid(logits) as
 /// scores. Scores that underflow W cause no division by 0. Ties go to the higher logit, then to the
 /// lower index.
 /// Backward takes the gradient of the gates and adds those of the balance, z and entropy losses
@@ -42,7 +42,7 @@ struct Router {
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim;
   using Score = Linear<Dim, Experts, B, Traits.bias, Role::router>;
-  static constexpr bool gates_sum_to_one = Traits.renormalise;
+  static constexpr bool gates_sum_to_one = Traits.renormalize;
 
   struct ExpertBias {
     Param<W, Role::expert_bias, Traits.expert_bias ? 1 : 0, Experts> bias;
@@ -104,8 +104,8 @@ struct Router {
   static kernel::Routing routing(const Pass& pass) {
     return {TopK,
             Traits.scoring == Scoring::sigmoid,
-            Traits.renormalise,
-            pass.options->uniform_routing,
+            Traits.renormalize,
+            pass.options->round_robin_routing,
             pass.training ? pass.options->router_noise : 0,
             pass.options->seed,
             stream(pass.step, std::uint32_t(pass.layer), RandomStream::router_noise)};

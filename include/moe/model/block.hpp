@@ -12,7 +12,7 @@ namespace moe::inline MOE_ISA {
 /// The layers that a ModelConfig selects.
 template <ModelConfig C, class B>
 using AttentionOf =
-    Attention<C.heads, C.key_heads(), C.dim, C.context, B,
+    Attention<C.heads, C.kv_heads_or_default(), C.dim, C.context, B,
               AttentionTraits{.position = C.position, .bias = C.bias, .qk_norm = C.qk_norm}>;
 template <ModelConfig C, class B>
 using ActivationOf = kernel::ActivationOf<Wide<B>, C.activation>;
@@ -23,8 +23,8 @@ using FeedForwardOf =
 template <ModelConfig C, class B>
 using RouterOf = Router<C.moe.experts, C.moe.top_k, C.dim, B,
                         RouterTraits{.scoring = C.moe.scoring,
-                                     .renormalise = C.moe.renormalise,
-                                     .expert_bias = C.moe.balance_bias,
+                                     .renormalize = C.moe.renormalize,
+                                     .expert_bias = C.moe.expert_bias,
                                      .bias = C.bias || C.moe.router_bias}>;
 template <ModelConfig C, class B, class Route = RouterOf<C, B>, class Act = ActivationOf<C, B>>
 using MixtureOf =

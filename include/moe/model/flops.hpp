@@ -26,7 +26,7 @@ constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {
   const double d = c.dim, keys = length > 0 ? length : c.context;
   const double matrices = is_gated(c.activation) ? 6 : 4;
   const double mixtures = c.moe_layers(), denses = c.layers - c.moe_layers();
-  const double kv = double(c.key_heads()) * c.head_dim();
+  const double kv = double(c.kv_heads_or_default()) * c.head_dim();
   TokenFlops flops;
   flops.projections = (4 * d * d + 4 * d * kv) * c.layers;
   flops.attention = 2 * (keys + 1) * d * c.layers;

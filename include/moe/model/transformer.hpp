@@ -199,7 +199,7 @@ class Transformer {
   };
   /// The largest attention that one thread computes, without dropout.
   static AttentionShape attention_shape() {
-    return {1, C.context, C.context, C.context, C.heads, C.key_heads(), C.head_dim()};
+    return {1, C.context, C.context, C.context, C.heads, C.kv_heads_or_default(), C.head_dim()};
   }
   static Memory memory(int tokens) {
     return {bytes<Params>(), bytes<Params>(), bytes<Cache>(tokens), bytes<Scratch>(tokens)};
@@ -212,8 +212,9 @@ class Transformer {
   int max_tokens() const { return options_->max_tokens; }
   static Options checked(const Options& options) {
     // Per token this many things are counted in int: choices of experts, and rows of heads.
-    constexpr int most = std::numeric_limits<int>::max() / std::max({2, C.moe.top_k, C.heads});
-    return checked_options<W>(options, C.context, most);
+    constexpr int max_tokens =
+        std::numeric_limits<int>::max() / std::max({2, C.moe.top_k, C.heads});
+    return checked_options<W>(options, C.context, max_tokens);
   }
 
   /// Uploads a batch, points the caches into memory for it, and begins a pass.

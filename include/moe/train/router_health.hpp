@@ -22,7 +22,7 @@ struct RouterHealth {
 /// Never throws or allocates.  Test: tests/train/metrics.cpp.
 inline RouterHealth router_health(std::span<const double> load) {
   RouterHealth health;
-  double entropy = 0, most = 0, sum = 0;
+  double entropy = 0, max_load = 0, sum = 0;
   const double experts = double(load.size());
   for (const double f : load) sum += f;
   if (!(sum > 0)) {
@@ -31,11 +31,11 @@ inline RouterHealth router_health(std::span<const double> load) {
   }
   for (const double f : load) {
     if (f > 0) entropy -= f * std::log(f);
-    most = std::max(most, f);
+    max_load = std::max(max_load, f);
     health.dead_experts += f * experts < 0.01;
   }
   health.effective_experts = std::exp(entropy);
-  health.max_violation = experts * most - 1;
+  health.max_violation = experts * max_load - 1;
   return health;
 }
 

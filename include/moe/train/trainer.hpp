@@ -211,7 +211,7 @@ class Trainer {
   }
 
   double rate() const {
-    return Schedule{options_.schedule, options_.steps, options_.rates}(int(state_.step));
+    return Schedule{options_.schedule, options_.steps, options_.schedule_options}(int(state_.step));
   }
 
   /// Adds one batch to the row of the update.

@@ -21,7 +21,7 @@ struct TrainerOptions {
   int eval_length = 0;   // tokens of a validation window; 0: length
   Windows windows = Windows::random;
   ScheduleKind schedule = ScheduleKind::cosine;
-  ScheduleOptions rates = {};
+  ScheduleOptions schedule_options = {};
   int log_every = 10;        // steps between training rows in metrics.jsonl
   int eval_every = 250;      // steps between full evaluations; always one at the end
   int checkpoint_every = 0;  // steps between saves of `last`; 0: at every evaluation
@@ -50,7 +50,7 @@ TrainerOptions checked_options(TrainerOptions o, const Model& model) {
   check.at_least("checkpoint_every", o.checkpoint_every, 0);
   check.at_least("patience", o.patience, 0);
   check.at_least("pause_at", o.pause_at, 0);
-  check_options(o.rates, o.steps);
+  check_options(o.schedule_options, o.steps);
   if (const int longest = std::max(o.length, o.eval_length); longest > Model::config.context) {
     throw Error("cannot train on sequences of " + std::to_string(longest) +
                 " tokens: the context of the model is " + std::to_string(Model::config.context) +
@@ -63,9 +63,10 @@ TrainerOptions checked_options(TrainerOptions o, const Model& model) {
                 " tokens: the model was built for " + std::to_string(model.options().max_tokens) +
                 "; raise Options.max_tokens");
   }
-  const int most = std::numeric_limits<int>::max() / (o.sequences * o.length);
-  check(o.accumulation <= most, "accumulation", o.accumulation,
-        "at most " + std::to_string(most) + ", as the tokens of an update are counted in int");
+  const int max_accumulation = std::numeric_limits<int>::max() / (o.sequences * o.length);
+  check(o.accumulation <= max_accumulation, "accumulation", o.accumulation,
+        "at most " + std::to_string(max_accumulation) +
+            ", as the tokens of an update are counted in int");
   return o;
 }
 

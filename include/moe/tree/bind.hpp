@@ -21,10 +21,10 @@ struct Binder {
     for (;;) {
       if (mark < table.marks.size() && table.marks[mark].leaf == leaf) {
         if (table.marks[mark++].kind != Mark::overlay) return used;
-        std::size_t most = used;
-        do most = std::max(most, run(used));
+        std::size_t max_used = used;
+        do max_used = std::max(max_used, run(used));
         while (table.marks[mark - 1].kind == Mark::field);
-        used = most;
+        used = max_used;
       } else if (leaf < table.leaves.size()) {
         used += place(table.leaves[leaf++], used);
       } else {

@@ -52,7 +52,7 @@ struct Compensation {
 };
 constexpr Compensation compensation(ModelConfig moe, int groups) {
   const double gate = moe.moe.scoring == Scoring::softmax ? 1.0 / moe.moe.experts : 0.5;
-  const double sum = moe.moe.renormalise ? 1 : gate * moe.moe.top_k;
+  const double sum = moe.moe.renormalize ? 1 : gate * moe.moe.top_k;
   return {groups / sum, 1 / sum};
 }
 
@@ -66,8 +66,9 @@ consteval bool check_upcycle() {
   static_assert(Dense.vocab == Moe.vocab, "moe: upcycle needs equal ModelConfig.vocab");
   static_assert(Dense.dim == Moe.dim, "moe: upcycle needs equal ModelConfig.dim");
   static_assert(Dense.layers == Moe.layers, "moe: upcycle needs equal ModelConfig.layers");
-  static_assert(Dense.heads == Moe.heads && Dense.key_heads() == Moe.key_heads(),
-                "moe: upcycle needs equal ModelConfig.heads and kv_heads");
+  static_assert(
+      Dense.heads == Moe.heads && Dense.kv_heads_or_default() == Moe.kv_heads_or_default(),
+      "moe: upcycle needs equal ModelConfig.heads and kv_heads");
   static_assert(Dense.context == Moe.context, "moe: upcycle needs equal ModelConfig.context");
   static_assert(Dense.tied == Moe.tied, "moe: upcycle needs equal ModelConfig.tied");
   static_assert(Dense.bias == Moe.bias, "moe: upcycle needs equal ModelConfig.bias");

@@ -29,7 +29,7 @@ namespace detail {
 
 template <ModelConfig Moe, Recipe R>
 void explain(const UpcycleOptions& options, UpcycleReport& report) {
-  const bool sum_to_one = Moe.moe.renormalise;
+  const bool sum_to_one = Moe.moe.renormalize;
   report.symmetric = options.router == RouterStart::zero;
   report.exact = R == Recipe::shared || (R == Recipe::copy && sum_to_one);
   if (R == Recipe::shared) {
@@ -62,9 +62,9 @@ constexpr int digits() {
   return std::is_same_v<T, bfloat16> ? 8 : std::numeric_limits<T>::digits;
 }
 
-/// most = max(most, x), except that NaN persists; std::max would lose it.
-inline void keep_largest(double& most, double x) {
-  if (!(x <= most) && !std::isnan(most)) most = x;
+/// max = max(max, x), except that NaN persists; std::max would lose it.
+inline void keep_largest(double& max, double x) {
+  if (!(x <= max) && !std::isnan(max)) max = x;
 }
 
 /// If the recipe promises equality and the probe shows a difference, believes the probe.
@@ -89,7 +89,7 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
   const auto expected = dense.logits();
   moe.forward(batch, false);
   const auto found = moe.logits();
-  double most = 0, sum = 0;
+  double max_difference = 0, sum = 0;
   for (std::size_t row = 0; row < expected.size(); row += vocab) {
     double largest = 0, difference = 0;
     for (std::size_t i = row; i < row + vocab; ++i) {
@@ -99,13 +99,13 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
       sum += d;
     }
     const double ulp = std::ldexp(1.0, std::ilogb(std::max(largest, 1e-30)) + 1 - digits<T>());
-    keep_largest(most, difference);
+    keep_largest(max_difference, difference);
     keep_largest(report.max_ulp, std::isfinite(largest) ? difference / ulp : NAN);
     keep_largest(report.max_logit, largest);
   }
-  if (!std::isfinite(most)) most = sum = NAN;  // an infinity on one side, too
-  report.sequence_difference.push_back(most);
-  keep_largest(report.max_difference, most);
+  if (!std::isfinite(max_difference)) max_difference = sum = NAN;  // an infinity on one side, too
+  report.sequence_difference.push_back(max_difference);
+  keep_largest(report.max_difference, max_difference);
   report.mean_difference += sum / double(expected.size());
   for (std::size_t layer = 0; layer < report.load.size(); ++layer) {
     const auto load = moe.expert_load(int(layer));

@@ -142,21 +142,21 @@ void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
 }
 
 /// The probe of the options, or one of random tokens, which are stored in `random`.
-inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int most,
+inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int max_length,
                                 std::vector<std::int32_t>& random) {
   moe::Batch probe = options.probe;
   if (!probe.tokens) {
-    probe.sequences = 4, probe.length = most;
+    probe.sequences = 4, probe.length = max_length;
     const std::uint64_t numbers = stream(0, 0, RandomStream::upcycle);
     for (int i = 0; i < probe.sequences * probe.length; ++i)
       random.push_back(
           std::int32_t(philox(options.seed, numbers, std::uint64_t(i))[0] % std::uint32_t(vocab)));
     probe.tokens = random.data();
   }
-  if (probe.sequences < 1 || probe.length < 1 || probe.length > most)
+  if (probe.sequences < 1 || probe.length < 1 || probe.length > max_length)
     throw Error("cannot compare the models on a probe of " + std::to_string(probe.sequences) +
                 " sequences of " + std::to_string(probe.length) + " tokens: they take 1 to " +
-                std::to_string(most) + " tokens; give another probe");
+                std::to_string(max_length) + " tokens; give another probe");
   for (std::ptrdiff_t i = 0; i < std::ptrdiff_t(probe.sequences) * probe.length; ++i)
     if (probe.tokens[i] < 0 || probe.tokens[i] >= vocab)
       throw Error("cannot compare the models on a probe with token " +

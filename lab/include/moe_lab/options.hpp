@@ -52,7 +52,7 @@ auto with_optimizer(const S& s, F&& f) {
 template <class S>
 moe::TrainerOptions trainer_options(const S& s, std::string out) {
   moe::TrainerOptions o{.sequences = s.batch,
-                        .rates = {.warmup = s.warmup, .final = s.final_rate},
+                        .schedule_options = {.warmup = s.warmup, .final = s.final_rate},
                         .eval_every = s.eval_every,
                         .seed = s.seed,
                         .out = std::move(out)};

@@ -13,12 +13,12 @@ namespace detail {
 template <class T>
 struct DropoutThreshold {
   explicit DropoutThreshold(const Dropout& d)
-      : kept(T(d.scale())), least(std::uint32_t(std::ceil(d.rate * 65536.0))) {}
+      : kept(T(d.scale())), threshold(std::uint32_t(std::ceil(d.rate * 65536.0))) {}
   T operator()(std::uint32_t word, int element) const {
-    return ((word >> (element % 2 * 16)) & 0xFFFFu) < least ? T(0) : kept;
+    return ((word >> (element % 2 * 16)) & 0xFFFFu) < threshold ? T(0) : kept;
   }
   T kept;
-  std::uint32_t least;
+  std::uint32_t threshold;
 };
 
 /// philox(seed, stream, index[l]) for all l. Word w of the result for index[l] is stored in

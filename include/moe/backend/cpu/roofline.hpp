@@ -101,7 +101,7 @@ double bf16_peak_gflops([[maybe_unused]] B& backend, [[maybe_unused]] double sec
 /// Errors: moe::Error if there is not enough memory.
 ///
 ///     moe::MemorySpeed memory{backend, std::size_t(1) << 30};
-///     const double most = memory.read();
+///     const double bandwidth = memory.read();
 template <class B>
 class MemorySpeed {
  public:
@@ -144,7 +144,7 @@ class MemorySpeed {
     Pack* const from = space_.template as<Pack>();
     Pack* const to = from + count_ / 2 * 4;
     std::vector<float> sums(std::size_t(threads) * 16);
-    double most = 0, passed = 0;
+    double best = 0, passed = 0;
     const auto start = Clock::now();
     for (int round = 0; round < 3 || passed < seconds; ++round) {
       const double before = passed;
@@ -155,9 +155,9 @@ class MemorySpeed {
         for (int i = 0; i < passes; ++i) *kept = pass(from + first, to + first, end - first);
       });
       passed = std::chrono::duration<double>(Clock::now() - start).count();
-      most = std::max(most, bytes * passes / (passed - before) * 1e-9);
+      best = std::max(best, bytes * passes / (passed - before) * 1e-9);
     }
-    return most;
+    return best;
   }
 
   B* backend_;

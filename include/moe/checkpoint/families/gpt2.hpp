@@ -49,7 +49,7 @@ inline std::string refusal_of_gpt2(const ModelConfig& c) {
   if (!c.bias) return "bias is false";
   if (c.position != Position::learned) return "position is not learned";
   if (is_gated(c.activation)) return "activation is gated";
-  if (c.key_heads() != c.heads) return "kv_heads is not heads";
+  if (c.kv_heads_or_default() != c.heads) return "kv_heads is not heads";
   return "";
 }
 

@@ -46,7 +46,7 @@ inline void write_llama_body(const ModelConfig& c, const Options& o, Json& json)
   json["intermediate_size"] = c.moe.experts > 0 ? c.expert_hidden() : c.dense_hidden();
   json["num_hidden_layers"] = c.layers;
   json["num_attention_heads"] = c.heads;
-  json["num_key_value_heads"] = c.key_heads();
+  json["num_key_value_heads"] = c.kv_heads_or_default();
   json["head_dim"] = c.head_dim();
   json["max_position_embeddings"] = c.context;
   json["hidden_act"] = hugging_face_name(c.activation);

@@ -37,9 +37,9 @@ inline std::string refusal_of_mixtral(const ModelConfig& c) {
   if (c.moe_layers() != c.layers) return "moe.every (or offset, last_half) leaves dense layers";
   if (c.moe.shared_experts > 0) return "moe.shared_experts is not 0";
   if (c.moe.scoring != Scoring::softmax) return "moe.scoring is not softmax";
-  if (!c.moe.renormalise) return "moe.renormalise is false";
+  if (!c.moe.renormalize) return "moe.renormalize is false";
   if (c.moe.router_bias) return "moe.router_bias is true";
-  if (c.moe.balance_bias) return "moe.balance_bias is true";
+  if (c.moe.expert_bias) return "moe.expert_bias is true";
   return "";
 }
 

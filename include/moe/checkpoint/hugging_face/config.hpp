@@ -8,7 +8,7 @@ namespace detail {
 
 /// The configuration with its defaults filled in, and fields without effect set to a fixed value.
 inline ModelConfig filled_in(ModelConfig c) {
-  c.kv_heads = c.key_heads();
+  c.kv_heads = c.kv_heads_or_default();
   const int dense = c.dense_hidden(), expert = c.expert_hidden();
   const bool all = c.moe_layers() == c.layers;
   if (c.moe.experts == 0) c.moe = {};

@@ -143,7 +143,7 @@ class BytePairEncoder {
   }
 
   void add_piece(std::string_view piece) {
-    const bool is_short = piece.size() <= ShortPiece::most;
+    const bool is_short = piece.size() <= ShortPiece::max_size;
     const bool has_room = end_ - piece.data() >= 16;
     const ShortPiece key =
         is_short && has_room ? ShortPiece(piece.data(), piece.size()) : PieceTable::key_of(piece);

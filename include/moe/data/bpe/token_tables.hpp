@@ -64,7 +64,7 @@ class TokenIndex {
 
 /// A string of at most 15 bytes and its length in two words, so that comparing needs no loop.
 struct ShortPiece {
-  static constexpr std::size_t most = 15;
+  static constexpr std::size_t max_size = 15;
   std::uint64_t low = 0, high = 0;
 
   ShortPiece() = default;
@@ -119,7 +119,7 @@ class PieceTable {
   }
   /// The key of a longer piece is its hash, marked so that it equals no short key.
   static ShortPiece key_of(std::string_view bytes) {
-    if (bytes.size() <= ShortPiece::most) return ShortPiece(bytes);
+    if (bytes.size() <= ShortPiece::max_size) return ShortPiece(bytes);
     ShortPiece key;
     key.low = xxh64(bytes.data(), bytes.size());
     key.high = ~std::uint64_t{0};

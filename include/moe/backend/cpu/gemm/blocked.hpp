@@ -47,8 +47,8 @@ struct Blocking {
   /// few rows packing is most of the work, and the block fits the first-level cache.
   static int cols(int m, int n, int steps) {
     const int fit = m <= 2 * Tile<T>::rows ? 1 : max_block / std::max(1, steps);
-    const int most = std::max(Tile<T>::cols, std::min(max_cols, fit));
-    const int panels = ceil_div(n, Tile<T>::cols), per_block = std::max(1, most / Tile<T>::cols);
+    const int limit = std::max(Tile<T>::cols, std::min(max_cols, fit));
+    const int panels = ceil_div(n, Tile<T>::cols), per_block = std::max(1, limit / Tile<T>::cols);
     return ceil_div(panels, ceil_div(panels, per_block)) * Tile<T>::cols;
   }
 };
@@ -206,8 +206,8 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
   if (m <= 0 || n <= 0) return;
   if constexpr (!std::is_same_v<T, C>) {
     T* const sums = workspace + Blocking<T>::workspace_numbers;
-    const int panels = ceil_div(n, Tile<T>::cols), most = Blocking<T>::rounded_cols;
-    const int even = ceil_div(panels, ceil_div(n, most)) * Tile<T>::cols;
+    const int panels = ceil_div(n, Tile<T>::cols), limit = Blocking<T>::rounded_cols;
+    const int even = ceil_div(panels, ceil_div(n, limit)) * Tile<T>::cols;
     const SimdGroup<T> lanes;
     for (int j = 0; j < n; j += even)
       for (int i = 0; i < m; i += Blocking<T>::chunk) {
@@ -261,15 +261,15 @@ template <class T>
 Partition best_partition(int threads, double m, int n, double work) {
   Partition best;
   if (work < worth_a_thread) return best;
-  double least = 0;
+  double min_cost = 0;
   for (int rows = 1; rows <= threads; ++rows) {
     if (threads % rows) continue;
     const int cols = threads / rows;
     const double tall = std::max(m / rows, double(Tile<T>::rows)),
                  wide = std::max(double(n) / cols, double(Tile<T>::cols));
     const double cost = tall * wide / 32 + (tall + wide) / 4;
-    if (rows == 1 || cost < least) {
-      least = cost;
+    if (rows == 1 || cost < min_cost) {
+      min_cost = cost;
       best = {rows, cols};
     }
   }

@@ -152,24 +152,24 @@ struct SimdGroup {
   template <class F>
   T max(int n, const F& f) const {
     int i = 0;
-    T most;
+    T max;
     if (n >= width) {
       Register<T> largest = f(Pack{0});
       for (i = width; i + width <= n; i += width)
         largest = xsimd::max(largest, Register<T>(f(Pack{i})));
       T value[width];
       largest.store_unaligned(value);
-      most = value[0];
-      for (int l = 1; l < width; ++l) most = most < value[l] ? value[l] : most;
+      max = value[0];
+      for (int l = 1; l < width; ++l) max = max < value[l] ? value[l] : max;
     } else {
-      most = f(Lane<T>{0});
+      max = f(Lane<T>{0});
       i = 1;
     }
     for (; i < n; ++i) {
       const T value = f(Lane<T>{i});
-      most = most < value ? value : most;
+      max = max < value ? value : max;
     }
-    return most;
+    return max;
   }
 };
 
