@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <moe/backend/cpu.hpp>
+#include <moe/backend/cpu/roofline.hpp>
 #include <string>
 #include <vector>
 

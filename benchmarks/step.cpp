@@ -31,8 +31,8 @@ const std::pair<const bench::Case*, bench::MakeModel>& find_model(const std::str
   std::string known;
   for (const auto& [name, model] : bench::models())
     known += (known.empty() ? "" : ", ") + name.first + " on " + name.second;
-  throw moe::Error("cannot measure the model '" + config + "' on the backend '" + backend +
-                   "': this program was built with " + known + "; choose one of these");
+  throw moe::Error("cannot measure the model '", config, "' on the backend '", backend,
+                   "': this program was built with ", known, "; choose one of these");
 }
 
 /// The peak of what the backend may multiply with: of bfloat16, the faster of dot products and
@@ -133,9 +133,8 @@ int measure_one(Command c) {
   if (c.batch == 0) c.batch = model->batch;
   if (c.length == 0) c.length = model->length;
   if (c.length > model->model.context)
-    throw moe::Error("cannot measure '" + c.config + "' on sequences of " +
-                     std::to_string(c.length) + " tokens: its context is " +
-                     std::to_string(model->model.context) + "; give a smaller --seq");
+    throw moe::Error("cannot measure '", c.config, "' on sequences of ", c.length,
+                     " tokens: its context is ", model->model.context, "; give a smaller --seq");
   if (c.threads == 0) c.threads = moe::detail::available_threads();
   if (c.optimizer.empty()) c.optimizer = model->muon ? "muon" : "adamw";
   const auto net = make({c.batch, c.length, c.threads, c.optimizer});

@@ -48,7 +48,7 @@ int convert(const std::string& given, const std::string& out) {
   }
   const auto tokenizer = moe::BpeTokenizer::from_folder(folder);
   if (tokenizer.size() > smollm.vocab)
-    throw moe::Error("cannot use the tokenizer of '" + folder +
+    throw moe::Error("cannot use the tokenizer of '", folder,
                      "': it has more tokens than the model; take the folder of one checkpoint");
   const moe::HuggingFaceExport how{.like = folder};  // what it says and is still true is kept
   for (const char* name : {"/again", "/mixtral"}) moe::require_export_place(out + name);

@@ -4,6 +4,7 @@
 // alone.
 
 #include <moe/backend/cpu.hpp>
+#include <moe/backend/cpu/roofline.hpp>
 #include <moe/backend/reference.hpp>
 #include <moe/checkpoint/checkpoint.hpp>
 #include <moe/checkpoint/hugging_face.hpp>

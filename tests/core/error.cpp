@@ -1,6 +1,9 @@
 #include <moe/backend/reference.hpp>
 #include <moe/model/transformer.hpp>
 #include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
 
 #include "catch.hpp"
 
@@ -40,6 +43,19 @@ TEST_CASE("Contracts: setting a handler gives the one before", "[error]") {
   const ContractHandler handler = [](const std::string&) {};
   CHECK(set_contract_handler(handler) == nullptr);
   CHECK(set_contract_handler(nullptr) == handler);
+}
+
+TEST_CASE("Error: a sentence of parts, numbers in the shortest decimal form", "[error]") {
+  const std::string path = "a.txt";
+  const Error error("cannot read '", path, "' of ", std::size_t(7), " bytes at ", -3, ": ", 0.1f,
+                    ", ", 1e300, std::string_view(" and "), 'c');
+  CHECK(error.what() ==
+        std::string("moe: cannot read 'a.txt' of 7 bytes at -3: 0.1, 1e+300 and c"));
+  CHECK(error.sentence() == "cannot read 'a.txt' of 7 bytes at -3: 0.1, 1e+300 and c");
+  Error again = error;  // a copy, not a part of a message
+  CHECK(Error(again).what() == std::string(error.what()));
+  CHECK_FALSE(std::is_convertible_v<bool, MessagePart>);
+  CHECK(concat({}).empty());
 }
 
 TEST_CASE("report_errors: gives the code of a main", "[error]") {

@@ -38,7 +38,7 @@ struct Run {
     moe::import_hugging_face(again, exported);
     again.forward(batch, false);
     if (again.logits() != logits)
-      throw moe::Error("the model exported to '" + exported + "' has other logits");
+      throw moe::Error("the model exported to '", exported, "' has other logits");
   }
 };
 

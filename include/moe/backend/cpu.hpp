@@ -5,7 +5,6 @@
 #include <moe/backend/cpu/attention/attention.hpp>
 #include <moe/backend/cpu/gemm/gemm.hpp>
 #include <moe/backend/cpu/memory.hpp>
-#include <moe/backend/cpu/roofline.hpp>
 #include <moe/backend/cpu/simd/activation.hpp>
 #include <moe/backend/cpu/simd/lane_block.hpp>
 #include <moe/core/in_use.hpp>

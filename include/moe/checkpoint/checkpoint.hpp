@@ -105,8 +105,8 @@ class TensorFile {
     for (Tensor& t : tensors_) {
       const Json* hash = entry.at("tensors", what).find(t.name);
       if (!hash || !file.contains(t.name)) {
-        throw Error("cannot load checkpoint '" + folder + "': " + file_ + " has no tensor '" +
-                    t.name + "'; it is of another model or optimiser, use the one it was saved by");
+        throw Error("cannot load checkpoint '", folder, "': ", file_, " has no tensor '", t.name,
+                    "'; it is of another model or optimiser, use the one it was saved by");
       }
       if (file.shape(t.name) != t.shape)
         damaged(folder, "tensor '" + t.name + "' of " + file_ + " has another shape");
@@ -126,9 +126,8 @@ class TensorFile {
         damaged(folder, "tensor '" + t.name + "' of " + file_ + " does not match its checksum");
     }
     if (file.tensors().size() != tensors_.size()) {
-      throw Error("cannot load checkpoint '" + folder + "': " + file_ + " has " +
-                  std::to_string(file.tensors().size()) + " tensors where " +
-                  std::to_string(tensors_.size()) +
+      throw Error("cannot load checkpoint '", folder, "': ", file_, " has ", file.tensors().size(),
+                  " tensors where ", tensors_.size(),
                   " are expected; it is of another optimiser, use the one it was saved by");
     }
     if (hash_of(reader.file(file_)) != entry.at("xxh64", what).as_string(what + ".xxh64"))
@@ -252,7 +251,7 @@ TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string
   const Json manifest = detail::read_manifest(reader);
   require_same_model(folder, manifest, describe_model(model));
   if (!manifest.find("cursor")) {
-    throw Error("cannot resume from '" + folder +
+    throw Error("cannot resume from '", folder,
                 "': it holds a model but no optimiser state; give a checkpoint of a run");
   }
   require_same_numbers(folder, manifest, describe_model(model));

@@ -59,7 +59,7 @@ Json to_json(const T& value) {
 template <class T>
 void from_json(T& value, const Json& json, const std::string& what) {
   const auto refuse = [&](const std::string& why) {
-    throw Error("cannot use field '" + what + "': " + why + "; check the file that holds it");
+    throw Error("cannot use field '", what, "': ", why, "; check the file that holds it");
   };
   if constexpr (std::is_enum_v<T>) {
     const std::string& name = json.as_string(what);

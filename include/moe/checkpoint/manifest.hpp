@@ -29,7 +29,7 @@ inline std::string manifest_field(const std::string& folder, const std::string& 
 }
 
 [[noreturn]] inline void damaged(const std::string& folder, const std::string& why) {
-  throw Error("cannot load checkpoint '" + folder + "': " + why +
+  throw Error("cannot load checkpoint '", folder, "': ", why,
               "; the files were damaged or altered, use another checkpoint");
 }
 
@@ -71,7 +71,7 @@ inline Json read_manifest(const FolderReader& reader) {
   const std::string path = folder + "/" + manifest_file;
   if (!reader.has(manifest_file)) {
     if (reader.error() != ENOENT) file_failed("read checkpoint", folder, reader.error());
-    throw Error("cannot load checkpoint '" + folder + "': there is no file '" + path +
+    throw Error("cannot load checkpoint '", folder, "': there is no file '", path,
                 "'; check the path");
   }
   const std::string text = read_file(reader.file(manifest_file));
@@ -83,9 +83,9 @@ inline Json read_manifest(const FolderReader& reader) {
   const std::int64_t version = manifest.at("format_version", path).as_int(field("format_version"));
   if (manifest.at("format", path).as_string(field("format")) != manifest_format ||
       version != manifest_version) {
-    throw Error("cannot load checkpoint '" + folder + "': it has format version " +
-                std::to_string(version) + " and this program reads version " +
-                std::to_string(manifest_version) + "; use the program that wrote it");
+    throw Error("cannot load checkpoint '", folder, "': it has format version ", version,
+                " and this program reads version ", manifest_version,
+                "; use the program that wrote it");
   }
   const auto update = [](Json& parent, const char* name) {
     if (const Json* part = parent.find(name)) parent[name] = with_present_names(*part);
@@ -138,7 +138,7 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
   const std::string stored = detail::stored_scalar(folder, manifest);
   if (found.empty()) {
     if (stored != "F64" || model.at("scalar") == Json("F64")) return;
-    throw Error("cannot load checkpoint '" + folder +
+    throw Error("cannot load checkpoint '", folder,
                 "': its parameters are double and this program's are float, which hold less of "
                 "them; use a program with Cpu<double>, or export the model there as F32 with "
                 "moe::export_hugging_face and import that");
@@ -157,11 +157,10 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
     advice += (advice.empty() ? "" : ", ") + std::string("build the model with the Options ") +
               detail::listed(options, &Difference::first, ".", " = ");
   const bool only_options = structure.empty() && options.size() == found.size();
-  throw Error("checkpoint '" + folder + "' has " +
-              detail::listed(found, &Difference::first, "", " ") +
-              (only_options ? " where this model has " : " where this program was compiled for ") +
-              detail::listed(found, &Difference::second, "", " ") + "; " + advice +
-              (advice.empty() ? "" : " or ") + "use another checkpoint");
+  throw Error("checkpoint '", folder, "' has ", detail::listed(found, &Difference::first, "", " "),
+              (only_options ? " where this model has " : " where this program was compiled for "),
+              detail::listed(found, &Difference::second, "", " "), "; ", advice,
+              (advice.empty() ? "" : " or "), "use another checkpoint");
 }
 
 /// Throws if a run would be resumed in another number type: the result would not be that of a run
@@ -171,8 +170,8 @@ inline void require_same_numbers(const std::string& folder, const Json& manifest
   const std::string &stored = detail::stored_scalar(folder, manifest),
                     &ours = model.at("scalar").as_string("scalar");
   if (stored == ours) return;
-  throw Error("cannot resume from '" + folder + "': the run computes in " + stored +
-              " and this program in " + ours +
+  throw Error("cannot resume from '", folder, "': the run computes in ", stored,
+              " and this program in ", ours,
               ", which would change it in the middle; use the backend that it was begun with, or "
               "begin a new run from its parameters with moe::load");
 }

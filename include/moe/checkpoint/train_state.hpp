@@ -37,17 +37,16 @@ inline bool mostly_skipped(const TrainState& state) {
 ///     if (const auto why = moe::failure(trainer.state())) return fail(why->what());
 inline std::optional<Error> failure(const TrainState& state) {
   if (mostly_skipped(state)) {
-    return Error("the model is not trained: " + std::to_string(state.skipped) + " of " +
-                 std::to_string(state.step) +
+    return Error("the model is not trained: ", state.skipped, " of ", state.step,
                  " updates were skipped because the loss or the gradient was not finite; try a "
                  "lower lr or a longer warm-up");
   }
   if (std::isinf(state.last_loss)) {
-    return Error("the model is of no use: its validation loss after step " +
-                 std::to_string(state.last_step) + " is not finite; " +
-                 (state.best_step < 0
-                      ? "try a lower lr"
-                      : "use the checkpoint of the best evaluation, or try a lower lr"));
+    return Error(
+        "the model is of no use: its validation loss after step ", state.last_step,
+        " is not finite; ",
+        (state.best_step < 0 ? "try a lower lr"
+                             : "use the checkpoint of the best evaluation, or try a lower lr"));
   }
   return {};
 }

@@ -26,8 +26,7 @@ struct Batch {
   static Batch next_token(std::span<const std::int32_t> text, int sequences = 1) {
     const std::size_t n = text.empty() ? 0 : text.size() - 1;
     if (sequences < 1 || n < 1 || n % std::size_t(sequences) != 0)
-      throw Error("cannot make " + std::to_string(sequences) + " sequences of " +
-                  std::to_string(text.size()) +
+      throw Error("cannot make ", sequences, " sequences of ", text.size(),
                   " tokens: they must be sequences * length + 1; give another number of them");
     return {text.data(), text.data() + 1, sequences, int(n / std::size_t(sequences))};
   }

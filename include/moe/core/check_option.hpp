@@ -23,8 +23,8 @@ struct OptionCheck {
   template <class Number>
   void operator()(bool good, const char* name, Number value, std::string_view rule) const {
     if (good) return;
-    throw Error("cannot " + std::string(action) + " with " + owner + "." + name + " = " +
-                text(value) + ": it must be " + std::string(rule) + "; correct the option");
+    throw Error("cannot ", action, " with ", owner, ".", name, " = ", text(value), ": it must be ",
+                rule, "; correct the option");
   }
   template <class Integer>
   void at_least(const char* name, Integer value, Integer min) const {

@@ -92,8 +92,8 @@ E parse_enum(const char* what, std::string_view text) {
   std::string list;
   for (const std::string_view name : enum_names<E>)
     list += (list.empty() ? "" : ", ") + std::string(name);
-  throw Error("cannot use '" + std::string(text) + "' as " + what +
-              ": it is not a known name; choose one of " + list);
+  throw Error("cannot use '", text, "' as ", what, ": it is not a known name; choose one of ",
+              list);
 }
 
 }  // namespace moe

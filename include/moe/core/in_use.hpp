@@ -71,7 +71,7 @@ class InUse {
 
  private:
   [[noreturn]] static void refuse(const char* what) {
-    throw Error("cannot use " + std::string(what) +
+    throw Error("cannot use ", what,
                 " from a second thread while a first one is in it: their results would mix; give "
                 "each thread a backend and a model of its own, or let them take turns");
   }

@@ -28,9 +28,8 @@ class CharTokenizer {
       const std::size_t begin = at;
       const std::int32_t point = next_point(text, at), token = token_of(point);
       if (token < 0) {
-        throw Error("cannot encode character '" + std::string(text.substr(begin, at - begin)) +
-                    "' (code point " + std::to_string(point) + ") at byte " +
-                    std::to_string(begin) + ": it is not among the " + std::to_string(size()) +
+        throw Error("cannot encode character '", text.substr(begin, at - begin), "' (code point ",
+                    point, ") at byte ", begin, ": it is not among the ", size(),
                     " characters of the vocabulary; leave it out");
       }
       tokens.push_back(token);
@@ -64,7 +63,7 @@ class CharTokenizer {
     for (std::size_t at = 0; at < text.size();) {
       const std::int32_t point = next_point(text, at);
       if (point <= std::exchange(last, point)) {
-        throw Error("cannot use field '" + std::string(what) +
+        throw Error("cannot use field '", what,
                     "': its characters are not sorted and unique; the file is damaged");
       }
     }
@@ -86,8 +85,7 @@ class CharTokenizer {
   static std::int32_t next_point(std::string_view text, std::size_t& at) {
     const std::int32_t point = next_code_point(text, at);
     if (point >= 0) return point;
-    throw Error("cannot read the text: byte " + std::to_string(at) +
-                " is not UTF-8; give plain text in UTF-8");
+    throw Error("cannot read the text: byte ", at, " is not UTF-8; give plain text in UTF-8");
   }
   static std::vector<std::int32_t> points_of(std::string_view text) {
     std::array<bool, 128> seen{};
@@ -109,8 +107,8 @@ class CharTokenizer {
 
   void append_token(std::string& text, std::int64_t token) const {
     if (token < 0 || token >= size()) {
-      throw Error("cannot decode token " + std::to_string(token) + ": the vocabulary has " +
-                  std::to_string(size()) + " characters; use the vocabulary of the model");
+      throw Error("cannot decode token ", token, ": the vocabulary has ", size(),
+                  " characters; use the vocabulary of the model");
     }
     append_code_point(text, points_[static_cast<std::size_t>(token)]);
   }
@@ -123,10 +121,9 @@ class CharTokenizer {
 /// Errors: moe::Error that says what to compile instead.
 inline void require_fits(int vocab_size, int model_vocab) {
   if (vocab_size <= model_vocab) return;
-  throw Error("cannot train on this text: it has " + std::to_string(vocab_size) +
-              " distinct characters and this program was compiled for vocab " +
-              std::to_string(model_vocab) +
-              "; rebuild with .vocab = " + std::to_string(vocab_size) + " or use another text");
+  throw Error("cannot train on this text: it has ", vocab_size,
+              " distinct characters and this program was compiled for vocab ", model_vocab,
+              "; rebuild with .vocab = ", vocab_size, " or use another text");
 }
 
 }  // namespace moe

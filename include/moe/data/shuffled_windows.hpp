@@ -14,7 +14,7 @@ namespace moe::inline MOE_ISA {
 /// Test: tests/data/shuffled_windows.cpp.
 inline std::uint64_t shuffled(std::uint64_t index, std::uint64_t count, std::uint64_t seed,
                               std::uint64_t epoch) {
-  MOE_EXPECTS(index < count, std::to_string(index) + " of " + std::to_string(count) + " asked");
+  MOE_EXPECTS(index < count, index, " of ", count, " asked");
   const int half = (static_cast<int>(std::bit_width(count - 1)) + 1) / 2;
   const std::uint64_t mask = (std::uint64_t{1} << half) - 1;
   // Layer 1, because RandomWindows draws from layer 0 of the same site.
@@ -81,8 +81,7 @@ class ShuffledWindows {
       : file_(file), text_(text), sequences_(sequences), length_(length), seed_(seed) {
     detail::require_windows(count, sequences, length);
     if (per_step != 0 && per_step < sequences) {
-      throw Error("cannot draw batches of " + std::to_string(sequences) +
-                  " sequences where a step has " + std::to_string(per_step) +
+      throw Error("cannot draw batches of ", sequences, " sequences where a step has ", per_step,
                   ": they would overlap; give the sequences of all batches of a step");
     }
     per_step_ = per_step == 0 ? sequences : per_step;

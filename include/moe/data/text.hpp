@@ -15,7 +15,7 @@ namespace moe::inline MOE_ISA {
 inline std::string load_text(const std::string& path) {
   std::string text = read_input(path);
   const auto fail = [&](const std::string& why) {
-    throw Error("cannot use " + input_name(path) + " as text: " + why +
+    throw Error("cannot use ", input_name(path), " as text: ", why,
                 "; give a plain text file in UTF-8");
   };
   if (text.empty()) fail("it is empty");
@@ -45,15 +45,15 @@ struct Split {
 inline Split split(std::string_view text, double validation_fraction = 0.1,
                    const std::string& name = "a text") {
   if (!(validation_fraction > 0 && validation_fraction < 1)) {
-    throw Error("cannot split the text: the validation fraction is " +
-                std::to_string(validation_fraction) + "; give a number between 0 and 1");
+    throw Error("cannot split the text: the validation fraction is ", validation_fraction,
+                "; give a number between 0 and 1");
   }
   // The small addend makes 0.9 * 10 give 9 where rounding yields 8.999...
   const double wanted = (1 - validation_fraction) * static_cast<double>(text.size());
   std::size_t at = std::min(text.size(), static_cast<std::size_t>(std::floor(wanted + 1e-6)));
   while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
   if (at == 0 || at == text.size()) {
-    throw Error("cannot split " + name + " of " + std::to_string(text.size()) +
+    throw Error("cannot split ", name, " of ", text.size(),
                 " bytes: one part would be empty; give a longer text");
   }
   return {text.substr(0, at), text.substr(at)};
@@ -88,12 +88,12 @@ inline void require_parts(std::size_t train, std::size_t validation, int length,
   };
   const double min_size = std::max(enough(train, min_train), enough(validation, min_validation));
   const auto count = [](auto n) { return std::to_string(std::uint64_t(n)); };
-  throw Error("cannot train on " + name + ": of its " + count(train + validation) + " " + unit +
-              " " + count(train) + " are to train on and " + count(validation) +
-              " to validate, and windows of " + std::to_string(length) +
-              (length == eval_length ? std::string() : " and " + std::to_string(eval_length)) +
-              " need one more than that in each part; give a text of " + count(min_size) + " " +
-              unit + " or more");
+  throw Error("cannot train on ", name, ": of its ", count(train + validation), " ", unit, " ",
+              count(train), " are to train on and ", count(validation),
+              " to validate, and windows of ", length,
+              (length == eval_length ? std::string() : " and " + std::to_string(eval_length)),
+              " need one more than that in each part; give a text of ", count(min_size), " ", unit,
+              " or more");
 }
 
 /// Deleted, because the views of a temporary text would dangle.

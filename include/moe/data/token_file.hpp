@@ -43,7 +43,7 @@ class TokenShard {
       std::memcpy(header.data(), bytes.data(), std::min(bytes.size(), sizeof header));
     const bool narrow = header[0] == token_magic, wide = header[0] == wide_token_magic;
     const auto fail = [&](const std::string& why, const char* hint) {
-      throw Error("cannot use '" + path + "' as tokens: " + why + "; " + hint);
+      throw Error("cannot use '", path, "' as tokens: ", why, "; ", hint);
     };
     if (!narrow && !wide && !options.headerless) {
       fail("it does not begin with llm.c's number 20240520 or 20240801",
@@ -159,9 +159,8 @@ class TokenFile {
 
   /// Fills `to` with the tokens that start at `first`.
   void copy(std::size_t first, std::span<std::int32_t> to) const {
-    MOE_EXPECTS(first <= size() && to.size() <= size() - first,
-                std::to_string(to.size()) + " tokens from " + std::to_string(first) + " of " +
-                    std::to_string(size()) + " asked");
+    MOE_EXPECTS(first <= size() && to.size() <= size() - first, to.size(), " tokens from ", first,
+                " of ", size(), " asked");
     const auto shard = std::upper_bound(ends_.begin(), ends_.end(), first);
     for (auto i = static_cast<std::size_t>(shard - ends_.begin()); !to.empty(); ++i) {
       const std::size_t part = std::min(to.size(), ends_[i] - first);
@@ -203,7 +202,7 @@ inline std::vector<std::string> token_shards(const std::string& folder,
   }
   ::closedir(opened);
   if (found.empty()) {
-    throw Error("cannot find tokens in '" + folder + "': it has no file '" + std::string(prefix) +
+    throw Error("cannot find tokens in '", folder, "': it has no file '", prefix,
                 "*.bin'; give the folder of the token files");
   }
   std::sort(found.begin(), found.end());
@@ -215,7 +214,7 @@ inline std::vector<std::string> token_shards(const std::string& folder,
 /// Errors: moe::Error for negative tokens, for 2^31 tokens or more, and as replace_file.
 inline void write_token_file(const std::string& path, std::span<const std::int32_t> tokens) {
   const auto fail = [&](const std::string& why) {
-    throw Error("cannot write tokens to '" + path + "': " + why);
+    throw Error("cannot write tokens to '", path, "': ", why);
   };
   if (tokens.size() > INT_MAX) {
     fail(std::to_string(tokens.size()) +

@@ -33,18 +33,16 @@ namespace detail {
 inline void require_windows(std::size_t tokens, int sequences, int length,
                             const std::string& name = "a text") {
   if (sequences < 1 || length < 1) {
-    throw Error("cannot cut batches of " + std::to_string(sequences) + " sequences of " +
-                std::to_string(length) + " tokens: both must be 1 or more; give other sizes");
+    throw Error("cannot cut batches of ", sequences, " sequences of ", length,
+                " tokens: both must be 1 or more; give other sizes");
   }
   if (sequences > std::numeric_limits<int>::max() / length) {
-    throw Error("cannot cut batches of " + std::to_string(sequences) + " sequences of " +
-                std::to_string(length) + " tokens: the tokens of a batch are counted in int; " +
-                "give smaller sizes");
+    throw Error("cannot cut batches of ", sequences, " sequences of ", length,
+                " tokens: the tokens of a batch are counted in int; give smaller sizes");
   }
   if (tokens < static_cast<std::size_t>(length) + 1) {
-    throw Error("cannot cut windows of " + std::to_string(length) + " tokens from " + name +
-                " of " + std::to_string(tokens) + ": length + 1 tokens are needed; " +
-                "give a longer text or a shorter length");
+    throw Error("cannot cut windows of ", length, " tokens from ", name, " of ", tokens,
+                ": length + 1 tokens are needed; give a longer text or a shorter length");
   }
 }
 
@@ -112,7 +110,7 @@ class DisjointWindows {
       : split_(tokens), sequences_(sequences), length_(length) {
     detail::require_windows(tokens.size(), sequences, length);
     if (targets() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
-      throw Error("cannot evaluate on " + std::to_string(targets()) +
+      throw Error("cannot evaluate on ", targets(),
                   " tokens: they are counted in int; give a part of them");
     }
     full_windows_ = targets() / static_cast<std::size_t>(length);
@@ -126,8 +124,7 @@ class DisjointWindows {
   int batches() const { return full_batches_ + (rest_ > 0 ? 1 : 0); }
 
   Batch batch(int index) const {
-    MOE_EXPECTS(index >= 0 && index < batches(),
-                "batch " + std::to_string(index) + " of " + std::to_string(batches()) + " asked");
+    MOE_EXPECTS(index >= 0 && index < batches(), "batch ", index, " of ", batches(), " asked");
     const std::size_t first =
         static_cast<std::size_t>(index) * static_cast<std::size_t>(sequences_);
     const bool last = index == full_batches_;
@@ -162,7 +159,7 @@ class ByteCorpus {
     tokens_.reserve(bytes.size());
     for (const char c : bytes) tokens_.push_back(static_cast<unsigned char>(c));
     if (tokens_.empty()) {
-      throw Error("cannot use " + name_ + " as text: it is empty; give another file");
+      throw Error("cannot use ", name_, " as text: it is empty; give another file");
     }
   }
 

@@ -26,8 +26,8 @@ std::vector<std::int32_t> continue_tokens(const std::vector<std::int32_t>& promp
         "cannot generate from an empty prompt: there is nothing to continue; give at least "
         "one character, for example a line break");
   if (prompt.size() > std::size_t(Model::config.context))
-    throw Error("cannot generate from a prompt of " + std::to_string(prompt.size()) +
-                " tokens: the context of the model is " + std::to_string(Model::config.context) +
+    throw Error("cannot generate from a prompt of ", prompt.size(),
+                " tokens: the context of the model is ", Model::config.context,
                 "; give the end of the prompt only");
   std::vector<std::int32_t> tokens;
   tokens.reserve(std::min(std::size_t(options.tokens), std::size_t(Model::config.context)));

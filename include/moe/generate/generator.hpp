@@ -22,8 +22,7 @@ constexpr int kept_tokens(int context) {
 template <class Model>
 void check_token(std::int32_t token) {
   if (token < 0 || token >= Model::config.vocab)
-    throw Error("cannot continue from token " + std::to_string(token) + ": the model has " +
-                std::to_string(Model::config.vocab) +
+    throw Error("cannot continue from token ", token, ": the model has ", Model::config.vocab,
                 "; encode the text with the vocabulary that it was trained with");
 }
 
@@ -70,9 +69,8 @@ class Generator {
   std::span<const W> feed(std::span<const std::int32_t> tokens) {
     const auto in_use = detail::hold(*model_);
     const std::size_t length = tokens.size() / std::size_t(sequences_);
-    MOE_EXPECTS(length >= 1 && tokens.size() % std::size_t(sequences_) == 0,
-                std::to_string(tokens.size()) + " tokens are no batch of " +
-                    std::to_string(sequences_) + " sequences");
+    MOE_EXPECTS(length >= 1 && tokens.size() % std::size_t(sequences_) == 0, tokens.size(),
+                " tokens are no batch of ", sequences_, " sequences");
     for (const std::int32_t token : tokens) detail::check_token<Model>(token);
     for (std::size_t i = 0; i < length; ++i) {
       make_room();
@@ -103,10 +101,8 @@ class Generator {
   }
   std::size_t checked_bytes() const {
     const int max_tokens = model_->options().max_tokens;
-    MOE_EXPECTS(sequences_ >= 1 && sequences_ <= max_tokens,
-                "a generator has " + std::to_string(sequences_) +
-                    " sequences, the model was built for 1 to " + std::to_string(max_tokens) +
-                    " tokens");
+    MOE_EXPECTS(sequences_ >= 1 && sequences_ <= max_tokens, "a generator has ", sequences_,
+                " sequences, the model was built for 1 to ", max_tokens, " tokens");
     return bytes(sequences_);
   }
 

@@ -49,9 +49,8 @@ std::size_t most_likely(std::span<const T> logits) {
   std::size_t best = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(double(logits[i])))
-      throw Error("cannot choose a token: logit " + std::to_string(i) + " of " +
-                  std::to_string(logits.size()) + " is " + std::to_string(double(logits[i])) +
-                  "; the model has diverged, use an earlier checkpoint");
+      throw Error("cannot choose a token: logit ", i, " of ", logits.size(), " is ",
+                  double(logits[i]), "; the model has diverged, use an earlier checkpoint");
     if (logits[i] > logits[best]) best = i;
   }
   return best;
@@ -88,8 +87,8 @@ std::vector<Candidate> candidates(std::span<const T> logits, const SampleOptions
   check_options(o);
   MOE_EXPECTS(!logits.empty(), "choosing a token needs at least one logit");
   if (std::size_t(o.vocab) > logits.size())
-    throw Error("cannot choose among " + std::to_string(o.vocab) + " tokens: the model has " +
-                std::to_string(logits.size()) + "; use the vocabulary that it was trained with");
+    throw Error("cannot choose among ", o.vocab, " tokens: the model has ", logits.size(),
+                "; use the vocabulary that it was trained with");
   if (o.vocab > 0) logits = logits.first(std::size_t(o.vocab));
   const std::size_t best = detail::most_likely(logits);
   if (o.temperature == 0) return {{std::int32_t(best), 1.0}};

@@ -43,8 +43,7 @@ inline const char* hint_for(int code) {
 }
 
 [[noreturn]] inline void file_failed(std::string_view action, std::string_view path, int code) {
-  throw Error("cannot " + std::string(action) + " '" + std::string(path) +
-              "': " + std::strerror(code) + "; " + hint_for(code));
+  throw Error("cannot ", action, " '", path, "': ", std::strerror(code), "; ", hint_for(code));
 }
 
 /// Owns an open file descriptor.

@@ -136,7 +136,7 @@ void convert(Dtype dtype, const void* from, std::size_t count, To* to) {
     case Dtype::U64:
       return detail::convert_elements<std::uint64_t>(bytes, count, to, same);
     default:
-      MOE_EXPECTS(false, "no conversion from elements " + std::string(enum_name(dtype)));
+      MOE_EXPECTS(false, "no conversion from elements ", enum_name(dtype));
   }
 }
 

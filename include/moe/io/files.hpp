@@ -24,7 +24,7 @@ class FileReader {
     }
     if (S_ISDIR(status.st_mode)) detail::file_failed("read", path_, EISDIR);
     if (!S_ISREG(status.st_mode)) {
-      throw Error("cannot read '" + path_ +
+      throw Error("cannot read '", path_,
                   "': it is a pipe or a device; save its content to a file first");
     }
     size_ = static_cast<std::uint64_t>(status.st_size);
@@ -53,9 +53,8 @@ class FileReader {
   void read(std::uint64_t offset, void* to, std::size_t bytes) const {
     const std::size_t got = read_some(offset, to, bytes);
     if (got == bytes) return;
-    throw Error("cannot read '" + path_ + "': it ends at byte " + std::to_string(offset + got) +
-                " where " + std::to_string(offset + bytes) +
-                " are needed; the file was cut off, copy it again");
+    throw Error("cannot read '", path_, "': it ends at byte ", offset + got, " where ",
+                offset + bytes, " are needed; the file was cut off, copy it again");
   }
 
  private:

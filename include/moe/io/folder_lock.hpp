@@ -100,7 +100,7 @@ class FolderLock {
   /// `what` is "run" or "study". A program may hold one lock of each kind on the same folder.
   FolderLock(const std::string& folder, const std::string& what) : file_(path_in(folder, what), 0) {
     if (file_.held()) return;
-    throw Error("cannot use folder '" + folder + "' for a " + what + ": " + file_.owner() +
+    throw Error("cannot use folder '", folder, "' for a ", what, ": ", file_.owner(),
                 " is using it; wait until that has ended, or choose another folder");
   }
 

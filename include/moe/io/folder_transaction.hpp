@@ -108,7 +108,7 @@ class FolderTransaction {
   /// The path of `file` before commit(), for writers that take a path.
   std::string path(const std::string& file) const {
     MOE_EXPECTS(!file.empty() && file.find('/') == std::string::npos,
-                "a file of a FolderTransaction needs a plain name, not '" + file + "'");
+                "a file of a FolderTransaction needs a plain name, not '", file, "'");
     return path_of(file);
   }
   /// The working folder, for writers that choose their own file names.
@@ -136,9 +136,8 @@ class FolderTransaction {
   }
 
   void commit() {
-    MOE_EXPECTS(!committed_, "FolderTransaction::commit called twice for '" + name_ + "'");
-    MOE_EXPECTS(detail::exists(path_of(list_)),
-                "'" + list_ + "' was not written to '" + name_ + "'");
+    MOE_EXPECTS(!committed_, "FolderTransaction::commit called twice for '", name_, "'");
+    MOE_EXPECTS(detail::exists(path_of(list_)), "'", list_, "' was not written to '", name_, "'");
     const detail::LockFile lock = lock_place();
     tidy_up();
     require_replaceable();
@@ -169,7 +168,7 @@ class FolderTransaction {
   std::string path_of(const std::string& file) const { return working_ + "/" + file; }
 
   [[noreturn]] void refuse(const std::string& why) const {
-    throw Error("cannot replace folder '" + shown_ + "': " + why);
+    throw Error("cannot replace folder '", shown_, "': ", why);
   }
 
   std::vector<std::string> written() const {

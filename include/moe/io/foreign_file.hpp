@@ -64,7 +64,7 @@ inline ForeignFile foreign_file(std::string_view begin) {
 inline void refuse_foreign(std::string_view begin, std::string_view path) {
   const ForeignFile found = foreign_file(begin);
   if (found.is == nullptr) return;
-  throw Error("cannot use '" + std::string(path) + "': it is " + found.is + "; " + found.remedy);
+  throw Error("cannot use '", path, "': it is ", found.is, "; ", found.remedy);
 }
 
 }  // namespace moe::detail

@@ -36,8 +36,8 @@ inline std::string read_input(const std::string& path) {
     if (got == 0) return bytes;
     bytes.append(part, 0, std::size_t(got));
     if (part.find('\0') < std::size_t(got)) {
-      throw Error("cannot use " + input_name(path) + " as text: byte " +
-                  std::to_string(bytes.find('\0')) + " is NUL; give a plain text in UTF-8");
+      throw Error("cannot use ", input_name(path), " as text: byte ", bytes.find('\0'),
+                  " is NUL; give a plain text in UTF-8");
     }
   }
 }

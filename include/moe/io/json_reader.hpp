@@ -116,8 +116,8 @@ class JsonReader {
 
   /// Throws, with the current position.
   [[noreturn]] void fail(const std::string& why) const {
-    throw Error("cannot read " + std::string(what_) + " as JSON: " + why + " at byte " +
-                std::to_string(at_) + "; the file is damaged or not of this format");
+    throw Error("cannot read ", what_, " as JSON: ", why, " at byte ", at_,
+                "; the file is damaged or not of this format");
   }
 
  private:

@@ -118,8 +118,8 @@ inline const char* Json::type_name() const {
 template <class T>
 const T& Json::get(std::string_view what, const char* wanted) const {
   if (const T* value = std::get_if<T>(&value_)) return *value;
-  throw Error("cannot use field '" + std::string(what) + "': it is " + type_name() + " where " +
-              wanted + " is expected; check the file that holds it");
+  throw Error("cannot use field '", what, "': it is ", type_name(), " where ", wanted,
+              " is expected; check the file that holds it");
 }
 
 inline bool Json::as_bool(std::string_view what) const {
@@ -131,8 +131,8 @@ inline std::int64_t Json::as_int(std::string_view what) const {
 inline std::uint64_t Json::as_uint(std::string_view what) const {
   if (const auto* value = std::get_if<std::int64_t>(&value_)) {
     if (*value >= 0) return static_cast<std::uint64_t>(*value);
-    throw Error("cannot use field '" + std::string(what) + "': it is " + std::to_string(*value) +
-                " where a number of 0 or more is expected; check the " + "file that holds it");
+    throw Error("cannot use field '", what, "': it is ", *value,
+                " where a number of 0 or more is expected; check the file that holds it");
   }
   return get<std::uint64_t>(what, "an integer of 0 or more");
 }
@@ -153,7 +153,7 @@ inline const Json::Object& Json::members(std::string_view what) const {
 
 inline Json& Json::operator[](std::string_view name) {
   if (is_null()) value_.emplace<Object>();
-  MOE_EXPECTS(is_object(), "Json[\"" + std::string(name) + "\"] used on " + type_name());
+  MOE_EXPECTS(is_object(), "Json[\"", name, "\"] used on ", type_name());
   auto& object = std::get<Object>(value_);
   for (auto member = object.rbegin(); member != object.rend(); ++member) {
     if (member->first == name) return member->second;
@@ -173,13 +173,13 @@ inline const Json* Json::find(std::string_view name) const {
 inline const Json& Json::at(std::string_view name, std::string_view what) const {
   members(what);
   if (const Json* value = find(name)) return *value;
-  throw Error("cannot find field '" + std::string(name) + "' in " + std::string(what) +
+  throw Error("cannot find field '", name, "' in ", what,
               ": it is missing; check the file that holds it");
 }
 
 inline void Json::push_back(Json item) {
   if (is_null()) value_.emplace<Array>();
-  MOE_EXPECTS(is_array(), std::string("Json::push_back used on ") + type_name());
+  MOE_EXPECTS(is_array(), "Json::push_back used on ", type_name());
   std::get<Array>(value_).push_back(std::move(item));
 }
 

@@ -51,9 +51,8 @@ class Safetensors {
   /// The tensor `name`.  Errors: it does not exist.
   const Tensor& at(std::string_view name) const {
     if (const Tensor* tensor = find(name)) return *tensor;
-    throw Error("cannot find tensor " + in_quotes(name) + " in '" + path() + "': none of its " +
-                std::to_string(tensors_.size()) +
-                " tensors has this name; check that the file is of this model");
+    throw Error("cannot find tensor ", in_quotes(name), " in '", path(), "': none of its ",
+                tensors_.size(), " tensors has this name; check that the file is of this model");
   }
 
   /// Reads a tensor whose elements have exactly type T, into a vector or into `to` (`count`
@@ -125,11 +124,11 @@ class Safetensors {
   [[noreturn]] void fail(const std::string& why) const {
     char begin[64];
     detail::refuse_foreign({begin, file_.read_some(0, begin, sizeof begin)}, path());
-    throw Error("cannot read '" + path() + "' as safetensors: " + why +
+    throw Error("cannot read '", path(), "' as safetensors: ", why,
                 "; the file is damaged or not of this format");
   }
   [[noreturn]] void fail(const Tensor& tensor, const std::string& why) const {
-    throw Error("cannot read tensor " + in_quotes(tensor.name) + " of '" + path() + "': " + why +
+    throw Error("cannot read tensor ", in_quotes(tensor.name), " of '", path(), "': ", why,
                 "; the file is damaged or of another model");
   }
   void require_count(const Tensor& tensor, std::size_t count) const {

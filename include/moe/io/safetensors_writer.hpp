@@ -67,14 +67,14 @@ inline SafetensorsHeader safetensors_header(const std::vector<TensorView>& tenso
     Json entries;
     for (const auto& [key, value] : metadata) {
       if (find_invalid_utf8(key + value) != std::string::npos) {
-        throw Error("cannot save metadata '" + key + "': it is not UTF-8; give plain text");
+        throw Error("cannot save metadata '", key, "': it is not UTF-8; give plain text");
       }
       entries[key] = value;
     }
     header.emplace_back("__metadata__", std::move(entries));
   }
   const auto fail = [](const TensorView& tensor, const char* why) {
-    throw Error("cannot save tensor '" + tensor.name + "': " + why + "; rename or reshape it");
+    throw Error("cannot save tensor '", tensor.name, "': ", why, "; rename or reshape it");
   };
   std::vector<std::string_view> names;
   std::uint64_t at = 0;
@@ -94,14 +94,13 @@ inline SafetensorsHeader safetensors_header(const std::vector<TensorView>& tenso
   }
   std::sort(names.begin(), names.end());
   if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end()) {
-    throw Error("cannot save tensor '" + std::string(*twice) +
-                "': two tensors have this name; rename one");
+    throw Error("cannot save tensor '", *twice, "': two tensors have this name; rename one");
   }
   std::string text = Json(std::move(header)).dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const std::uint64_t bytes = text.size();
   if (bytes > max_safetensors_header) {
-    throw Error("cannot save " + std::to_string(tensors.size()) +
+    throw Error("cannot save ", tensors.size(),
                 " tensors: their header is larger than 100 MB; save fewer or shorter names");
   }
   begin.assign(reinterpret_cast<const char*>(&bytes), sizeof bytes);

@@ -31,7 +31,7 @@ struct Histogram {
 /// misplace empty buckets at the ends.
 /// Test: tests/io/tensorboard.cpp.
 inline Histogram expert_histogram(std::span<const double> load) {
-  MOE_EXPECTS(!load.empty(), std::string("a histogram needs at least one expert"));
+  MOE_EXPECTS(!load.empty(), "a histogram needs at least one expert");
   std::size_t begin = 0, end = load.size();
   while (begin < end && !(load[begin] > 0)) ++begin;
   while (begin < end && !(load[end - 1] > 0)) --end;
@@ -222,9 +222,8 @@ class TensorBoardWriter {
   }
   void histogram(std::string_view tag, std::int64_t step, const Histogram& histogram) {
     MOE_EXPECTS(!histogram.limits.empty() && histogram.limits.size() == histogram.counts.size(),
-                "a histogram needs one limit a count, not " +
-                    std::to_string(histogram.limits.size()) + " limits and " +
-                    std::to_string(histogram.counts.size()) + " counts");
+                "a histogram needs one limit a count, not ", histogram.limits.size(),
+                " limits and ", histogram.counts.size(), " counts");
     write(detail::histogram_event(wall_time(), step, tag, histogram));
   }
   /// TensorBoard shows it as markdown on its text page.

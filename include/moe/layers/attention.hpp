@@ -89,9 +89,8 @@ struct Attention {
 
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                       Cache& c, Scratch&, const KeyValues<T>* past = nullptr) {
-    MOE_EXPECTS(past || pass.start == 0, "a pass that starts at token " +
-                                             std::to_string(pass.start) +
-                                             " needs the keys and values of the tokens before it");
+    MOE_EXPECTS(past || pass.start == 0, "a pass that starts at token ", pass.start,
+                " needs the keys and values of the tokens before it");
     Query::forward(be, p.q, x, before_norm(c.q, c.q_norm));
     KeyValue::forward(be, p.k, x, before_norm(c.k, c.k_norm));
     KeyValue::forward(be, p.v, x, c.v);

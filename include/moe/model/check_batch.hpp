@@ -10,9 +10,9 @@ namespace moe::inline MOE_ISA::detail {
 inline void check_tokens(const char* what, const std::int32_t* from, int n, int vocab) {
   for (int i = 0; i < n; ++i)
     if (from[i] < 0 || from[i] >= vocab)
-      throw Error("" + std::string(what) + " " + std::to_string(from[i]) + " at place " +
-                  std::to_string(i) + " of the batch is outside the vocabulary of " +
-                  std::to_string(vocab) + "; encode the text with the model's own vocabulary");
+      throw Error(what, " ", from[i], " at place ", i,
+                  " of the batch is outside the vocabulary of ", vocab,
+                  "; encode the text with the model's own vocabulary");
 }
 
 /// Refuses what a pass cannot compute.
@@ -20,8 +20,8 @@ inline void check_tokens(const char* what, const std::int32_t* from, int n, int 
 /// cannot compute.
 inline void check_batch(const Batch& batch, const ModelConfig& c, int max_tokens) {
   const auto refuse = [&](const std::string& why) {
-    throw Error("cannot read a batch of " + std::to_string(batch.sequences) + " sequences of " +
-                std::to_string(batch.length) + " tokens: " + why);
+    throw Error("cannot read a batch of ", batch.sequences, " sequences of ", batch.length,
+                " tokens: ", why);
   };
   if (batch.sequences < 1 || batch.length < 1) refuse("both must be 1 or more; correct the sizes");
   if (batch.length > c.context)

@@ -43,9 +43,8 @@ LeafView<T> parameter(Params& tree, std::string_view name) {
   const std::vector<std::string>& names = leaf_names<std::remove_const_t<Params>>();
   for (std::size_t i = 0; i < names.size(); ++i)
     if (names[i] == name) return view<T>(tree, leaves<std::remove_const_t<Params>>()[i]);
-  throw Error("cannot find the parameter '" + std::string(name) + "' among the " +
-              std::to_string(names.size()) + " of the model, '" + names.front() + "' to '" +
-              names.back() + "'; leaf_names<Model::Params>() lists them");
+  throw Error("cannot find the parameter '", name, "' among the ", names.size(), " of the model, '",
+              names.front(), "' to '", names.back(), "'; leaf_names<Model::Params>() lists them");
 }
 
 }  // namespace moe

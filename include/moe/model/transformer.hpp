@@ -83,8 +83,7 @@ class Transformer {
   /// Adds loss_scale * d(total loss) to grads().
   void backward(double loss_scale = 1) {
     const auto in_use = hold();
-    if (without_targets_)
-      throw Error("cannot go back through the last pass: " + std::string(no_targets));
+    if (without_targets_) throw Error("cannot go back through the last pass: ", no_targets);
     MOE_EXPECTS(state_ == State::loss,
                 "backward needs the forward pass of the same batch before it");
     state_ = State::logits;
@@ -97,7 +96,7 @@ class Transformer {
   /// only once.
   Loss forward_backward(const Batch& batch, double loss_scale = 1) {
     const auto in_use = hold();
-    if (!batch.targets) throw Error("cannot train on a batch: " + std::string(no_targets));
+    if (!batch.targets) throw Error("cannot train on a batch: ", no_targets);
     begin(batch, true);
     pass_.loss_scale = loss_scale;
     Network::forward(be_, pass_, params_, cache_, scratch_);
@@ -132,12 +131,10 @@ class Transformer {
     const auto in_use = hold();
     const std::int64_t end = std::int64_t(start) + length;
     MOE_EXPECTS(sequences <= Head::chunk && start >= 0 && end <= C.context,
-                "next_logits was asked for " + std::to_string(sequences) +
-                    " sequences up to token " + std::to_string(end) + " of at most " +
-                    std::to_string(Head::chunk) + " and " + std::to_string(C.context));
-    MOE_EXPECTS(past.size() == std::size_t(C.layers), "next_logits got keys and values of " +
-                                                          std::to_string(past.size()) +
-                                                          " layers, not one for each layer");
+                "next_logits was asked for ", sequences, " sequences up to token ", end,
+                " of at most ", Head::chunk, " and ", C.context);
+    MOE_EXPECTS(past.size() == std::size_t(C.layers), "next_logits got keys and values of ",
+                past.size(), " layers, not one for each layer");
     begin({tokens, nullptr, sequences, length}, false);
     pass_.start = start;
     Network::forward(be_, pass_, params_, cache_, scratch_, past);
@@ -253,9 +250,9 @@ class Transformer {
   }
   void require_routed(int moe_layer) const {
     if (moe_layer >= 0 && moe_layer < C.moe_layers() && state_ != State::unused) return;
-    throw Error("cannot tell the routing of MoE layer " + std::to_string(moe_layer) +
-                ": the model has " + std::to_string(C.moe_layers()) + " of them" +
-                (state_ == State::unused ? " and has read no batch" : "") +
+    throw Error("cannot tell the routing of MoE layer ", moe_layer, ": the model has ",
+                C.moe_layers(), " of them",
+                (state_ == State::unused ? " and has read no batch" : ""),
                 "; count them from 0, after a forward pass");
   }
 

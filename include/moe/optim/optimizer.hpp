@@ -127,7 +127,7 @@ class Optimizer {
   /// The number of updates without skipped ones: the step of schedules and of bias correction.
   std::int64_t updates() const { return updates_; }
   void set_updates(std::int64_t n) {
-    MOE_EXPECTS(n >= 0, "an optimiser was told of " + std::to_string(n) + " updates");
+    MOE_EXPECTS(n >= 0, "an optimiser was told of ", n, " updates");
     updates_ = n;
   }
   /// The number of updates skipped since the start, and the number skipped in a row until now.
@@ -210,8 +210,7 @@ class Optimizer {
     return {Workspace<Rules>(backend(), infos_of(I))...};
   }
   [[noreturn]] static void no_rule_for(std::size_t leaf) {
-    throw Error("cannot build an optimiser for a model with the leaf '" +
-                leaf_names<Params>()[leaf] +
+    throw Error("cannot build an optimiser for a model with the leaf '", leaf_names<Params>()[leaf],
                 "': none of its rules takes that; add one that takes what is left, as AdamWRule");
   }
 
@@ -245,14 +244,13 @@ class Optimizer {
     model_->zero_grads();
     if (consecutive_skips_ < options_.skip_limit) return;
     const std::string leaf = norm_.first_non_finite();
-    throw Diverged("stopped training after update " + std::to_string(updates_) + ": " +
-                   std::to_string(consecutive_skips_) + " updates in a row were skipped because " +
+    throw Diverged("stopped training after update ", updates_, ": ", consecutive_skips_,
+                   " updates in a row were skipped because ",
                    (loss_finite    ? ""
                     : leaf.empty() ? "the loss"
-                                   : "the loss and ") +
-                   (leaf.empty() ? "" : "the gradient of '" + leaf + "'") +
-                   " was not finite (the last finite gradient norm was " +
-                   std::to_string(last_finite_norm_) +
+                                   : "the loss and "),
+                   (leaf.empty() ? "" : "the gradient of '" + leaf + "'"),
+                   " was not finite (the last finite gradient norm was ", last_finite_norm_,
                    "); go back to the last checkpoint and try a lower lr or clip");
   }
 

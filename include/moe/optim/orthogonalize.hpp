@@ -69,9 +69,8 @@ class Orthogonalizer {
   /// Overwrites x. The result is in x or in the scratch memory, which the next call overwrites.
   T* operator()(Orthogonalization method, int count, int rows, int cols, T* x) {
     const Scratch s(arena_.data(), count, rows, cols);
-    MOE_EXPECTS(s.bytes <= arena_.bytes(), "Orthogonalizer has " + std::to_string(arena_.bytes()) +
-                                               " bytes, this stack needs " +
-                                               std::to_string(s.bytes));
+    MOE_EXPECTS(s.bytes <= arena_.bytes(), "Orthogonalizer has ", arena_.bytes(),
+                " bytes, this stack needs ", s.bytes);
     const detail::OddPolynomials& p = method == Orthogonalization::newton_schulz5
                                           ? detail::newton_schulz5
                                           : detail::polar_express5;

@@ -68,7 +68,7 @@ inline void require_ours(const std::string& path, const LooksOurs& ours) {
     // A folder, a pipe, or not readable.
   }
   if (known) return;
-  throw Error("cannot write '" + path +
+  throw Error("cannot write '", path,
               "': something is there that no run of this library wrote; move it away or choose "
               "another folder");
 }
@@ -96,7 +96,7 @@ class Removal {
     struct stat status;
     if (::stat(path.c_str(), &status) != 0) return;
     const auto refuse = [&](const std::string& name) {
-      throw Error("cannot remove '" + path + "': it holds '" + name +
+      throw Error("cannot remove '", path, "': it holds '", name,
                   "', which this library did not save there; move that away or choose another "
                   "folder");
     };
@@ -214,7 +214,7 @@ inline std::vector<std::string> require_checkpoints(const std::string& folder) {
   auto found = checkpoints(folder);
   if (!found.empty()) return found;
   const std::string best = folder + "/best";
-  throw Error("cannot resume '" + folder + "': it holds neither 'last' nor 'last-rescue'; " +
+  throw Error("cannot resume '", folder, "': it holds neither 'last' nor 'last-rescue'; ",
               (detail::is_intact(best) ? "put a copy of '" + best +
                                              "' there as 'last' to go on "
                                              "from the best evaluation"

@@ -40,7 +40,7 @@ class RunRecord {
         }
         // If the files are intact, the error has another cause, which would affect `best` too.
         if (detail::is_intact(saved[i]) || !detail::is_intact(path("best"))) throw;
-        throw Error(error.sentence() + "; or put a copy of '" + path("best") +
+        throw Error(error.sentence(), "; or put a copy of '", path("best"),
                     "' into its place to go on from the best evaluation");
       }
     }
@@ -127,7 +127,7 @@ class RunRecord {
   /// its own lock.
   void require_own_places() const {
     const auto refuse = [&](const std::string& why) {
-      throw Error("cannot use '" + options_.out + "' for a run: " + why);
+      throw Error("cannot use '", options_.out, "' for a run: ", why);
     };
     const auto is_saved_model = detail::has_members({"format", "files", "sha256"});
     for (const std::string& place : {options_.out, detail::parent_folder(options_.out)})
@@ -154,9 +154,9 @@ class RunRecord {
     const std::string owner = FolderLock::owner(options_.out, "run");
     const bool cannot_go_on =
         owner.empty() && !has_checkpoint(options_.out) && !detail::exists(path("best"));
-    throw Error("cannot start a run in '" + options_.out + "': it already holds one" +
-                (owner.empty() ? "" : ", which " + owner + " is training") +
-                (cannot_go_on ? ", stopped before its first checkpoint; " : "; resume that run, ") +
+    throw Error("cannot start a run in '", options_.out, "': it already holds one",
+                (owner.empty() ? "" : ", which " + owner + " is training"),
+                (cannot_go_on ? ", stopped before its first checkpoint; " : "; resume that run, "),
                 "overwrite it, or choose another folder");
   }
 

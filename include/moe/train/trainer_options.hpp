@@ -52,16 +52,14 @@ TrainerOptions checked_options(TrainerOptions o, const Model& model) {
   check.at_least("pause_at", o.pause_at, 0);
   check_options(o.schedule_options, o.steps);
   if (const int longest = std::max(o.length, o.eval_length); longest > Model::config.context) {
-    throw Error("cannot train on sequences of " + std::to_string(longest) +
-                " tokens: the context of the model is " + std::to_string(Model::config.context) +
-                "; use a shorter length");
+    throw Error("cannot train on sequences of ", longest, " tokens: the context of the model is ",
+                Model::config.context, "; use a shorter length");
   }
   if (const std::int64_t tokens =
           std::max(std::int64_t(o.sequences) * o.length, std::int64_t(o.eval_length));
       tokens > model.options().max_tokens) {
-    throw Error("cannot train on batches of " + std::to_string(tokens) +
-                " tokens: the model was built for " + std::to_string(model.options().max_tokens) +
-                "; raise Options.max_tokens");
+    throw Error("cannot train on batches of ", tokens, " tokens: the model was built for ",
+                model.options().max_tokens, "; raise Options.max_tokens");
   }
   const int max_accumulation = std::numeric_limits<int>::max() / (o.sequences * o.length);
   check(o.accumulation <= max_accumulation, "accumulation", o.accumulation,

@@ -121,7 +121,7 @@ typename Model::Params state_tree(Optimizer& optimizer, std::string_view kind) {
   optimizer.for_each_state([&](const std::string& name, auto& leaf) {
     if (!name.starts_with(kind)) return;
     const auto at = std::find(names.begin(), names.end(), name.substr(kind.size()));
-    MOE_EXPECTS(at != names.end(), "state '" + name + "' is of no parameter");
+    MOE_EXPECTS(at != names.end(), "state '", name, "' is of no parameter");
     const LeafInfo& info = leaves<typename Model::Params>()[std::size_t(at - names.begin())];
     std::memcpy(reinterpret_cast<std::byte*>(&tree) + info.offset, &leaf.data, sizeof leaf.data);
   });
@@ -136,8 +136,7 @@ void check_upcycle_options(const UpcycleOptions& o, int rows, int dim) {
   check.not_negative<T>("noise", o.noise);
   check(o.drop >= 0 && o.drop <= 1, "drop", o.drop, "from 0 to 1");
   if (o.router == RouterStart::orthogonal && rows > dim)
-    throw Error("cannot start a router with " + std::to_string(rows) +
-                " orthogonal rows: the model has only " + std::to_string(dim) +
+    throw Error("cannot start a router with ", rows, " orthogonal rows: the model has only ", dim,
                 " dimensions; use RouterStart::normal");
 }
 
@@ -154,14 +153,14 @@ inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int ma
     probe.tokens = random.data();
   }
   if (probe.sequences < 1 || probe.length < 1 || probe.length > max_length)
-    throw Error("cannot compare the models on a probe of " + std::to_string(probe.sequences) +
-                " sequences of " + std::to_string(probe.length) + " tokens: they take 1 to " +
-                std::to_string(max_length) + " tokens; give another probe");
+    throw Error("cannot compare the models on a probe of ", probe.sequences, " sequences of ",
+                probe.length, " tokens: they take 1 to ", max_length,
+                " tokens; give another probe");
   for (std::ptrdiff_t i = 0; i < std::ptrdiff_t(probe.sequences) * probe.length; ++i)
     if (probe.tokens[i] < 0 || probe.tokens[i] >= vocab)
-      throw Error("cannot compare the models on a probe with token " +
-                  std::to_string(probe.tokens[i]) + ": it is outside the vocabulary of " +
-                  std::to_string(vocab) + "; give tokens of the model's own vocabulary");
+      throw Error("cannot compare the models on a probe with token ", probe.tokens[i],
+                  ": it is outside the vocabulary of ", vocab,
+                  "; give tokens of the model's own vocabulary");
   return probe;
 }
 

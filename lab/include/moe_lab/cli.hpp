@@ -148,7 +148,7 @@ inline std::vector<double> numbers(const std::string& text, const char* flag) {
     const std::string word = text.substr(begin, end - begin);
     const double x = std::strtod(word.c_str(), nullptr);
     if (!objection_to_number("FLOAT", word).empty() || !(x > 0) || x > 1e3)
-      throw moe::Error("cannot use '" + text + "' as " + flag + ": '" + word +
+      throw moe::Error("cannot use '", text, "' as ", flag, ": '", word,
                        "' is not a rate above 0 and at most 1000; give numbers like "
                        "0.005,0.01,0.02");
     if (std::find(list.begin(), list.end(), x) == list.end()) list.push_back(x);

@@ -33,7 +33,7 @@ const T* find_compiled(const std::string& name) {
 template <class T>
 const T& get_compiled(const std::string& name) {
   if (const T* const found = find_compiled<T>(name)) return *found;
-  throw moe::Error("cannot use the model '" + name +
+  throw moe::Error("cannot use the model '", name,
                    "': it is not compiled into this program; add it in lab/CMakeLists.txt");
 }
 

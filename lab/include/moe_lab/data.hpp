@@ -48,9 +48,9 @@ struct Data {
                             : moe::BpeTokenizer::from_folder(folder, {.merges = o.vocab - 257});
     auto tokenizer = moe::BpeTokenizer::from_folder(o.tokenizer);
     if (tokenizer.vocab_size() > o.vocab)
-      throw moe::Error("cannot use the tokenizer of '" + o.tokenizer + "': it has " +
-                       std::to_string(tokenizer.vocab_size()) + " tokens and the model " +
-                       std::to_string(o.vocab) + "; use a preset with a larger vocabulary");
+      throw moe::Error("cannot use the tokenizer of '", o.tokenizer, "': it has ",
+                       tokenizer.vocab_size(), " tokens and the model ", o.vocab,
+                       "; use a preset with a larger vocabulary");
     return tokenizer;
   }
 
@@ -58,11 +58,10 @@ struct Data {
   void check_size(int length, int eval_length, const std::string& advice) const {
     const std::size_t need = std::size_t(std::max(length, eval_length)) + 1;
     if (train.size() > std::size_t(length) && validation.size() > std::size_t(eval_length)) return;
-    throw moe::Error("cannot train on this text of " + std::to_string(tokens.size()) + " tokens (" +
-                     source.substr(0, source.find('\n')) + "): the last tenth, " +
-                     std::to_string(validation.size()) + " tokens, is for validation, and a " +
-                     "window needs " + std::to_string(need) + "; give a longer text, about " +
-                     std::to_string(10 * need) + " tokens are enough" + advice);
+    throw moe::Error("cannot train on this text of ", tokens.size(), " tokens (",
+                     source.substr(0, source.find('\n')), "): the last tenth, ", validation.size(),
+                     " tokens, is for validation, and a ", "window needs ", need,
+                     "; give a longer text, about ", 10 * need, " tokens are enough", advice);
   }
 
  private:

@@ -40,7 +40,7 @@ class Knobs {
   /// Errors: one of these was given, although it would have no effect; `why` says so.
   void refuse(const std::vector<std::string>& flags, const std::string& why) const {
     for (const std::string& flag : flags)
-      if (given(flag)) throw moe::Error("cannot use " + flag + " here: " + why);
+      if (given(flag)) throw moe::Error("cannot use ", flag, " here: ", why);
   }
 
  private:

@@ -14,7 +14,7 @@ inline std::int64_t batch_tokens(const Settings& s) {
   const std::int64_t tokens =
       std::max(std::int64_t(s.batch) * s.length, std::int64_t(s.eval_length));
   if (tokens > 1 << 28)
-    throw moe::Error("cannot train on batches of " + std::to_string(tokens) +
+    throw moe::Error("cannot train on batches of ", tokens,
                      " tokens: at most 268435456 fit; use a smaller --batch and --accumulation");
   return tokens;
 }
@@ -23,8 +23,7 @@ inline std::int64_t batch_tokens(const Settings& s) {
 inline void check_lengths(const Settings& s, int context) {
   const auto check = [&](const char* flag, int length) {
     if (length > context)
-      throw moe::Error("cannot use " + std::string(flag) + " " + std::to_string(length) +
-                       ": the context of the model is " + std::to_string(context) +
+      throw moe::Error("cannot use ", flag, " ", length, ": the context of the model is ", context,
                        " tokens; use a shorter one");
   };
   check("--length", s.length);
@@ -37,9 +36,9 @@ inline void check_sizes(const Settings& s, int context, const Data& data) {
   check_lengths(s, context);
   const int window = s.eval_length > 0 ? s.eval_length : s.length;
   if (s.eval_tokens > 0 && s.eval_tokens < window)
-    throw moe::Error("cannot evaluate on " + std::to_string(s.eval_tokens) +
-                     " tokens (--eval-tokens): a window of the evaluation has " +
-                     std::to_string(window) + "; use more, or a smaller --eval-length");
+    throw moe::Error("cannot evaluate on ", s.eval_tokens,
+                     " tokens (--eval-tokens): a window of the evaluation has ", window,
+                     "; use more, or a smaller --eval-length");
   data.check_size(s.length, window, ", or use a smaller --length");
 }
 

@@ -111,9 +111,9 @@ inline void require_memory(std::uint64_t bytes, const std::string& what, const s
                            const AvailableMemory& available = available_memory()) {
   constexpr std::uint64_t own = 32'000'000;
   if (available.bytes >= own && bytes <= available.bytes - own) return;
-  throw moe::Error("cannot " + what + ": it needs " + moe::megabytes(bytes) + " and " +
-                   moe::megabytes(own) + " for the process itself, and " +
-                   moe::megabytes(available.bytes) + " can be had (" + available.limit + "); " +
+  throw moe::Error("cannot ", what, ": it needs ", moe::megabytes(bytes), " and ",
+                   moe::megabytes(own), " for the process itself, and ",
+                   moe::megabytes(available.bytes), " can be had (", available.limit, "); ",
                    advice);
 }
 

@@ -32,8 +32,7 @@ template <class Model, class Optimizer>
 Plan make_plan(int sequences, int length, int threads = 1) {
   MOE_EXPECTS(
       sequences >= 1 && length >= 1 && sequences <= std::numeric_limits<int>::max() / length,
-      "a plan was asked for " + std::to_string(sequences) + " sequences of " +
-          std::to_string(length) + " tokens");
+      "a plan was asked for ", sequences, " sequences of ", length, " tokens");
   const int tokens = sequences * length;
   return {moe::parameter_count<Model>(), moe::training_memory<Model, Optimizer>(tokens, threads),
           moe::token_flops(Model::config, length), tokens,
@@ -44,9 +43,7 @@ Plan make_plan(int sequences, int length, int threads = 1) {
 template <moe::Backend B>
 double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
   if (m < 1 || n < 1 || k < 1 || !(seconds >= 0 && seconds <= 3600))
-    throw moe::Error("cannot measure a product of " + std::to_string(m) + " x " +
-                     std::to_string(n) + " x " + std::to_string(k) + " for " +
-                     std::to_string(seconds) +
+    throw moe::Error("cannot measure a product of ", m, " x ", n, " x ", k, " for ", seconds,
                      " s: sizes must be 1 or more and the time at most an hour; correct them");
   using T = moe::Value<B>;
   using Clock = std::chrono::steady_clock;

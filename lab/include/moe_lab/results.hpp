@@ -26,12 +26,12 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
   if (!job.resume) return false;
   if (!moe::detail::exists(settings)) {
     if (!moe::has_checkpoint(job.folder) && !moe::detail::exists(file)) return false;
-    throw moe::Error("cannot resume '" + job.folder +
+    throw moe::Error("cannot resume '", job.folder,
                      "': its settings.json is gone, so whether this is the same run cannot be "
                      "known; put it back, or give another --out");
   }
   if (moe::read_file(settings) != identity(job, config))
-    throw moe::Error("cannot resume '" + job.folder +
+    throw moe::Error("cannot resume '", job.folder,
                      "': it was started with other settings or another text, see settings.json; "
                      "give the same command, or another --out");
   if (!moe::detail::exists(file)) return false;
@@ -51,7 +51,7 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
   }
   if (of_old_version) {
     if (!moe::newest_checkpoint(job.folder).empty()) return false;  // which knows what is missing
-    throw moe::Error("cannot resume '" + job.folder +
+    throw moe::Error("cannot resume '", job.folder,
                      "': its results are of an older version of this program and its checkpoint "
                      "is gone; keep them and give another --out");
   }

@@ -48,7 +48,7 @@ inline bool is_run_of_study(const std::string& folder, const std::string& name) 
     add_run(removal, c.out);
     removal.add_file(path("study.json"), moe::detail::has_members({"tokens"}));
     if (std::filesystem::is_symlink(path("runs")))
-      throw moe::Error("cannot replace the runs in '" + path("runs") +
+      throw moe::Error("cannot replace the runs in '", path("runs"),
                        "': it is a link to another place; remove the link or give another --out");
     if (has("runs")) {
       for (const std::string& name : moe::detail::names_in(path("runs"))) {
@@ -62,7 +62,7 @@ inline bool is_run_of_study(const std::string& folder, const std::string& name) 
     removal.go();
   } else if (c.resume ? (study ? run_there : study_there)
                       : (run_there || study_there || has("results.json"))) {
-    throw moe::Error("cannot start in '" + c.out +
+    throw moe::Error("cannot start in '", c.out,
                      "': it already holds an experiment; give --resume for the same one, "
                      "--overwrite or another --out");
   }
@@ -104,12 +104,12 @@ class Study {
     about["tokens"] = data.hash();
     const std::string file = common.out + "/study.json", now = about.dump(2) + "\n";
     if (common.resume && moe::detail::exists(file) && moe::read_file(file) != now)
-      throw moe::Error("cannot resume '" + common.out +
+      throw moe::Error("cannot resume '", common.out,
                        "': it was started with other options or another text, see study.json; "
                        "give the same command, or another --out");
     const std::string results = common.out + "/results.json";
     if (common.resume && !moe::detail::exists(file) && moe::detail::exists(results))
-      throw moe::Error("cannot resume '" + common.out +
+      throw moe::Error("cannot resume '", common.out,
                        "': it holds results and no study.json that says of what; put that back, or "
                        "give another --out");
     moe::detail::require_ours(file, moe::detail::has_members({"tokens"}));

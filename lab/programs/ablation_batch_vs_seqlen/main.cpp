@@ -38,9 +38,9 @@ class Program {
                  "--common-length");
     knobs.refuse({settings_.optimizer == "adamw" ? "--adamw-lr" : "--muon-lr"}, "use --rates");
     if (r.budget == "tokens" ? r.updates > 0 : r.tokens > 0)
-      throw moe::Error("cannot use --" + std::string(r.budget == "tokens" ? "updates" : "tokens") +
-                       " with --budget " + r.budget + ": all runs have equal " + r.budget +
-                       "; give --" + r.budget);
+      throw moe::Error("cannot use --", r.budget == "tokens" ? "updates" : "tokens",
+                       " with --budget ", r.budget, ": all runs have equal ", r.budget, "; give --",
+                       r.budget);
     const std::string rates = r.rates.empty() ? p.rates : r.rates;
     rates_ = lab::numbers(rates, "--rates");
     for (const Strategy& s : p.strategies) common_ = std::lcm(common_, tokens_of(s));
@@ -48,13 +48,13 @@ class Program {
     tokens_ = std::max<std::int64_t>(1, std::llround(wanted / double(common_))) * common_;
     for (const Strategy& each : p.strategies)
       if (tokens_ / tokens_of(each) > 1 << 30)
-        throw moe::Error("cannot train " + std::to_string(tokens_) +
+        throw moe::Error("cannot train ", tokens_,
                          " tokens in each run: that is more than 2^30 updates; give less --tokens");
     updates_ = r.updates > 0 ? r.updates : int(tokens_ / tokens_of(p.strategies[0]));
     settings_.eval_length = r.eval_length > 0 ? r.eval_length : p.eval_length;
     if (settings_.eval_length > model_.config.context)
-      throw moe::Error("cannot use --common-length " + std::to_string(settings_.eval_length) +
-                       ": the context of the model is " + std::to_string(model_.config.context) +
+      throw moe::Error("cannot use --common-length ", settings_.eval_length,
+                       ": the context of the model is ", model_.config.context,
                        " tokens; use a shorter one");
   }
 

@@ -25,8 +25,8 @@ const Twins& find(const Request& r) {
     if (r.layers.empty() || r.layers == t.layers) return t;
     known += (known.empty() ? "" : " or ") + std::string(t.layers);
   }
-  throw moe::Error("cannot compare preset '" + r.preset + "' with experts in layers '" + r.layers +
-                   "': that model is not compiled in; use --moe-layers " + known);
+  throw moe::Error("cannot compare preset '", r.preset, "' with experts in layers '", r.layers,
+                   "': that model is not compiled in; use --moe-layers ", known);
 }
 
 void check_counts(const Twins& t) {

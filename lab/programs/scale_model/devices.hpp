@@ -33,8 +33,8 @@ inline std::string device_names() {
 inline Device find_device(std::string_view name) {
   for (const Device& device : devices)
     if (device.name == name) return device;
-  throw moe::Error("cannot plan for --gpu '" + std::string(name) + "': known are " +
-                   device_names() + "; for another device give one of them with --price, " +
+  throw moe::Error("cannot plan for --gpu '", name, "': known are ", device_names(),
+                   "; for another device give one of them with --price, ",
                    "--peak-tflops and --memory-gb");
 }
 

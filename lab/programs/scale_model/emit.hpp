@@ -42,7 +42,7 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
 /// an emitted header is there to be edited.
 inline void write_header(const std::string& path, const std::string& text, bool force) {
   if (!force && moe::detail::exists(path) && moe::read_file(path) != text)
-    throw moe::Error("cannot write '" + path +
+    throw moe::Error("cannot write '", path,
                      "': a file with another content is there; choose another path or add --force "
                      "to replace it");
   moe::write_file(path, text);

@@ -69,8 +69,7 @@ inline std::string text(double number) {
 inline void check(const Request& r) {
   const auto must = [](bool good, const std::string& option, double value, const char* rule) {
     if (good) return;
-    throw moe::Error("cannot plan with " + option + " " + detail::text(value) + ": it must be " +
-                     rule);
+    throw moe::Error("cannot plan with ", option, " ", detail::text(value), ": it must be ", rule);
   };
   const auto positive = [&](const char* option, double value) {
     must(value > 0 && std::isfinite(value), option, value, "above 0 and finite");
@@ -154,14 +153,13 @@ inline void divide(Plan& plan, const Request& r, double affordable) {
   plan.batch_tokens = std::int64_t(plan.sequences) * plan.accumulation * c.context;
   const double steps = std::floor(affordable / double(plan.batch_tokens));
   if (steps < 1) {
-    throw moe::Error("cannot plan for --budget " + text(r.budget) + " on " + plan.device.name +
-                     ": it pays for " + text(std::floor(affordable)) +
-                     " tokens, less than one update of " + text(double(plan.batch_tokens)) +
+    throw moe::Error("cannot plan for --budget ", text(r.budget), " on ", plan.device.name,
+                     ": it pays for ", text(std::floor(affordable)),
+                     " tokens, less than one update of ", text(double(plan.batch_tokens)),
                      "; raise --budget or lower --batch-tokens and --sequences");
   }
   if (steps > std::numeric_limits<int>::max()) {
-    throw moe::Error("cannot plan " + text(steps) + " updates of " +
-                     text(double(plan.batch_tokens)) +
+    throw moe::Error("cannot plan ", text(steps), " updates of ", text(double(plan.batch_tokens)),
                      " tokens: a program counts up to 2147483647; raise --batch-tokens");
   }
   plan.steps = int(steps);
@@ -205,16 +203,16 @@ inline Plan make_plan(const Request& r) {
   }
   plan.mfu_source = r.tokens_per_second ? "measured" : r.mfu ? "given" : "assumed";
   if (plan.mfu > 1) {
-    throw moe::Error("cannot plan with --tokens-per-second " + detail::text(*r.tokens_per_second) +
-                     ": a model of dim " + std::to_string(plan.config.dim) + " would run at " +
-                     detail::text(plan.mfu) + " times the peak of " + r.device.name +
+    throw moe::Error("cannot plan with --tokens-per-second ", detail::text(*r.tokens_per_second),
+                     ": a model of dim ", plan.config.dim, " would run at ", detail::text(plan.mfu),
+                     " times the peak of ", r.device.name,
                      "; give the speed of one device, and with --dim the width it was measured at");
   }
   if (affordable < double(least_updates) * r.context) {
-    throw moe::Error("cannot plan for --budget " + detail::text(r.budget) + " on " + r.device.name +
-                     ": a model of dim " + std::to_string(plan.config.dim) + " would see " +
-                     detail::text(std::floor(affordable)) + " tokens, less than " +
-                     std::to_string(least_updates) + " updates of one sequence; raise --budget");
+    throw moe::Error("cannot plan for --budget ", detail::text(r.budget), " on ", r.device.name,
+                     ": a model of dim ", plan.config.dim, " would see ",
+                     detail::text(std::floor(affordable)), " tokens, less than ", least_updates,
+                     " updates of one sequence; raise --budget");
   }
   detail::divide(plan, r, affordable);
   plan.flops = plan.flops_of_token * double(plan.tokens);

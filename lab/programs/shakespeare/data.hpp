@@ -29,7 +29,7 @@ class Vocabulary {
     try {
       return std::visit([&](const auto& v) { return v.encode(text); }, kind_);
     } catch (const moe::Error& error) {
-      throw moe::Error("cannot use " + name + ": " + error.sentence());
+      throw moe::Error("cannot use ", name, ": ", error.sentence());
     }
   }
   /// Something to begin with where no prompt was given: a line break where the text has any.
@@ -67,7 +67,7 @@ struct Origin {
     const moe::Json* run = manifest.find("run");
     const moe::Json* settings = run ? run->find("settings") : nullptr;
     if (!settings || !settings->find("preset") || !run->find("vocabulary")) {
-      throw moe::Error("cannot use checkpoint '" + checkpoint +
+      throw moe::Error("cannot use checkpoint '", checkpoint,
                        "': it was not written by this program; give the folder of one of its runs");
     }
     preset = settings->at("preset", "settings").as_string("settings.preset");

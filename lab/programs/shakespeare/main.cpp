@@ -36,8 +36,8 @@ int resume(TrainRequest request, const Changes& changes) {
   const Origin origin(last);
   const Preset preset = preset_named(origin.preset);
   if (changes.preset && *changes.preset != origin.preset) {
-    throw UsageError("cannot resume '" + common.out + "' with preset " + *changes.preset +
-                     ": it was trained with " + origin.preset + "; leave --preset out");
+    throw UsageError("cannot resume '", common.out, "' with preset ", *changes.preset,
+                     ": it was trained with ", origin.preset, "; leave --preset out");
   }
   if (changes.sizes.given()) changes.chosen(origin.preset);
   const Settings saved = settings_of(last, preset);
@@ -50,8 +50,8 @@ int resume(TrainRequest request, const Changes& changes) {
   if (common.dry_run) return model.plan(request);
   Data data = text_of(origin, common.data);
   if (!origin.text.empty() && origin.text != data.hash) {
-    throw moe::Error("cannot resume '" + common.out + "' with " + data.name() +
-                     ": it was trained on another one" + origin.where() + "; give the same --data");
+    throw moe::Error("cannot resume '", common.out, "' with ", data.name(),
+                     ": it was trained on another one", origin.where(), "; give the same --data");
   }
   data.encode(model.config.context);
   return model.train(request, data);
@@ -78,9 +78,8 @@ int start(TrainRequest request, const Changes& changes, const std::optional<std:
   if (data.vocabulary.is_bytes()) {
     const int found = moe::CharTokenizer(data.corpus.text).size();
     if (!preset.bytes) {
-      throw moe::Error("cannot train on " + data.name() + " with preset " + s.preset + ": it has " +
-                       std::to_string(found) + " distinct characters and the preset " +
-                       std::to_string(config.vocab) +
+      throw moe::Error("cannot train on ", data.name(), " with preset ", s.preset, ": it has ",
+                       found, " distinct characters and the preset ", config.vocab,
                        "; choose the preset demo, quick, document or full, which then reads bytes");
     }
     std::fprintf(stderr,
@@ -116,8 +115,8 @@ int evaluate(const EvaluateRequest& request) {
   Data data = text_of(origin, request.data);
   if (!origin.text.empty() && origin.text != data.hash) {
     if (request.data.empty()) {
-      throw moe::Error("cannot evaluate '" + request.checkpoint + "' on " + data.name() +
-                       ": it was trained on another text" + origin.where() +
+      throw moe::Error("cannot evaluate '", request.checkpoint, "' on ", data.name(),
+                       ": it was trained on another text", origin.where(),
                        "; give the text to evaluate on with --data");
     }
     std::fprintf(stderr,

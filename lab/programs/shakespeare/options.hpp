@@ -25,14 +25,13 @@ void at_least(const char* option, T value, T least) {
       s.erase(std::max(s.find_last_not_of('0'), s.find('.') + 1) + 1);
     return s;
   };
-  throw UsageError(std::string("cannot use ") + option + " " + text(value) + ": it must be " +
-                   text(least) + " or more; correct the command");
+  throw UsageError("cannot use ", option, " ", text(value), ": it must be ", text(least),
+                   " or more; correct the command");
 }
 inline void within_one(const char* option, double value, bool one_allowed) {
   if (value >= 0 && (value < 1 || (one_allowed && value == 1))) return;
-  throw UsageError(std::string("cannot use ") + option + " " + std::to_string(value) +
-                   ": it must be from 0 to " + (one_allowed ? "1" : "below 1") +
-                   "; correct the command");
+  throw UsageError("cannot use ", option, " ", value, ": it must be from 0 to ",
+                   (one_allowed ? "1" : "below 1"), "; correct the command");
 }
 
 /// The sizes of a model are compiled in; those that are given choose among the presets.
@@ -79,7 +78,7 @@ inline Preset preset_named(const std::string& name) {
     if (preset.defaults.preset == name) return preset;
     names += (names.empty() ? "" : ", ") + preset.defaults.preset;
   }
-  throw UsageError("there is no preset '" + name + "': choose one of " + names);
+  throw UsageError("there is no preset '", name, "': choose one of ", names);
 }
 
 /// The options that were given.
@@ -108,8 +107,8 @@ struct Changes {
     const auto refuse = [](const Sizes::Size& size, const std::string& by, double has) {
       const auto text = [](double x) { return lab::format("%g", x); };
       const std::string have = has < 0 ? "" : " is compiled with " + text(has);
-      throw UsageError("cannot use " + std::string(size.flag) + " (" + size.document + ") " +
-                       text(*size.wanted) + ": " + by + have +
+      throw UsageError("cannot use ", size.flag, " (", size.document, ") ", text(*size.wanted),
+                       ": ", by, have,
                        "; leave it out, or have another model built: ./dev simple_moe --help");
     };
     if (name) {
@@ -148,11 +147,11 @@ struct Changes {
       at_least(flag, std::isfinite(value) ? value : -1.0, 0.0);
     within_one("--dropout", s.dropout, false);
     if (s.batch > (1 << 20)) {
-      throw UsageError("cannot use --batch " + std::to_string(s.batch) +
+      throw UsageError("cannot use --batch ", s.batch,
                        ": it must be 1048576 or less; correct the command");
     }
     if (s.optimizer != "muon" && s.optimizer != "adamw") {
-      throw UsageError("there is no optimizer '" + s.optimizer + "': choose muon or adamw");
+      throw UsageError("there is no optimizer '", s.optimizer, "': choose muon or adamw");
     }
   }
 };

@@ -43,7 +43,7 @@ class Session {
   static int evaluate(const EvaluateRequest& request, const Data& data) {
     const int sequences = request.batch > 0 ? request.batch : 16;
     if (sequences > (1 << 20))
-      throw moe::Error("cannot evaluate with --batch " + std::to_string(sequences) +
+      throw moe::Error("cannot evaluate with --batch ", sequences,
                        ": it must be 1048576 or less; use a smaller one");
     Backend backend(request.threads);
     require_memory(sequences * C.context, backend.threads(), 0, "evaluate",
@@ -54,7 +54,7 @@ class Session {
         moe::evaluate(model, moe::DisjointWindows(data.validation, sequences, C.context));
     std::printf("%s\n", data.corpus.source.c_str());
     if (!std::isfinite(loss.cross_entropy)) {
-      throw moe::Error("the loss of '" + request.checkpoint +
+      throw moe::Error("the loss of '", request.checkpoint,
                        "' on the validation part is not finite: the model is of no use; try "
                        "another checkpoint of its run");
     }
@@ -66,9 +66,8 @@ class Session {
   static int sample(const SampleRequest& request, const Vocabulary& vocabulary) {
     const auto prompt = vocabulary.encode(request.prompt, "--prompt");
     if (prompt.size() > std::size_t(C.context)) {
-      throw moe::Error("cannot use a --prompt of " + std::to_string(prompt.size()) + " " +
-                       vocabulary.unit() + ": the model reads at most " +
-                       std::to_string(C.context) + "; shorten the prompt");
+      throw moe::Error("cannot use a --prompt of ", prompt.size(), " ", vocabulary.unit(),
+                       ": the model reads at most ", C.context, "; shorten the prompt");
     }
     Backend backend(request.threads);
     require_memory(C.context, backend.threads(), moe::Generator<Transformer>::bytes(), "sample",
@@ -165,7 +164,7 @@ class Session {
          .enabled = request.common.progress});
     for (const char* name : {"settings.json", "study.json"})
       if (moe::detail::has_members({"tokens"})(request.common.out + "/" + name))
-        throw moe::Error("cannot train in '" + request.common.out + "': its '" + name +
+        throw moe::Error("cannot train in '", request.common.out, "': its '", name,
                          "' is of an experiment of another program; choose another --out");
     moe::Json about;
     about["settings"] = moe::to_json(s);

@@ -19,14 +19,14 @@ inline int become_custom(const std::string& header, const std::vector<std::strin
   std::error_code error;
   const std::string path = std::filesystem::canonical(header, error).string();
   if (error)
-    throw moe::Error("cannot build a program for '" + header + "': " + error.message() +
+    throw moe::Error("cannot build a program for '", header, "': ", error.message(),
                      "; give the header of a model");
   const std::string folder = MOE_BUILD_DIR, cmake = MOE_CMAKE, program = MOE_CUSTOM_PROGRAM;
   for (const std::vector<std::string>& command :
        {std::vector<std::string>{cmake, "-Wno-dev", "-D", "MOE_LAB_MODEL=" + path, folder},
         {cmake, "--build", folder, "--target", "simple_moe_custom"}})
     if (lab::run(command, lab::Output::shown) != 0)
-      throw moe::Error("cannot build a program for '" + header + "' in '" + folder +
+      throw moe::Error("cannot build a program for '", header, "' in '", folder,
                        "': CMake says why above; correct the header, or build it by hand");
   std::vector<std::string> words = options;
   words.insert(words.begin(), program);
@@ -35,7 +35,7 @@ inline int become_custom(const std::string& header, const std::vector<std::strin
   arguments.push_back(nullptr);
   std::fflush(stdout);
   ::execv(program.c_str(), arguments.data());
-  throw moe::Error("cannot start '" + program + "', although it was built; start it by hand");
+  throw moe::Error("cannot start '", program, "', although it was built; start it by hand");
 }
 
 }  // namespace simple_moe

@@ -46,10 +46,9 @@ std::vector<Preset> presets() {
 void check_counts(const lab::Model& model) {
   if (std::string(model.name) != "paper") return;
   if (model.parameters.total != paper_total || model.parameters.active != paper_active)
-    throw moe::Error("cannot train preset paper: it has " + std::to_string(model.parameters.total) +
-                     " parameters, " + std::to_string(model.parameters.active) +
-                     " active, and must have " + std::to_string(paper_total) + " and " +
-                     std::to_string(paper_active) + "; the configuration was changed");
+    throw moe::Error("cannot train preset paper: it has ", model.parameters.total, " parameters, ",
+                     model.parameters.active, " active, and must have ", paper_total, " and ",
+                     paper_active, "; the configuration was changed");
 }
 
 std::string describe(const lab::Model& model) {
@@ -181,7 +180,7 @@ const lab::Model* compiled(const lab::ModelConfig& config, bool bf16) {
     if (!model || moe::to_json(preset.config) != moe::to_json(config)) continue;
     if (!bf16) return model;
     if (const auto* const half = lab::find_compiled<lab::Model>(preset.name + " bf16")) return half;
-    throw moe::Error("cannot train preset " + preset.name +
+    throw moe::Error("cannot train preset ", preset.name,
                      " with --scalar bf16: only tiny and small are compiled with it; leave "
                      "--scalar out");
   }
@@ -222,7 +221,7 @@ int run(Request& r, const lab::Knobs<lab::Settings>& knobs, const Structure& str
   const auto preset =
       std::find_if(all.begin(), all.end(), [&](const Preset& p) { return r.preset == p.name; });
   if (preset == all.end())
-    throw moe::Error("cannot use preset '" + r.preset +
+    throw moe::Error("cannot use preset '", r.preset,
                      "': no model of yours is compiled in; use --model HEADER");
   const std::uint64_t seed = r.settings.seed;
   r.settings = preset->settings;

@@ -40,17 +40,15 @@ class Structure {
     if (own_hidden) c.hidden = 4 * c.dim;
     if (layers_option_->count() > 0) c = lab::with_moe_layers(c, moe_layers_);
     if (c.moe_layers() == 0)
-      throw moe::Error("cannot build a mixture of " + std::to_string(c.layers) +
-                       " layers with --moe-layers " + moe_layers_ +
+      throw moe::Error("cannot build a mixture of ", c.layers, " layers with --moe-layers ",
+                       moe_layers_,
                        ": no layer would have experts; use more --layers or --moe-layers all");
     if (c.dim % c.heads != 0 || c.dim / c.heads % 2 != 0)
-      throw moe::Error("cannot build a model of width " + std::to_string(c.dim) + " with " +
-                       std::to_string(c.heads) +
+      throw moe::Error("cannot build a model of width ", c.dim, " with ", c.heads,
                        " heads: rotary positions need an even width for each; change --dim or "
                        "--heads");
     if (c.moe.top_k > c.moe.experts)
-      throw moe::Error("cannot build a model with top-" + std::to_string(c.moe.top_k) + " of " +
-                       std::to_string(c.moe.experts) +
+      throw moe::Error("cannot build a model with top-", c.moe.top_k, " of ", c.moe.experts,
                        " experts: there are not so many; change --top-k or --experts");
     return c;
   }

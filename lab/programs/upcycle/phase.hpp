@@ -38,7 +38,7 @@ struct Folder {
     const std::string now = json.dump(2) + "\n";
     const bool there = moe::detail::exists(file);
     if (there && request.common.resume && moe::read_file(file) != now)
-      throw moe::Error("cannot resume '" + request.common.out +
+      throw moe::Error("cannot resume '", request.common.out,
                        "': it was started with other settings or another text, see settings.json; "
                        "give the same command, or another --out");
     if (request.common.overwrite) {
@@ -47,9 +47,9 @@ struct Folder {
       old.go();
     } else if (there ? !request.common.resume : holds_phases()) {
       throw moe::Error(
-          "cannot start in '" + request.common.out + "': it already holds an experiment" +
+          "cannot start in '", request.common.out, "': it already holds an experiment",
           (request.common.resume ? ", but no settings.json that says which; put that back"
-                                 : "; give --resume") +
+                                 : "; give --resume"),
           ", --overwrite or another --out");
     }
     if (request.common.resume && !there)
@@ -158,7 +158,7 @@ Run train_phase(Model& model, Optimizer& optimizer, const Request& request, cons
   run.skipped = optimizer.skipped();
   run.flops = flops * double(c.tokens);
   if (const auto why = moe::failure(c))
-    throw moe::Error(why->sentence() + " (phase '" + name +
+    throw moe::Error(why->sentence(), " (phase '", name,
                      "'; --lr1 is of phase 1, --lr2 of phase 2)");
   return run;
 }

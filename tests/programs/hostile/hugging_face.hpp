@@ -58,7 +58,7 @@ inline void attack_import(const std::string& folder, const std::function<void()>
   const std::string header = reader.good().substr(8, size), data = reader.good().substr(8 + size);
   const auto reject = [&](Cause cause, const std::string& what, const std::string& part,
                           const std::string& other, const std::string& more_data = "") {
-    if (header.find(part) == std::string::npos) throw Error("the test lacks " + part + "; mend it");
+    if (header.find(part) == std::string::npos) throw Error("the test lacks ", part, "; mend it");
     const std::string changed = std::string(header).replace(header.find(part), part.size(), other);
     reader.rejects(cause, what, word(changed.size()) + changed + data + more_data);
   };

@@ -61,7 +61,7 @@ void keep_name(char (&to)[N], const std::string& name) {
 inline void put_file(const std::string& path, std::string_view bytes) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (!file.flush()) throw Error("cannot write '" + path + "' for the test; free some space");
+  if (!file.flush()) throw Error("cannot write '", path, "' for the test; free some space");
 }
 
 /// One kind of file, a good example of it, and the function that reads it. What a broken example

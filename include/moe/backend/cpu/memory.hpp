@@ -23,7 +23,7 @@ inline std::align_val_t alignment_of(std::size_t bytes) {
 inline std::byte* allocate_zeroed(std::size_t bytes, int threads) {
   void* block = ::operator new(bytes, alignment_of(bytes), std::nothrow);
   if (!block)
-    throw Error("cannot allocate " + std::to_string(bytes) +
+    throw Error("cannot allocate ", bytes,
                 " bytes: the system has not enough memory; use a smaller batch or model");
 #if defined(MADV_HUGEPAGE)
   if (bytes >= 2 * huge_page) madvise(block, bytes, MADV_HUGEPAGE);

@@ -33,9 +33,9 @@ inline int checked_threads(int threads) {
   const int max_threads = std::max(1024, std::min(processors, 1 << 20) * 4);
   const int wanted = threads == 0 ? available_threads() : threads;
   if (wanted < 1 || wanted > max_threads)
-    throw Error("cannot compute with " + std::to_string(wanted) + " threads" +
-                (threads == 0 ? " (OMP_NUM_THREADS)" : "") + ": it must be from 1 to " +
-                std::to_string(max_threads) + ", and there are " + std::to_string(processors) +
+    throw Error("cannot compute with ", wanted, " threads",
+                (threads == 0 ? " (OMP_NUM_THREADS)" : ""), ": it must be from 1 to ", max_threads,
+                ", and there are ", processors,
                 " processors; give a smaller number, or 0 for all of them");
   return threads == 0 ? std::min(wanted, granted) : wanted;
 }

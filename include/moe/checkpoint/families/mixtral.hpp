@@ -69,7 +69,7 @@ inline std::span<const HuggingFaceName> mixtral_experts_in(const HuggingFaceTens
   if (!files.contains(name)) return separate_experts;
   const auto dim = std::size_t(config.model.dim), both = 2 * std::size_t(config.model.hidden);
   if (dim == both) {
-    throw Error("cannot load '" + files.folder() + "': tensor '" + name +
+    throw Error("cannot load '", files.folder(), "': tensor '", name,
                 "' may hold its matrices either way round, as hidden_size is twice "
                 "intermediate_size; save the model with one tensor for each expert "
                 "(save_original_format=True)");

@@ -27,9 +27,9 @@ inline void require_same_config(const std::string& folder, const HuggingFaceConf
     put(first, "rope_base", file.rope_base), put(second, "rope_base", options.rope_base);
   const auto found = differences(first, second);
   if (found.empty()) return;
-  throw Error("cannot load '" + folder + "': its config.json says " +
-              listed(found, &Difference::first, "", " ") + " where this model has " +
-              listed(found, &Difference::second, "", " ") +
+  throw Error("cannot load '", folder, "': its config.json says ",
+              listed(found, &Difference::first, "", " "), " where this model has ",
+              listed(found, &Difference::second, "", " "),
               "; take the structure from moe_add_model and the options from "
               "hugging_face_options, or load another checkpoint");
 }

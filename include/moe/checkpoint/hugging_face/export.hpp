@@ -24,7 +24,7 @@ inline void copy_tokenizer(const std::string& from, FolderTransaction& to, bool 
     any = true;
   }
   if (!any && required) {
-    throw Error("cannot copy a tokenizer from '" + from +
+    throw Error("cannot copy a tokenizer from '", from,
                 "': it holds neither tokenizer.json nor vocab.json; check the path");
   }
 }
@@ -104,9 +104,8 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
         const std::size_t at = piece->first + i * piece->row_stride + j * piece->col_stride;
         const T value = matrix[i * cols + j];
         if (store_as(dtype, value, &bytes[at * width])) continue;
-        throw Error("cannot export tensor '" + tensor.name + "' as " +
-                    std::string(enum_name(dtype)) + ": it holds " + std::to_string(double(value)) +
-                    ", which is out of its range; choose BF16 or F32");
+        throw Error("cannot export tensor '", tensor.name, "' as ", enum_name(dtype), ": it holds ",
+                    double(value), ", which is out of its range; choose BF16 or F32");
       }
     }
   }

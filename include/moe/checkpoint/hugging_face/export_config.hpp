@@ -34,7 +34,7 @@ inline const HuggingFaceFamily& family_of(const ModelConfig& c, HuggingFaceFamil
     reasons += (reasons.empty() ? "" : ", ") + ("not as " + std::string(family->title)) +
                " because ModelConfig." + why;
   }
-  throw Error("cannot export to Hugging Face: " + reasons + "; save it with moe::save instead");
+  throw Error("cannot export to Hugging Face: ", reasons, "; save it with moe::save instead");
 }
 
 inline std::string hugging_face_dtype(Dtype dtype) {
@@ -42,7 +42,7 @@ inline std::string hugging_face_dtype(Dtype dtype) {
   if (dtype == Dtype::BF16) return "bfloat16";
   if (dtype == Dtype::F16) return "float16";
   if (dtype == Dtype::F64) return "float64";
-  throw Error("cannot export to Hugging Face with elements " + std::string(enum_name(dtype)) +
+  throw Error("cannot export to Hugging Face with elements ", enum_name(dtype),
               ": weights are no such numbers; choose F32, BF16, F16 or F64");
 }
 

@@ -81,7 +81,7 @@ class HuggingFaceFields {
 
  private:
   [[noreturn]] void fail(const std::string& why) const {
-    throw Error("cannot use '" + path_ + "': " + why + "; " + hint_);
+    throw Error("cannot use '", path_, "': ", why, "; ", hint_);
   }
   std::string path_, hint_;
   Json json_;

@@ -31,8 +31,8 @@ class Complaints {
     const std::string more = count_ > shown ? " (the first " + std::to_string(shown) + " of " +
                                                   std::to_string(count_) + " differences)"
                                             : "";
-    throw Error("cannot load '" + folder + "': its tensors are not those of this model: " + text_ +
-                more + "; use the checkpoint that its config.json belongs to");
+    throw Error("cannot load '", folder, "': its tensors are not those of this model: ", text_,
+                more, "; use the checkpoint that its config.json belongs to");
   }
 
  private:

@@ -83,7 +83,7 @@ inline std::vector<HuggingFacePiece> hugging_face_pieces(const HuggingFaceNames&
       for (const HuggingFaceName& name : table)
         if (name.ours == stem) found = &name;
     if (!found || (suffix != ".weight" && suffix != ".bias")) {
-      throw Error("cannot translate parameter '" + ours[i] +
+      throw Error("cannot translate parameter '", ours[i],
                   "' to Hugging Face: this family has no such parameter; use the blocks of the "
                   "library, without additions");
     }

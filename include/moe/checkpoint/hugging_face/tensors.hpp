@@ -51,7 +51,7 @@ class HuggingFaceTensors {
   static constexpr std::size_t max_files = 10000, max_tensors = 200000;
 
   [[noreturn]] void fail(const std::string& why, const std::string& hint) const {
-    throw Error("cannot load '" + folder_ + "': " + why + "; " + hint);
+    throw Error("cannot load '", folder_, "': ", why, "; ", hint);
   }
   /// Throws an error that says what the folder holds instead of safetensors.
   [[noreturn]] void fail_without_tensors() const {

@@ -75,8 +75,8 @@ class BpeTokenizer {
 
   std::string_view bytes_of(std::int32_t token) const {
     if (token >= 0 && token < vocab_size()) return tokens()[token];
-    throw Error("cannot decode token " + std::to_string(token) + ": the vocabulary has " +
-                std::to_string(vocab_size()) + " tokens; use the tokenizer of the model");
+    throw Error("cannot decode token ", token, ": the vocabulary has ", vocab_size(),
+                " tokens; use the tokenizer of the model");
   }
   /// The bytes of the tokens; special tokens give their text. The bytes of tokens that a model
   /// chose need not be UTF-8; TextStream prints them one by one.
@@ -103,7 +103,7 @@ class BpeTokenizer {
     for (const auto& [name, text] : files) {
       const std::string path = folder + "/" + name;
       if (detail::exists(path) && read_file(path) != *text)
-        throw Error("cannot save the tokenizer to '" + folder + "': '" + name +
+        throw Error("cannot save the tokenizer to '", folder, "': '", name,
                     "' is there and is of another one; move it away or choose another folder");
     }
     for (const auto& [name, text] : files) write_file(folder + "/" + name, *text);
@@ -128,8 +128,8 @@ class BpeTokenizer {
   static detail::BytePairVocabulary first_merges(const detail::BytePairVocabulary& all, int merges,
                                                  const std::string& path) {
     const auto fail = [&](const std::string& why) {
-      throw Error("cannot take the first " + std::to_string(merges) + " merges of '" + path +
-                  "': " + why + "; give a smaller number or GPT-2's files");
+      throw Error("cannot take the first ", merges, " merges of '", path, "': ", why,
+                  "; give a smaller number or GPT-2's files");
     };
     if (static_cast<std::size_t>(merges) > all.merges.size())
       fail("it has " + std::to_string(all.merges.size()));

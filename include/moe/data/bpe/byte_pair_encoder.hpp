@@ -31,7 +31,7 @@ class BytePairTables {
     for (std::size_t i = 0; i < piece.size(); ++i) {
       const std::int32_t token = byte_token_[static_cast<unsigned char>(piece[i])];
       if (token < 0) {
-        throw Error("cannot encode byte " + std::to_string(static_cast<unsigned char>(piece[i])) +
+        throw Error("cannot encode byte ", static_cast<unsigned char>(piece[i]),
                     ": the vocabulary has no token for it; use another tokenizer");
       }
       out[at + i] = token;

@@ -40,7 +40,7 @@ struct BytePairText {
 };
 
 [[noreturn]] inline void vocabulary_failed(const std::string& path, const std::string& why) {
-  throw Error("cannot use '" + path + "' as a tokenizer: " + why +
+  throw Error("cannot use '", path, "' as a tokenizer: ", why,
               "; give the files of a byte-level BPE tokenizer such as GPT-2's or SmolLM's");
 }
 

@@ -95,7 +95,7 @@ class PieceMerger {
 
   std::size_t merge_by_heap(std::int32_t* ids, std::size_t count) {
     if (count >= INT_MAX) {
-      throw Error("cannot encode a piece of " + std::to_string(count) +
+      throw Error("cannot encode a piece of ", count,
                   " bytes: less than 2147483647 are possible; cut the text into parts");
     }
     constexpr std::int32_t gone = -1;
