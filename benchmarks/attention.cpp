@@ -1,5 +1,6 @@
-// Causal attention forward and backward, as a share of the measured FMA peak, counted over the keys
-// that a query sees.  Names: attention/WHAT/head_dim/tokens of a sequence/heads x key heads.
+// Causal attention forward and backward, as a share of the measured FMA peak. Only operations on
+// keys that a query sees are counted.  Names: attention/WHAT/head_dim/tokens of a sequence/heads x
+// key heads.
 #include "measure.hpp"
 
 namespace {

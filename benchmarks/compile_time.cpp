@@ -1,5 +1,5 @@
-// What it costs to compile examples/train_text.cpp at -O2 with the compiler of this build, for any
-// machine and for this one: seconds of the clock and of the processor, and peak memory.
+// Compiles examples/train_text.cpp at -O2 with the compiler of this build, for any machine and for
+// this one, and measures wall time, processor time and peak memory.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-// CMake says how this build compiles; without it the file is only checked.
+// CMake defines these. Without it this file is only checked for errors.
 #ifndef MOE_COMPILER
 #define MOE_COMPILER "c++"
 #define MOE_COMPILE_FLAGS "compile_time_flags.txt"

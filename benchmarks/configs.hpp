@@ -5,7 +5,7 @@
 #include "../lab/programs/shakespeare/presets.hpp"
 #include "../lab/programs/upcycle/presets.hpp"
 
-// The models that are measured, in one place. benchmarks/peers/pytorch.py builds the same four.
+// The models that the benchmarks measure. benchmarks/peers/pytorch.py builds the same four.
 
 namespace bench {
 
@@ -13,7 +13,7 @@ namespace bench {
 struct Case {
   const char* name;
   moe::ModelConfig model;
-  int batch, length;  // sequences and tokens of each
+  int batch, length;  // sequences, and tokens of each
   bool muon;
 };
 

@@ -1,6 +1,7 @@
-// Generation: tokens a second of a batch of windows, and the bytes of weights, keys and values that
-// a token has to read as a share of the measured read bandwidth. Prefill: tokens a second, and the
-// share of the FMA peak.  Names: decode/MODEL/batch, prefill/MODEL/batch.
+// decode: generation with a batch of sequences, in tokens a second. Its share of the measured read
+// bandwidth counts the weights, keys and values that a token has to read. prefill: reading of the
+// prompts, in tokens a second and as a share of the FMA peak.  Names: decode/MODEL/batch,
+// prefill/MODEL/batch.
 #include <cmath>
 #include <moe/model/flops.hpp>
 
@@ -9,8 +10,8 @@
 
 namespace {
 
-/// Bytes that one token of each of `batch` sequences reads, `keys` tokens into the window: of the
-/// experts, those that as many tokens choose when routing is uniform.
+/// Bytes that must be read to generate one token for each of `batch` sequences with `keys` tokens
+/// in their windows. Of the experts, those count that `batch` tokens choose under uniform routing.
 /// Source: b (L (4 d^2 + 2 f d k c) + V d) + 4 L d E + 2 L d b keys, c = 1, or 1.5 when gated.
 double bytes_of_token(const moe::ModelConfig& c, int batch, double keys, double number = 4) {
   const double d = c.dim, experts = c.moe.experts,
@@ -22,7 +23,8 @@ double bytes_of_token(const moe::ModelConfig& c, int batch, double keys, double 
          2 * c.layers * kv * number * keys * batch;
 }
 
-/// The model of the last benchmark: making one takes longer than measuring it.
+/// The model for a benchmark. The last one is kept, because making a model takes longer than
+/// measuring it.
 bench::Model& model(const bench::Case& which, int batch, int threads) {
   static std::unique_ptr<bench::Model> net;
   static std::string key;

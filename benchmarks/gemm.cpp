@@ -1,5 +1,5 @@
-// The products of the models' linear layers: forward, gradient of the input, gradient of the
-// weight, as a share of the measured FMA peak; Eigen beside them.
+// The products of the models' linear layers (forward, gradient of the input, gradient of the
+// weight) as a share of the measured FMA peak, and the same products by Eigen.
 // Names: gemm/MODEL/LAYER/WHAT/m x n x k of that product.
 #include "configs.hpp"
 #include "measure.hpp"
@@ -20,7 +20,7 @@ struct Layer {
   int rows, in, out;
 };
 
-/// y = x W^T, dx = dy W, dW += dy^T x: as a linear layer calls the product.
+/// The three products of a linear layer: y = x W^T, dx = dy W, dW += dy^T x.
 struct Product {
   What what;
   int m, n, k;

@@ -1,6 +1,7 @@
-// The row and column kernels of a step, as a share of the copy bandwidth of as many bytes as they
-// touch, so that the share means the same in a cache and outside. Each operand counts once where it
-// is read and once where it is written. evaluations: 1e9 exp, erf or random factors a second.
+// The row and column kernels of a step, as a share of the bandwidth of copying as many bytes as
+// they touch, so that the share means the same inside and outside of a cache. An operand counts
+// once if it is read and once if it is written. The counter `evaluations` is 1e9 exp, erf or random
+// factors a second.
 // Names: kernels/KERNEL/rows x columns. The kernels are those of moe/kernels/list.hpp whose case
 // (tests/kernel_cases.hpp) says what they touch.
 #include "../tests/kernel_cases.hpp"
@@ -31,7 +32,7 @@ void add(const std::string& name, int variant, const Traffic& traffic, int rows,
              });
 }
 
-/// All kernels of a list, on rows x cols. `part` is a part of each name.
+/// Registers all kernels of a list, on rows x cols. `part` is appended to each name.
 template <class Kernels>
 void add_all(int rows, int cols, int head_dim = 2, const std::string& part = "") {
   kernel::for_each(Kernels{}, [&]<class Kernel>() {

@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-// What the benchmarks share: the limits of the machine, measured beside every benchmark, and
-// medians of the shares of them. The machine is disturbed; what is measured in the same tenth of a
-// second is disturbed alike.
+// Shared by the benchmarks: the limits of the machine are measured beside every benchmark, and
+// medians of the shares of these limits are reported. Other programs disturb the machine, but they
+// disturb what is measured within the same tenth of a second alike.
 
 namespace bench {
 
@@ -32,7 +32,7 @@ inline double median(std::vector<double> values) {
   return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-/// 1, and all threads where there are more.
+/// 1, and the number of all threads if there are more.
 inline std::vector<int> thread_counts() {
   const int all = moe::detail::available_threads();
   return all > 1 ? std::vector<int>{1, all} : std::vector<int>{1};
@@ -43,7 +43,7 @@ inline Cpu& backend(int threads) {
   return all.try_emplace(threads, threads).first->second;
 }
 
-/// Numbers of the backend's memory, as a model's are.
+/// Numbers in memory that the backend allocates, as those of a model.
 template <class T = float>
 class Numbers {
  public:
@@ -59,8 +59,8 @@ class Numbers {
   moe::Arena<Cpu> memory_;
 };
 
-/// What a rate is compared with: `measure` takes a few hundredths of a second and gives 1e9 a
-/// second.
+/// What a rate is compared with. `measure` takes a few hundredths of a second and returns the limit
+/// in 1e9 a second.
 struct Limit {
   const char *unit, *share;  // names of the counters
   std::function<double()> measure;
@@ -70,7 +70,8 @@ inline Limit fma_peak(int threads) {
   return {"GFLOP/s", "of_peak", [threads] { return moe::fma_peak_gflops(backend(threads), 0.01); }};
 }
 
-/// The probe of the last size: making one takes longer than measuring with it.
+/// The probe for this size. The last one is kept, because making one takes longer than measuring
+/// with it.
 inline moe::MemorySpeed<Cpu>& memory(int threads, std::size_t bytes) {
   static std::pair<int, std::size_t> key;
   static std::unique_ptr<moe::MemorySpeed<Cpu>> probe;
@@ -90,7 +91,8 @@ inline Limit copy_speed(int threads, double bytes) {
 
 /// Runs `work` under Google Benchmark (manual time) and reports the median rate of its `amount` and
 /// the median share of the limit, which is measured again for every twentieth of a second of work.
-/// `prepare` goes before each call of work and is not timed. Gives the median rate, 1e9 a second.
+/// `prepare` is called before each call of work and is not timed. Returns the median rate, 1e9 a
+/// second.
 template <class Work, class Prepare>
 double measure(benchmark::State& state, double amount, const Limit& limit, const Work& work,
                const Prepare& prepare) {
@@ -139,7 +141,7 @@ void add(const std::string& name, const Work& work) {
         ->Unit(benchmark::kMicrosecond);
 }
 
-/// The limits of this machine, printed before anything else is measured.
+/// Prints the limits of this machine, before anything else is measured.
 inline void print_machine() {
   for (const int threads : thread_counts()) {
     Cpu& be = backend(threads);
@@ -152,7 +154,8 @@ inline void print_machine() {
   }
 }
 
-/// The end of a benchmark's main: says what the machine can do, then runs what was registered.
+/// The end of a benchmark's main: prints the limits of the machine, then runs the registered
+/// benchmarks.
 inline int run(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

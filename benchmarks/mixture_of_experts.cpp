@@ -1,7 +1,8 @@
-// The mixture layer forward and backward: grouped products with gathered rows, activation and
-// combine, as a share of the measured FMA peak; under routings from balanced to one expert alone.
-// of_peak: the whole layer. experts_of_peak: without the router. The rate counts the experts'
-// products alone.  Names: mixture_of_experts/MODEL/WHAT/ROUTING.
+// The mixture layer forward and backward (router, grouped products with gathered rows, activation
+// and combine) as a share of the measured FMA peak, under routings from balanced to two experts
+// that get all tokens. Only the operations of the experts' products are counted. of_peak: in the
+// time of the whole layer. experts_of_peak: in that time without the router's.  Names:
+// mixture_of_experts/MODEL/WHAT/ROUTING.
 #include <moe/core/random.hpp>
 #include <moe/layers/mixture_of_experts.hpp>
 #include <moe/model/flops.hpp>
@@ -16,7 +17,7 @@ namespace {
 
 using Backend = bench::Timed<bench::Cpu>;
 
-/// The wish of a token to go to expert e, relative to the others.
+/// The probability of a token to be sent to expert e, relative to the other experts.
 struct Routing {
   const char* name;
   double (*wish)(int e, int experts);
@@ -31,7 +32,8 @@ double uniform(std::uint64_t index) {
   return double(moe::philox(7, 0, index)[0]) * 0x1p-32;
 }
 
-/// Rows whose first numbers are the logits of the experts: those that are drawn get a high one.
+/// Fills rows whose first numbers become the logits of the experts. The experts that are drawn for
+/// a token get high ones.
 void set_inputs(float* x, int tokens, int dim, int experts, int top_k, const Routing& routing) {
   for (int t = 0; t < tokens; ++t) {
     float* const row = x + std::ptrdiff_t(t) * dim;
@@ -53,7 +55,7 @@ void set_inputs(float* x, int tokens, int dim, int experts, int top_k, const Rou
   }
 }
 
-/// One layer of a model with everything it needs.
+/// The mixture layer of a model with all its memory.
 template <moe::ModelConfig C>
 struct Layer {
   // A copy, because Clang 14 crashes on members of members of a template argument.

@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <utility>
 
-// Where the time of a step goes, seen from the outside: every verb of a backend is timed and
-// counted to a part of the model.
+// Measures where the time of a step goes, without changes in the library: every function of a
+// backend is timed and assigned to a part of the model.
 
 namespace bench {
 
@@ -20,8 +20,8 @@ inline constexpr std::size_t part_count = std::size(part_names);
 using PartSeconds = std::array<double, part_count>;
 
 namespace detail {
-/// `text` names a function with [... Kernel = moe::kernel::NAME<...>]; kernels that are fused count
-/// as the first part below that one of them belongs to.
+/// `text` is the name of a function with [... Kernel = moe::kernel::NAME<...>] in it. Fused kernels
+/// count as the first part below that one of them belongs to.
 constexpr Part part_of_name(std::string_view text) {
   constexpr std::string_view space = "::kernel::";
   text.remove_prefix(text.find("Kernel = "));
@@ -44,18 +44,18 @@ static_assert(part_of_type<HeadForward>() == Part::head);
 static_assert(part_of_type<moe::kernel::Fused<HeadForward, HeadBackward>>() == Part::head);
 }  // namespace detail
 
-/// The part that a kernel of the forward or backward pass belongs to, by its name, so that a new
-/// kernel needs no line here.
+/// The part that a kernel of the forward or backward pass belongs to. It is found by the kernel's
+/// name, so that most new kernels need no line here.
 template <class Kernel>
 Part part_of(const Kernel& kernel) {
   if constexpr (requires { kernel.groups; })
-    if (kernel.groups > 1) return Part::experts;  // the gradient of their biases
+    if (kernel.groups > 1) return Part::experts;  // gradient of the experts' biases
   constexpr Part part = detail::part_of_type<Kernel>();
   return part;
 }
 
-/// A backend whose verbs can be timed. Switched off, which it is at first, it costs one branch a
-/// verb. Verbs that it does not know run untimed and count as `other`.
+/// A backend whose functions can be timed. Timing is off at first and then costs one branch a call.
+/// Functions that it does not know run untimed and count as `other`.
 ///
 ///     Timed<moe::Cpu<float>> backend{threads};
 ///     backend.watch(true, config.vocab, config.moe.experts);
@@ -67,8 +67,8 @@ class Timed : public B {
   using In = moe::Matrix<const Value>;
   using B::B;
 
-  /// Products with a side of `vocab` are the head's, with a side of `experts` the router's, other
-  /// ones attention's.
+  /// Switches timing on or off. A product of which one size is `vocab` counts as the head's, one of
+  /// which one size is `experts` as the router's, others as attention's.
   void watch(bool on, int vocab = 0, int experts = 0) {
     on_ = on;
     vocab_ = vocab;
@@ -86,7 +86,8 @@ class Timed : public B {
     timed(bench::part_of(kernel), [&] { B::columns(n, kernel); });
   }
 
-  // Each product twice: operands of other element types, and braces for those of Value.
+  // Each product has two overloads: a template for operands of any type, and one for Value that
+  // also accepts operands in braces.
   template <class X, class Y, class Z, class... More>
   void gemm(int m, int n, int k, moe::Matrix<X> a, moe::Matrix<Y> b, Z* c, std::ptrdiff_t ldc,
             Options o = {}, More&&... more) {

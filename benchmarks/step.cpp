@@ -1,7 +1,7 @@
-// One training step of a model: tokens a second, its rate of the arithmetic that training needs
-// (include/moe/model/flops.hpp), and the share of the peak measured beside each step.
-// With --config one model, and a JSON file; without it the Shakespeare model under Google
-// Benchmark.
+// One training step of a model: tokens a second, the rate of the operations that training needs
+// (include/moe/model/flops.hpp), and its share of the peak that is measured beside each step.
+// --config measures one model and can write a JSON file. Without it the Shakespeare model is
+// measured by Google Benchmark.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -35,8 +35,8 @@ const std::pair<const bench::Case*, bench::MakeModel>& find_model(const std::str
                    "': this program was built with ", known, "; choose one of these");
 }
 
-/// The peak of what the backend may multiply with: of bfloat16, the faster of dot products and
-/// float multiply-adds.
+/// The peak of the instructions that the backend may multiply with. For bfloat16, the faster of its
+/// dot products and float multiply-adds.
 bench::Limit peak_of(const std::string& backend, int threads) {
   bench::Limit limit = bench::fma_peak(threads);
   if (backend == "cpu-bf16")
@@ -51,8 +51,8 @@ double step_gflop(const bench::Case& model, int batch, int length) {
   return moe::token_flops(model.model, length).training() * batch * length * 1e-9;
 }
 
-/// Medians of `repetitions` steps, and after them of as many that are timed by parts. A step is
-/// `accumulate` passes and an update; one pass is run and counted that often.
+/// Medians of `repetitions` steps, and then of as many passes that are timed by part. A step is
+/// `accumulate` passes and an update; only one pass is run, and its time is multiplied.
 Result run(const Command& c, const bench::Case& model, bench::Model& net) {
   const bench::Limit peak = peak_of(c.backend, c.threads);
   const double gflop = c.accumulate * step_gflop(model, c.batch, c.length);

@@ -1,6 +1,7 @@
-// Byte-pair encoding on one thread: bytes a second, and the share of the speed at which as many
-// bytes are copied. pieces: only cut, not merged. The texts are those of MOE_DATA_DIR, or
-// generated; the vocabulary is MOE_DATA_DIR/gpt2, or the 256 bytes.  Names: tokenizer/WHAT/TEXT.
+// Byte-pair encoding on one thread: bytes a second, as a share of the speed at which as many bytes
+// are copied. pieces: the text is only cut into pieces, not merged. The texts are those of
+// MOE_DATA_DIR, or generated; the vocabulary is MOE_DATA_DIR/gpt2, or the 256 bytes.  Names:
+// tokenizer/WHAT/TEXT.
 #include <cstdlib>
 #include <moe/core/random.hpp>
 #include <moe/data/bpe/bpe_tokenizer.hpp>
@@ -15,7 +16,8 @@ std::string data_folder() {
   return folder == nullptr ? "" : folder;
 }
 
-/// 1 MB of `letters` letters that begin at a code point, in words of about `word` of them.
+/// 1 MB of random letters, from the `letters` code points that begin at `first`, in words of about
+/// `word` letters (0: one word).
 std::string random_words(std::int32_t first, std::uint32_t letters, std::uint32_t word) {
   std::string text;
   for (std::uint64_t i = 0; text.size() < 1'000'000; ++i) {

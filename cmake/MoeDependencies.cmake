@@ -1,14 +1,15 @@
 # Finds what moe::moe links: Eigen3::Eigen, xsimd, moe::pfr, moe::openmp. The build of moe and the
-# installed package both include this file; moe_missing lists what neither found.
+# installed package both include this file. Afterwards moe_missing lists what was not found.
 set(moe_missing "")
 
-# No version in the call: Eigen 5 declares itself incompatible with a request for 3.4.
+# The call has no version, because Eigen 5 declares itself incompatible with a request for 3.4.
 find_package(Eigen3 CONFIG QUIET)
 if(NOT TARGET Eigen3::Eigen OR (Eigen3_VERSION AND Eigen3_VERSION VERSION_LESS 3.4))
   list(APPEND moe_missing "Eigen >= 3.4")
 endif()
 
-# The xsimd of Debian 12 links xtl, which it neither needs nor depends on.
+# The xsimd of Debian 12 links the target xtl, although it does not need it and its package does not
+# depend on it.
 if(NOT TARGET xtl)
   find_package(xtl CONFIG QUIET)
 endif()
@@ -20,7 +21,8 @@ if(NOT TARGET xsimd OR (xsimd_VERSION AND xsimd_VERSION VERSION_LESS 8.1))
   list(APPEND moe_missing "xsimd >= 8.1")
 endif()
 
-# Boost before 1.75 has no PFR, and PFR needs nothing else of Boost: the header itself decides.
+# Only the header of PFR is looked for: Boost before 1.75 has no PFR, and PFR needs nothing else of
+# Boost.
 find_path(MOE_PFR_INCLUDE_DIR boost/pfr/core.hpp
           HINTS ${Boost_INCLUDE_DIRS} ${Boost_ROOT} ENV BOOST_ROOT PATH_SUFFIXES include)
 mark_as_advanced(MOE_PFR_INCLUDE_DIR)

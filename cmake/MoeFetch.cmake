@@ -1,4 +1,5 @@
-# Downloads pinned versions of what find_package did not find. Nothing here runs otherwise.
+# Downloads pinned versions of what find_package did not find. If it found everything, nothing here
+# runs.
 include(FetchContent)
 
 set(moe_eigen_url "https://gitlab.com/libeigen/eigen/-/archive/3.4.0/eigen-3.4.0.tar.bz2")
@@ -14,8 +15,9 @@ set(moe_catch2_sha256 485932259a75c7c6b72d4b874242c489ea5155d17efa345eb8cc72159f
 set(moe_benchmark_url "https://github.com/google/benchmark/archive/refs/tags/v1.8.2.tar.gz")
 set(moe_benchmark_sha256 2aab2980d0376137f969d92848fbb68216abb07633034534fc8c65cc4e7a0e93)
 
-# moe_fetch_headers(name target include): an imported target over a download that is not built.
-# A folder given as FETCHCONTENT_SOURCE_DIR_MOE_<NAME> replaces the download.
+# moe_fetch_headers(name target include): downloads headers, which need no building, and defines an
+# imported target for them. A folder given as FETCHCONTENT_SOURCE_DIR_MOE_<NAME> replaces the
+# download.
 function(moe_fetch_headers name target include)
   if(TARGET ${target})
     message(FATAL_ERROR "moe: the installed ${name} is too old; remove it from the search path "
@@ -29,7 +31,7 @@ function(moe_fetch_headers name target include)
   target_include_directories(${target} INTERFACE "${moe_${name}_SOURCE_DIR}/${include}")
 endfunction()
 
-# moe_fetch_project(name): a download that is built, without its own tests and install rules.
+# moe_fetch_project(name): downloads a project and adds it to the build.
 function(moe_fetch_project name)
   message(STATUS "moe: ${name} was not found, using ${moe_${name}_url}")
   FetchContent_Declare(moe_${name} URL ${moe_${name}_url} URL_HASH SHA256=${moe_${name}_sha256}
@@ -37,7 +39,7 @@ function(moe_fetch_project name)
   FetchContent_MakeAvailable(moe_${name})
 endfunction()
 
-# A macro: FetchContent and find_package set variables where they are called.
+# A macro and not a function, because FetchContent and find_package set variables of the caller.
 macro(moe_fetch_missing)
   if(moe_missing MATCHES "Eigen")
     moe_fetch_headers(eigen Eigen3::Eigen .)

@@ -1,4 +1,4 @@
-# What our own programs are compiled with, and no user of moe::moe ever is.
+# Compile options of our own programs. Users of moe::moe never get them.
 add_library(moe_own INTERFACE)
 target_link_libraries(moe_own INTERFACE moe::moe)
 set(moe_warnings -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
@@ -8,16 +8,17 @@ endif()
 target_compile_options(moe_own INTERFACE ${moe_warnings} $<$<BOOL:${MOE_WERROR}>:-Werror>
                                          $<$<BOOL:${MOE_NATIVE}>:-march=native>)
 
-# g++ forgets in a precompiled header that its own intrinsics and strings are exempt from these. The
-# programs of one source are compiled without one, with all warnings.
+# With a precompiled header g++ gives these warnings for its own intrinsics and strings, so they are
+# off there. Programs of one source use no precompiled header and keep all warnings.
 set(moe_precompiled_options "")
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   set(moe_precompiled_options -Wno-uninitialized -Wno-maybe-uninitialized -Wno-array-bounds
       -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread)
 endif()
 
-# The whole library as a precompiled header, for targets of several sources: reading it takes
-# an eighth to a fifth of the time of each. That headers include what they use is a test of its own.
+# Uses the whole library as a precompiled header, for targets of several sources. Without it each
+# source would spend an eighth to a fifth of its compile time on reading the library. Another test
+# checks that headers include what they use.
 function(moe_precompile target)
   if(NOT TARGET moe_precompiled)
     file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/precompiled.cpp" CONTENT "")
@@ -31,12 +32,13 @@ function(moe_precompile target)
   target_precompile_headers(${target} REUSE_FROM moe_precompiled)
 endfunction()
 
-# Compiles the models of a target three at a time: half of what each takes is the same for all.
+# Compiles the models of a target in groups of three, as one source each: half of the compile time
+# of a model is the same for all.
 function(moe_join target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 3)
 endfunction()
 
-# moe_add_program(target source...): an executable with our flags.
+# moe_add_program(target source...): adds an executable with our compile options.
 function(moe_add_program target)
   add_executable(${target} ${ARGN})
   target_link_libraries(${target} PRIVATE moe_own)

@@ -2,19 +2,19 @@
 # NAME.hpp with the structure of a Hugging Face model (gpt2, llama, mixtral):
 #   inline constexpr moe::ModelConfig NAME{...};
 # NAME is TARGET_config when it is not given. The header is made when the target is built, and again
-# when the file changes. What the library does not compute is refused: the program that makes the
-# header reads the file with read_hugging_face_json. norm_eps and rope_theta are numbers of run time:
-# moe::hugging_face_options.
+# when the file changes. The program that makes the header reads the file with
+# read_hugging_face_json, which refuses a model that the library cannot compute. norm_eps and
+# rope_theta are options at run time: moe::hugging_face_options.
 #
 #   add_executable(chat main.cpp)                                      # #include <smollm.hpp>
 #   target_link_libraries(chat PRIVATE moe::moe)
 #   moe_add_model(chat CONFIG smollm/config.json NAME smollm)
 #
-# The program is built beside the target. A build for another machine takes one that runs on this
-# one: -D MOE_CONFIG_TO_CPP=PATH, the target moe_config_to_cpp of a build for this machine.
+# The program is built with the target. When cross-compiling, give the path of one that runs on this
+# machine, -D MOE_CONFIG_TO_CPP=PATH: the target moe_config_to_cpp of a build for this machine.
 set(MOE_CONFIG_TO_CPP "" CACHE FILEPATH "The program of moe_add_model; empty: it is built")
 
-# The command that is the program, in `variable`.
+# Sets `variable` to the command of that program.
 function(_moe_config_to_cpp variable)
   if(MOE_CONFIG_TO_CPP)
     set(${variable} "${MOE_CONFIG_TO_CPP}" PARENT_SCOPE)

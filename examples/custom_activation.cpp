@@ -4,8 +4,9 @@
 
 #include "memorize.hpp"
 
-// The value and the derivative at x, a number or several at once. With u = e^x and t = u (u + 2),
-// tanh(log(1 + u)) is t / (t + 2). Far to the right, where it is 1, e^x would overflow.
+// The value and the derivative at x, which is one number or a register of numbers. With u = e^x and
+// t = u (u + 2), tanh(log(1 + u)) is t / (t + 2). For large x, where that is 1, e^x would overflow,
+// so x is limited to 20 in it.
 template <class T>
 struct Mish {
   static constexpr bool gated = false;
@@ -25,8 +26,8 @@ using MishBlock = moe::Block<
     std::conditional_t<Mixture, moe::MixtureOf<C, B, moe::RouterOf<C, B>, Mish<moe::Wide<B>>>,
                        moe::FeedForwardOf<C, B, Mish<moe::Wide<B>>>>>;
 
-// The configuration names an activation too: it decides how the arithmetic of a model is counted,
-// so it is one that is gated, or not, like ours.
+// The configuration still names an activation, by which the arithmetic of the model is counted.
+// Name one that is gated if and only if yours is.
 constexpr moe::ModelConfig config{.vocab = 27,
                                   .dim = 32,
                                   .layers = 2,

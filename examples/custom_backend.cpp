@@ -1,6 +1,6 @@
 // A backend of one's own. Backend is a policy: whatever has the functions of
-// moe/backend/backend.hpp runs every model. This one is the library's Cpu that keeps account of its
-// products, and shows that a mixture computes for the chosen experts only.
+// moe/backend/backend.hpp runs every model. This one is the library's Cpu, except that it counts
+// the operations of its products. It shows that a mixture computes the chosen experts only.
 #include <cstdio>
 #include <moe/moe.hpp>
 
@@ -35,7 +35,7 @@ class CountingCpu : public moe::Cpu<float> {
     Base::grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o);
   }
 
-  using Base::rows;  // the verb, which the function below would hide
+  using Base::rows;  // which the function below would hide
 
  private:
   void count(double m, double n, double k) { flops += 2 * m * n * k; }

@@ -5,7 +5,8 @@
 
 #include "memorize.hpp"
 
-// y = scale * x, channel by channel; backward adds. T: of activations in memory, W: of parameters.
+// y = scale * x, channel by channel; backward adds. T: type of activations in memory, W: of
+// parameters.
 template <class T, class W>
 struct ScaleForward {
   moe::Table<const T> x;
@@ -81,7 +82,7 @@ struct ScaledBlock {
     typename Before::Scratch scale;
     typename Inner::Scratch inner;
   };
-  // In layers with experts: where the model reads what the router did.
+  // Needed in layers with experts: gives the model the cache of the router.
   static const auto& router(const Cache& c) requires Mixture { return Inner::router(c.inner); }
   static void forward(B& be, const moe::Pass& pass, const Params& p, moe::Rows<const T, in> x,
                       moe::Rows<T, out> y, Cache& c, Scratch& s,

@@ -7,7 +7,7 @@
 
 #include "memorize.hpp"
 
-// The experts with the largest logits, one after the other, each with the same gate.
+// Chooses the experts with the largest logits, in that order, and gives each the same gate.
 template <class W>
 struct ChooseLargest {
   moe::Table<const W> logits;
@@ -29,8 +29,8 @@ struct ChooseLargest {
   }
 };
 
-// What MoE and the model read of a router: gates_sum_to_one, and of its Cache the fields expert,
-// gates, slot_of, token_of and report.
+// MoE and the model read of a router: gates_sum_to_one, and the fields expert, gates, slot_of,
+// token_of and report of its Cache.
 template <int Experts, int TopK, int Dim, class B>
 struct FixedRouter {
   using T = moe::Value<B>;
@@ -54,7 +54,7 @@ struct FixedRouter {
     be.rows(x.count, ChooseLargest<W>{c.logits, c.expert, c.gates});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
                        c.report.offset.data);
-    be.zero(c.report.mean_probs.data, Experts * sizeof(W));  // it has no probabilities
+    be.zero(c.report.mean_probs.data, Experts * sizeof(W));  // this router has no probabilities
     be.zero(c.report.means.data, 2 * sizeof(W));
   }
   // The choice has no gradient, and the gates are constants.

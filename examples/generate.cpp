@@ -1,5 +1,5 @@
-// Continues a text with a model that was saved by moe::save, token by token as they are chosen.
-// The structure of the model is part of this program: model.hpp, which train_text.cpp has, too.
+// Continues a text with a model that was saved by moe::save, and prints each token as soon as it is
+// chosen. The structure of the model is compiled in: train_text.cpp includes the same model.hpp.
 // moe::load refuses a model of another structure and says what differs.
 #include <cstdio>
 #include <moe/infer.hpp>
@@ -9,7 +9,7 @@
 int main(int argc, char** argv) {
   const std::optional<int> tokens = argc > 3 ? moe::whole_number(argv[3]) : 500;
   double temperature = 0.8;
-  char rest;  // what follows a number, and makes it none
+  char rest;  // set if anything follows the number
   const bool has_temperature =
       argc <= 4 || (argv[4][0] != '-' && std::sscanf(argv[4], "%lf%c", &temperature, &rest) == 1);
   const std::optional<std::uint64_t> seed =

@@ -1,13 +1,13 @@
-// A checkpoint of Hugging Face in, another one out: imports a dense model, turns it into a mixture
-// of experts that computes the same, trains that a little and exports it as a Mixtral,
-// with the tokenizer, the special tokens and the generation defaults of the first.
+// Reads a checkpoint of Hugging Face and writes another one: imports a dense model, turns it into a
+// mixture of experts that computes the same, trains that a little and exports it as a Mixtral, with
+// the tokenizer, the special tokens and the generation defaults of the dense model.
 //
 //   huggingface [FOLDER [OUT]]
 //
 // FOLDER holds config.json, model.safetensors and a tokenizer; without one, a random model is
-// written first. Its structure is known when this is compiled: moe_add_model reads it from
-// examples/huggingface.json, or from the file that CMake is given, for a SmolLM with
-//   cmake -D MOE_EXAMPLE_MODEL=SmolLM-135M/config.json ...
+// written first. The structure of the model is fixed when this program is compiled: moe_add_model
+// reads it from examples/huggingface.json, or from the file that CMake is given, for a SmolLM with
+// cmake -D MOE_EXAMPLE_MODEL=SmolLM-135M/config.json ...
 #include <algorithm>
 #include <cstdio>
 #include <moe/data/bpe/bpe_tokenizer.hpp>
@@ -19,7 +19,7 @@ using Dense = moe::Transformer<smollm, moe::Cpu<float>>;
 using Mixture = moe::Transformer<mixtral, moe::Cpu<float>>;
 constexpr int sequences = 8, length = std::min(64, smollm.context), updates = 40;
 
-/// Whether a folder, read back, gives the logits of the model that was written to it.
+/// Whether the model that was written to a folder has the same logits when it is read back.
 template <class Model>
 bool verify(const char* what, const std::string& folder, Model& model, const moe::Batch& probe) {
   const moe::Options options{.max_tokens = sequences * length, .seed = 99};
@@ -33,7 +33,8 @@ bool verify(const char* what, const std::string& folder, Model& model, const moe
   return same;
 }
 
-/// Goes from `given`, or from a random model if that is empty, to `out`; gives the exit code.
+/// Converts the folder `given`, or a random model if that is empty, into `out`. Returns the exit
+/// code.
 int convert(const std::string& given, const std::string& out) {
   const std::string folder = given.empty() ? out + "/dense" : given;
   const moe::Options options{.max_tokens = sequences * length};
@@ -50,7 +51,7 @@ int convert(const std::string& given, const std::string& out) {
   if (tokenizer.size() > smollm.vocab)
     throw moe::Error("cannot use the tokenizer of '", folder,
                      "': it has more tokens than the model; take the folder of one checkpoint");
-  const moe::HuggingFaceExport how{.like = folder};  // what it says and is still true is kept
+  const moe::HuggingFaceExport how{.like = folder};  // its settings that are still true are kept
   for (const char* name : {"/again", "/mixtral"}) moe::require_export_place(out + name);
   std::string text;  // any text will do
   for (int i = 0; i < 5000; ++i)

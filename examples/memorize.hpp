@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <moe/moe.hpp>
 
-// What the lessons about blocks of one's own share: a model with such a block learns one line.
+// Shared by the examples with a block of one's own: a model with such a block learns one line.
 
 /// Trains a model with a vocabulary of 27 and a context of 16 on one line of 16 tokens; true if the
 /// loss falls to less than half.

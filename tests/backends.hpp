@@ -5,7 +5,8 @@
 
 namespace moe::test {
 
-/// The backends that every kernel is tested on (backend/kernels.cpp). A new one is a name here.
+/// The backends that every kernel is tested on (backend/kernels.cpp). A new backend is one more
+/// name here.
 using Backends = std::tuple<Reference<float>, Cpu<float>, Cpu<double>, Cpu<bfloat16>>;
 
 }  // namespace moe::test

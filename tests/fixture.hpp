@@ -17,14 +17,15 @@
 
 namespace moe::test {
 
-/// The folder of golden values; empty, with a line that says so, when there is none.
+/// The folder of golden values. If there is none, prints a line that says so and returns "".
 inline std::string fixture_folder() {
   if (const char* folder = std::getenv("MOE_FIXTURE_DIR"); folder && *folder) return folder;
   skip("MOE_FIXTURE_DIR is not set, golden values of PyTorch are not compared");
   return "";
 }
 
-/// Our path of a leaf as the fixtures write it; `matrix` numbers the experts of a stack.
+/// The name that the fixtures give a leaf with our `path`. `matrix` is the expert in a stack of
+/// experts.
 inline std::string fixture_name(std::string path, int matrix) {
   const auto replace = [&](const std::string& from, const std::string& to) {
     if (const auto at = path.find(from); at != std::string::npos) path.replace(at, from.size(), to);
@@ -235,7 +236,7 @@ inline constexpr ModelConfig alternate_layers = changed(mixtral_style, [](ModelC
   c.moe.renormalize = false;
 });
 
-/// Every model fixture on one backend.
+/// Compares one backend with every model fixture.
 template <class B>
 void check_fixtures(double tolerance) {
   const std::string folder = fixture_folder();

@@ -20,7 +20,7 @@ inline std::vector<double> random_numbers(std::size_t size, unsigned seed = 7) {
   return v;
 }
 
-/// Numbers of the leaves of a parameter tree, in declaration order.
+/// How many numbers the leaves of a parameter tree hold.
 template <class Params>
 std::size_t parameter_elements() {
   Params tree{};
@@ -72,8 +72,8 @@ struct Result {
   std::vector<T> dtheta, dx;
 };
 
-/// f = <layer(x; theta), dy>, and what backward says about it. With a prefill p the gradients start
-/// at p instead of 0: backward must add.
+/// Computes f = <layer(x; theta), dy> and its gradients by backward. With a prefill p the gradients
+/// start at p instead of 0, because backward must add.
 template <class L, class T = typename L::T>
 Result<T> run(const Setup& setup, std::vector<T> theta, std::vector<T> x,
               const std::vector<double>& dy, double prefill = 0) {

@@ -1,7 +1,6 @@
 #pragma once
-// How to launch each kernel of moe/kernels/list.hpp on operands of one's choice: for the parity
-// tests (backend/kernels.cpp) and the benchmarks (benchmarks/kernels.cpp). One case for each
-// kernel.
+// One case for each kernel of moe/kernels/list.hpp: how to launch it on given operands. Used by the
+// parity tests (backend/kernels.cpp) and the benchmarks (benchmarks/kernels.cpp).
 #include "kernel_cases/layers.hpp"
 #include "kernel_cases/loss.hpp"
 #include "kernel_cases/mixture.hpp"

@@ -12,8 +12,8 @@
 namespace moe::test {
 
 /// The operands of one kernel in the memory of backend B. Numbers are random multiples of 1/128, at
-/// most 1, which bfloat16, float and double all hold exactly: two backends start from the same.
-/// Only those of `rotation` are rounded.
+/// most 1, which bfloat16, float and double all hold exactly, so that two backends start from the
+/// same numbers. Only those of `rotation` are rounded.
 ///
 ///     Operands x(backend, rows, cols, head_dim);
 ///     backend.rows(rows, kernel::RmsNormForward<float>{x.table(), x.row(), x.table(), x.column(),
@@ -27,8 +27,8 @@ class Operands {
   Operands(B& be, int n, int width, int part) : rows(n), cols(width), head_dim(part), be_(&be) {}
   Operands(const Operands&) = delete;
 
-  /// An operand to be. The kernel's member that it initializes decides what it is: a table of X, or
-  /// a pointer to X. Each initialization makes new memory.
+  /// An operand that is not made yet. It becomes what the kernel's member needs that it
+  /// initializes: a table of X, or a pointer to X. Each initialization makes new memory.
   struct New {
     Operands& owner;
     int rows, cols;
@@ -52,8 +52,8 @@ class Operands {
   New column() { return table(rows, 1); }
   /// Numbers between 0.9 and 1.1.
   New positive(int n, int width) { return {*this, n, width, New::near_one}; }
-  /// head_dim/2 cosines and then the sines of as many angles, n times. Turning a vector again and
-  /// again keeps its length, so a benchmark meets no denormal numbers.
+  /// n rows of the cosines and then the sines of head_dim / 2 angles. Rotations keep the length of
+  /// a vector, so that a benchmark that repeats them meets no denormal numbers.
   New rotation(int n) { return {*this, n, head_dim, New::cosines_and_sines}; }
 
   /// n integers from 0 to below - 1.
@@ -75,8 +75,8 @@ class Operands {
   /// How many operands there are, and the numbers of operand i now.
   std::size_t count() const { return operands_.size(); }
   std::vector<double> numbers(std::size_t i) const { return operands_[i].read(); }
-  /// By how much, relative to it, a number changes when it is rounded to the type of operand i:
-  /// half a unit in the last place of bfloat16. That of wider types is left to tolerances.
+  /// The largest relative change of a number that is rounded to the type of operand i: half a unit
+  /// in the last place of bfloat16. The rounding of wider types is left to tolerances.
   double rounding(std::size_t i) const { return operands_[i].bytes == 2 ? 1.0 / 256 : 0; }
 
  private:

@@ -15,13 +15,13 @@
 
 namespace moe::test {
 
-/// Whether the address or the thread sanitizer is in this program. They reserve terabytes of
-/// address space and answer to malloc themselves: limits of memory cannot be tested under them.
+/// Whether this program is built with the address or the thread sanitizer. They reserve terabytes
+/// of address space and replace malloc, so that limits of memory cannot be tested with them.
 inline constexpr bool sanitized = MOE_SANITIZED;
 
-/// Whether a comparison did not happen: tests/main.cpp then ends with 77, which ctest counts as
-/// skipped. Cases that need shared files have the tag [shared], by which they are ctest tests apart
-/// from those of the same file that are always compared.
+/// Whether a case was skipped: tests/main.cpp then ends with 77, which ctest counts as skipped.
+/// Cases that need shared files have the tag [shared], by which they are ctest tests of their own,
+/// apart from the other cases of the file.
 inline bool skipped = false;
 
 inline void skip(const std::string& reason) {

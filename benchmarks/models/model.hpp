@@ -14,7 +14,7 @@
 namespace bench {
 
 struct Request {
-  int batch = 0, length = 0;  // the largest batch; of generation, sequences and prompt
+  int batch = 0, length = 0;  // training: the batch; generation: sequences and prompt
   int threads = 0;
   std::string optimizer = {};  // adamw, muon, or empty: no training
 };
@@ -25,22 +25,23 @@ class Model {
 
   /// Forward and backward on one batch; adds to the gradients.
   virtual void pass() = 0;
-  /// The same, timed by parts.
+  /// As pass(), and returns the time of each part.
   virtual PartSeconds pass_by_part() = 0;
   /// The optimiser's step.
   virtual void update() = 0;
 
   /// Reads a prompt of request.length tokens into each of request.batch empty windows.
   virtual void prefill() = 0;
-  /// One token more in each window.
+  /// Generates one more token for each window.
   virtual void decode() = 0;
   /// Tokens in each window.
   virtual int window() const = 0;
 
   virtual std::size_t parameters() const = 0;
   virtual std::size_t parameter_bytes() const = 0;
-  /// The least that training can do with: parameters, gradients, the optimiser's state, and of each
-  /// token and layer 6 dim + top_k hidden (twice when gated) + heads + experts + 2 top_k numbers.
+  /// The least memory that training needs: parameters, gradients, the optimiser's state, and for
+  /// each token and layer 6 dim + top_k hidden (twice when gated) + heads + experts + 2 top_k
+  /// numbers.
   virtual double minimal_bytes() const = 0;
 };
 

@@ -14,8 +14,8 @@
 
 namespace bench {
 
-/// moe::Transformer and what trains or samples it. Tokens are random: the time does not depend on
-/// them but through the routing, which is near balance at the start of training.
+/// moe::Transformer with an optimiser or a generator. Tokens are random: they affect the time only
+/// through the routing, which is nearly balanced at the start of training.
 template <moe::ModelConfig C, class B>
 class TransformerModel : public Model {
   using Backend = Timed<B>;

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Times one training step of the benchmarked models in PyTorch, on the cores of this machine.
 
-The models are those of benchmarks/configs.hpp, written as one would for speed: fused attention,
-tokens sorted by expert and every expert one product, fused AdamW or torch.optim.Muon, clipping.
-Eager and compiled, float32 and bfloat16 autocast; medians. With the files that bench_step --json
-wrote, the ratio to our speed is printed too, the setting is taken from them, and the
-number of parameters must be the same.
+The models are those of benchmarks/configs.hpp, written for speed: fused attention, tokens sorted by
+expert and one product for each expert, fused AdamW or torch.optim.Muon, clipping. Medians of eager
+and compiled code, in float32 and bfloat16 autocast. Given the files that bench_step --json wrote,
+the batch and the other settings are taken from them, the number of parameters must be the same, and
+the ratio of the speeds is printed.
 
     ./dev bench step -- --config shakespeare --json shakespeare.json
     python3 benchmarks/peers/pytorch.py --config shakespeare --ours shakespeare.json
@@ -131,7 +131,7 @@ class Mixture(nn.Module):
         load = counts.float() / flat.numel()
         return y.view(shape), self.c.experts * (load * probs.mean(0)).sum()
 
-    # The lengths depend on the data: this loop runs as it stands, what it calls may be compiled.
+    # The lengths depend on the data, so this loop is not compiled; what it calls may be.
     @torch.compiler.disable(recursive=False)
     def run(self, x, counts):
         pieces = x.split(counts.tolist())
@@ -209,7 +209,8 @@ class Optimizers:
 
 
 def median_step(c, muon, batch, length, accumulate, compiled, bf16, warm, repetitions):
-    """Seconds of `accumulate` passes and an update; one pass is run and counted that often."""
+    """Seconds of `accumulate` passes and an update. Only one pass is run; its time is
+    multiplied."""
     torch.manual_seed(0)
     torch.compiler.reset()
     model = Transformer(c)

@@ -1,5 +1,5 @@
-// A model of your own: that of the header MOE_LAB_MODEL, as scale_model --emit and simple_moe write
-// it: moe::ModelConfig emitted::model and the numbers of its training.
+// A user's own model, from the header MOE_LAB_MODEL. scale_model --emit and simple_moe write such
+// headers: they define moe::ModelConfig emitted::model and the numbers of its training.
 #include MOE_LAB_MODEL
 
 #include <moe_lab/train.hpp>

@@ -1,5 +1,5 @@
-# cmake -D source= -D build= -D generator= -D program= -P run.cmake: moe_add_model on good and bad
-# files. `program` is moe_config_to_cpp.
+# cmake -D source= -D build= -D generator= -D program= -P run.cmake: tests moe_add_model on good and
+# bad files. `program` is moe_config_to_cpp.
 set(work "${build}/tests/add_model")
 file(REMOVE_RECURSE "${work}")
 file(MAKE_DIRECTORY "${work}")
@@ -11,13 +11,14 @@ set(gpt2 [["model_type":"gpt2","vocab_size":96,"n_embd":32,"n_layer":2,"n_head":
 "n_positions":64,"n_inner":null]])
 set(failures 0)
 
-# make(text): writes it as config.json, configures and builds; what is said comes back in `said`.
+# make(text): writes the text as config.json, configures and builds; sets `said` to the output.
 function(make text)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "target" "more;options")
   if(NOT arg_target)
     set(arg_target chat-bot)
   endif()
-  # A file that is as old as the header made from the one before would not be read again.
+  # The new file must be younger than the header made from the previous one, or it would not be
+  # read.
   execute_process(COMMAND "${CMAKE_COMMAND}" -E sleep 0.1)
   file(WRITE "${work}/config.json" "${text}")
   execute_process(COMMAND ${CMAKE_COMMAND} -S "${source}/tests/add_model" -B "${work}/build"
@@ -85,7 +86,7 @@ gives("{${gpt2}}" model ".hidden = 128,\n    .context = 64,\n    .bias = true,"
       ".norm = moe::Norm::layer" ".position = moe::Position::learned"
       ".activation = moe::Activation::gelu_tanh}\;")
 
-# What means the same is read as the same.
+# Other spellings of the same values are read as the same.
 string(REPLACE ":96" ":1e+04" changed "{${llama},\"a\":[NaN, -Infinity],\"max_length\":Infinity}")
 gives("${changed}" model ".vocab = 10000,")
 string(REPLACE ":96" ":10000.0" changed "{${llama},\"head_dim\":null}")

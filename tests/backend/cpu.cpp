@@ -12,7 +12,7 @@ namespace {
 std::atomic<int> allocations{0};
 }
 
-#if !MOE_SANITIZED  // a sanitizer has its own
+#if !MOE_SANITIZED  // a sanitizer has its own operator new
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   ++allocations;
   if (void* block = std::malloc(bytes ? bytes : 1)) return block;
@@ -136,7 +136,7 @@ TEST_CASE("Cpu: group_by_expert is the oracle's stable counting sort", "[sort]")
       }
 }
 
-TEST_CASE("Cpu: no verb allocates after reserve", "[memory]") {
+TEST_CASE("Cpu: no function allocates after reserve", "[memory]") {
   if (moe::test::sanitized) return moe::test::skip("a sanitizer has its own operator new");
   Cpu<float> cpu{2};
   const AttentionShape s{2, 70, 70, 70, 4, 2, 24, {0.1, 1, 2}};

@@ -13,7 +13,7 @@ std::vector<AttentionShape> shapes() {
   for (const int dim : {1, 8, 48, 64, 104}) all.push_back({2, 37, 37, 37, 2, 2, dim});
   all.push_back({1, 70, 70, 70, 4, 2, 16, dropout});  // two query heads share a key head
   all.push_back({2, 33, 33, 40, 6, 1, 8, dropout});   // room for more keys
-  all.push_back({2, 5, 61, 64, 2, 2, 24});            // a generator's piece of a sequence
+  all.push_back({2, 5, 61, 64, 2, 2, 24});            // new tokens of a generator
   all.push_back({3, 1, 17, 32, 4, 2, 8, dropout});
   all.push_back({1, 1, 1, 1, 1, 1, 64});
   all.push_back({1, 200, 200, 200, 1, 1, 32, dropout});

@@ -2,7 +2,8 @@
 #include "parity.hpp"
 
 // The CPU backend with bfloat16 activations. Products are compared with exact sums of the rounded
-// operands, so that only float's sums and one rounding of a narrow C are left as errors.
+// operands, so that the only errors left are those of sums in float and one rounding if C is
+// bfloat16.
 
 using namespace moe;
 using namespace moe::test;
@@ -12,7 +13,8 @@ namespace {
 /// |x| / 256 is the most that rounding x to bfloat16 changes.
 constexpr double half_unit = 1.0 / 256;
 
-/// Largest |got - expected|, less `units` of rounding where got is narrow, relative to `size`.
+/// Largest |got - expected|, less `units` half units in the last place if `got` is bfloat16,
+/// relative to `size`.
 template <class T>
 double excess(const std::vector<T>& got, const std::vector<double>& expected,
               const std::vector<double>& size, double units = 1) {
@@ -26,8 +28,8 @@ double excess(const std::vector<T>& got, const std::vector<double>& expected,
   return worst;
 }
 
-/// Runs one verb on the backend and twice on the oracle, with the numbers and with their
-/// magnitudes: call(backend, a, b, c, bias, sign) does the product.
+/// Runs a product, call(backend, a, b, c, bias, sign), on the backend and twice on the oracle: with
+/// the numbers, and with their magnitudes, to which the error is relative.
 template <class A, class B, class C, class Be, class Call>
 double verb_error(Be& be, std::size_t a_size, std::size_t b_size, std::size_t c_size,
                   const Call& call) {
@@ -72,8 +74,8 @@ void for_operands(const F& check) {
   const bfloat16 narrow = 0.0f;
   check(narrow, 0.0f, narrow);  // y = x W^T and dx = dy W
   check(narrow, 0.0f, 0.0f);    // logits
-  check(0.0f, 0.0f, narrow);    // dx from their gradients
-  check(0.0f, narrow, 0.0f);    // dW from their gradients
+  check(0.0f, 0.0f, narrow);    // dx from the gradients of logits
+  check(0.0f, narrow, 0.0f);    // dW from the gradients of logits
   check(narrow, narrow, 0.0f);  // dW
   check(0.0f, 0.0f, 0.0f);      // optimisers
 }
@@ -179,7 +181,8 @@ void append(std::vector<float>& all, const std::vector<C>& c) {
   all.insert(all.end(), c.begin(), c.end());
 }
 
-/// All verbs on sizes that cross tiles, blocks of k and the cut-off for threads.
+/// The results of all kinds of products. The sizes span several tiles and blocks of k, and are
+/// large enough for several threads.
 template <class Be>
 std::vector<float> all_products(Be& be) {
   const int m = 150, n = 210, k = 701, groups = 4;
@@ -224,7 +227,8 @@ void check_rows_alone(Be& be) {
   }
 }
 
-/// Both narrow, each rounded once from sums that agree: at most one unit in the last place apart.
+/// How far two bfloat16 results differ by more than one unit in the last place, which is allowed
+/// because each is rounded once.
 double apart(const std::vector<bfloat16>& got, const std::vector<bfloat16>& expected) {
   const auto wide = widened(expected);
   double largest = 0;
@@ -232,7 +236,8 @@ double apart(const std::vector<bfloat16>& got, const std::vector<bfloat16>& expe
   return excess(got, wide, std::vector<double>(wide.size(), largest), 2);
 }
 
-/// Both ways of making the products; where the processor has one only, twice the same.
+/// Runs a check for both ways of computing products. If the processor supports only one, it runs
+/// twice.
 template <class F>
 void for_both_ways(const F& check) {
   for (const Bf16Products how : {Bf16Products::widened, Bf16Products::dot}) {

@@ -6,8 +6,8 @@ using namespace moe::test;
 
 namespace {
 
-/// Runs one verb on Cpu<T> and twice on the oracle, with the numbers and with their magnitudes:
-/// call(backend, a, b, c, bias) does the product. Returns the largest relative error.
+/// Runs a product, call(backend, a, b, c, bias, sign), on Cpu<T> and twice on the oracle: with the
+/// numbers, and with their magnitudes. Returns the largest error relative to the latter.
 template <class T, class Call>
 double verb_error(Cpu<T>& cpu, std::size_t a_size, std::size_t b_size, std::size_t c_size,
                   const Call& call) {
@@ -59,7 +59,8 @@ void check_sizes() {
   CHECK(worst < tolerance<T>);
 }
 
-/// All verbs on sizes that cross tiles, blocks of k and the cut-off for threads; C as bits.
+/// The results of all kinds of products. The sizes span several tiles and blocks of k, and are
+/// large enough for several threads.
 template <class T>
 std::vector<T> all_products(int threads) {
   Cpu<T> cpu{threads};

@@ -61,7 +61,8 @@ double normal_cdf(double x) {
 double sigmoid(double z) {
   return 1 / (1 + std::exp(-z));
 }
-/// x times what vanishes faster than 1 / |x| on the left and is 1 far on the right.
+/// x * rest, for a `rest` that is 1 for large x and vanishes faster than 1 / |x| for large -x.
+/// Avoids infinity * 0.
 double times(double x, double rest) {
   return x < -1000 ? 0 : x > 1000 ? x : x * rest;
 }
@@ -89,14 +90,15 @@ double silu_slope(double x) {
   return std::abs(x) > 1000 ? double(x > 0) : sigmoid(x) * (1 + x * sigmoid(-x));
 }
 
-/// Calls check(name, bound, least, f, exact) for every function; errors are measured in last places
-/// of numbers not below `least`, which is above 0 only for slopes: they cross zero.
+/// Calls check(name, bound, least, f, exact) for every function. Errors are measured in units in
+/// the last place of the value, or of `least` if that is larger: it is above 0 only for slopes,
+/// which cross zero.
 void for_every_function(const auto& check) {
   using kernel::Gelu, kernel::GeluTanh, kernel::Silu;
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
   const double one = 1, two = 2, far = 2;
 #else
-  const double one = 1.5, two = 4, far = 200;  // a product's rounding cannot be corrected
+  const double one = 1.5, two = 4, far = 200;  // without FMA products lose their last bits
 #endif
   check(
       "exp", one, 0, [](auto x) { return kernel::exp(x); }, [](double x) { return std::exp(x); });

@@ -4,7 +4,7 @@
 #include "catch.hpp"
 #include "kernel_cases.hpp"
 
-// Every kernel of moe/kernels/list.hpp on every backend of backends.hpp, against the oracle.
+// Compares every kernel of moe/kernels/list.hpp on every backend of backends.hpp with the oracle.
 
 namespace {
 
@@ -24,11 +24,12 @@ struct InDouble<Kernel<Types...>> {
 struct Size {
   int rows, cols, head_dim;
 };
-// Less than a SIMD register, several registers and a rest, several blocks of registers and a rest.
+// Rows shorter than a SIMD register, of several registers and a rest, and of several blocks of
+// registers and a rest.
 constexpr Size sizes[] = {{3, 2, 2}, {45, 52, 26}, {20, 150, 50}};
 
-/// Largest difference of operand i from the oracle's, less the rounding of a narrow type, over its
-/// largest number.
+/// Largest difference of operand i from the oracle's, less the rounding of its type, relative to
+/// its largest number.
 template <class B>
 double difference(const Operands<B>& got, const Operands<Reference<double>>& expected,
                   std::size_t i) {

@@ -6,11 +6,11 @@
 #include <moe/backend/reference.hpp>
 #include <vector>
 
-// What the tests of the CPU backend share: numbers, and comparison with the oracle.
+// Shared by the tests of the CPU backend: random numbers, and the comparison with the oracle.
 
 namespace moe::test {
 
-/// Normal numbers; `which` names the operand.
+/// Normally distributed numbers, different for each operand `which`.
 template <class T>
 std::vector<T> random_numbers(std::size_t n, std::uint64_t which) {
   std::vector<T> v(n);
@@ -50,7 +50,7 @@ double error(const std::vector<T>& got, const std::vector<double>& expected) {
 template <class T>
 inline constexpr double tolerance = sizeof(T) == 4 ? 2e-6 : 4e-15;
 
-/// The float and the double backend keep the same promises.
+/// Runs a check for float and for double.
 template <class F>
 void for_float_and_double(const F& check) {
   check(float());
@@ -62,8 +62,8 @@ inline std::vector<double> magnitudes(std::vector<double> v) {
   return v;
 }
 
-/// Kinds of products: `exact` is kind 4. `sign` -1 makes alpha and beta positive: the sum of
-/// magnitudes.
+/// The options of five kinds of products; kind 4 is `exact`. With `sign` -1 alpha and beta are
+/// positive, for the sum of magnitudes.
 template <class V>
 GemmOptions<V> options(int kind, V sign, const V* bias) {
   const V minus = sign > V(0) ? V(-1) : V(1);
@@ -81,7 +81,7 @@ GemmOptions<V> options(int kind, V sign, const V* bias) {
   }
 }
 
-/// Random operands of attention, stored as S, and old numbers where results go.
+/// Random operands of attention, stored as S. The memory for the results holds old numbers.
 template <class S, class W = S>
 struct Tensors {
   std::vector<S> q, k, v, dout, out, dq, dk, dv;

@@ -17,7 +17,8 @@ namespace {
 const std::vector<std::string> files = {"manifest.json", "model.safetensors",
                                         "optimizer.safetensors"};
 
-/// A saved checkpoint, and a run of another seed that must not change when a load is refused.
+/// A saved checkpoint `first`, and a run `second` with another seed, which must not change when a
+/// load is refused.
 struct Saved {
   test::ScratchFolder scratch;
   std::string folder = scratch / "last";
@@ -29,7 +30,7 @@ struct Saved {
   std::string load_error() {
     return message_of([&] { load_checkpoint(second.model, second.optimizer, folder); });
   }
-  /// Whether the checkpoint is refused in one sentence with nothing changed.
+  /// Whether the checkpoint is refused in one sentence and `second` is unchanged.
   bool refused() {
     const auto before = second.state();
     const auto passes = second.model.passes();
@@ -62,7 +63,7 @@ TEST_CASE("save_checkpoint: loading gives the same bits, and the same bits from 
   CHECK(s.second.optimizer.updates() == 3);
 }
 
-TEST_CASE("save: a bare model keeps its parameters and what was said about it", "[checkpoint]") {
+TEST_CASE("save: a bare model keeps its parameters and its description", "[checkpoint]") {
   const test::ScratchFolder scratch;
   TinyRun first(1, 2), second(2);
   save(first.model, scratch / "model.moe", Json("verse"));
@@ -206,7 +207,7 @@ TEST_CASE("load: another configuration is refused with every differing field and
   CHECK(has(message_of([&] { load(normed, s.folder); }), "rebuild with .norm = moe::Norm::"));
 }
 
-TEST_CASE("load: float parameters are those of a bf16 and of a double program", "[checkpoint]") {
+TEST_CASE("load: bf16 and double programs read float parameters", "[checkpoint]") {
   Saved s;
   const auto numbers = [](auto& model) {
     using Model = std::remove_cvref_t<decltype(model)>;
@@ -228,7 +229,8 @@ TEST_CASE("load: float parameters are those of a bf16 and of a double program", 
   load(precise, s.folder);
   CHECK(numbers(precise) == numbers(s.first.model));
 
-  // And back: what a bf16 program saved is float; what a double program saved is not.
+  // And back: a bf16 program saves float parameters, which a float program reads. It refuses those
+  // of a double program.
   save(rounded, s.scratch / "rounded");
   Transformer<test::tiny_config, test::TinyBackend> again(s.first.backend, options);
   load(again, s.scratch / "rounded");
@@ -238,7 +240,7 @@ TEST_CASE("load: float parameters are those of a bf16 and of a double program", 
   CHECK(is_sentence(message));
   CHECK(has(message, "its parameters are double"));
 
-  // A damaged file is noticed on the way to double, too.
+  // A damaged file is noticed when it is read as double, too.
   const std::string path = s.folder + "/model.safetensors";
   std::string bytes = read_file(path);
   bytes.back() = char(bytes.back() ^ 1);

@@ -37,7 +37,7 @@ constexpr ModelConfig biased = changed(untied, [](ModelConfig& c) {
 });
 constexpr ModelConfig mixtral =
     changed(untied, [](ModelConfig& c) { c.moe = {.experts = 3, .top_k = 2}; });
-/// hidden_size is twice intermediate_size.
+/// A model whose hidden_size is twice its intermediate_size.
 constexpr ModelConfig narrow = changed(mixtral, [](ModelConfig& c) { c.moe.hidden = 4; });
 
 /// A model whose parameters are all different from each other.
@@ -106,7 +106,7 @@ struct Checkpoint {
     write_file(folder + "/config.json", config.dump());
     save_safetensors(folder + "/model.safetensors", views());
   }
-  /// One tensor to each file in turn; the index names them last to first.
+  /// Deals the tensors out to the files in turn; the index names them in reverse order.
   void write_sharded(const std::string& folder, std::size_t files) const {
     make_folders(folder);
     write_file(folder + "/config.json", config.dump());
@@ -120,7 +120,7 @@ struct Checkpoint {
     for (std::size_t i = 0; i < files; ++i)
       save_safetensors(folder + "/part-" + std::to_string(i), parts[i]);
     Json index;
-    index["metadata"]["total_size"] = 1;  // wrong, and of no use
+    index["metadata"]["total_size"] = 1;  // wrong, but nothing reads it
     index["weight_map"] = std::move(map);
     write_file(folder + "/model.safetensors.index.json", index.dump());
   }
@@ -130,7 +130,8 @@ struct Checkpoint {
   }
 };
 
-/// The experts of a Mixtral checkpoint as transformers 5 fuses them, or the other way round.
+/// A Mixtral checkpoint with its experts fused as transformers 5 fuses them; `transposed`: with the
+/// matrices transposed.
 Checkpoint fused(Checkpoint c, std::size_t experts, bool transposed) {
   for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
     const std::string old = layer + "block_sparse_moe.";
@@ -157,7 +158,7 @@ Checkpoint fused(Checkpoint c, std::size_t experts, bool transposed) {
   return c;
 }
 
-/// What import says; "" when the model now has the numbers of `wanted`.
+/// The error of an import, or "" if there is none and the model now has the numbers `wanted`.
 template <ModelConfig C>
 std::string import_message(const std::string& folder, const std::vector<float>& wanted) {
   Made<C> other(2);
@@ -712,7 +713,7 @@ TEST_CASE("Hugging Face: a structure that no architecture has is refused with it
   CHECK(&detail::family_of(mixtral, hugging_face_families) == &mixtral_family);
 }
 
-TEST_CASE("Hugging Face: a parameter without a name over there is refused", "[error]") {
+TEST_CASE("Hugging Face: a parameter that has no name in that family is refused", "[error]") {
   constexpr ModelConfig normed = changed(llama, [](ModelConfig& c) { c.qk_norm = true; });
   using Params = Transformer<normed, Reference<float>>::Params;
   const std::string message = message_of([] {
@@ -798,7 +799,7 @@ TEST_CASE("Hugging Face: no damage of one byte and no cut of the JSON files is a
   }
 }
 
-TEST_CASE("Hugging Face: the head alone fills a tied embedding", "[io]") {
+TEST_CASE("Hugging Face: a file with the head only fills a tied embedding", "[io]") {
   const ScratchFolder folder;
   const auto check = [&]<ModelConfig C>(const std::string& embedding, const std::string& prefix) {
     Made<C> made;
@@ -900,7 +901,7 @@ void write_smollm2(const std::string& folder, const std::string& more = "") {
   write_file(folder + "/README.md", "its card");
 }
 
-/// Names of the fields that differ.
+/// The names of the fields in which two JSON files differ.
 std::string differing(const std::string& a, const std::string& b) {
   std::string all;
   for (const Difference& d : differences(parse_json(read_file(a)), parse_json(read_file(b))))
@@ -934,7 +935,7 @@ TEST_CASE("Hugging Face: an export keeps what the folder it came from says", "[i
   CHECK(read_file(folder / "a/tokenizer.json") == read_file(folder / "smol/tokenizer.json"));
   CHECK(!detail::exists(folder / "a/README.md"));
 
-  // Only these differ; and what was exported is exported again without any difference.
+  // Only these fields differ, and an export of the export is the same.
   write_smollm2(folder / "smol");
   export_hugging_face(model.model, folder / "a", {.like = folder / "smol"});
   CHECK(differing(folder / "smol/config.json", folder / "a/config.json") ==
@@ -950,7 +951,8 @@ TEST_CASE("Hugging Face: an export keeps what the folder it came from says", "[i
     CHECK(read_file(folder / ("a/" + name)) == read_file(folder / ("b/" + name)));
   }
 
-  // tokenizer_folder alone stands for like; what is given replaces what is kept.
+  // Without `like`, tokenizer_folder takes its place. Values that are given replace those that are
+  // kept.
   export_hugging_face(model.model, folder / "c",
                       {.tokenizer_folder = folder / "smol", .eos_token = 7, .pad_token = 3});
   const Json c = parse_json(read_file(folder / "c/config.json"));
@@ -984,7 +986,7 @@ TEST_CASE("Hugging Face: a dense folder's tokens and defaults go with the grown 
   CHECK(has(read_file(folder / "a/generation_config.json"), "\"top_p\": 0.9"));
   CHECK(import_message<grown>(folder / "a", {}).find("rope_base 100000.0") != std::string::npos);
 
-  // Of another kind of model only the tokens are kept, and of these those that it has.
+  // An export as another kind of model keeps only the tokens, and of these only those that it has.
   Made<gpt2> gpt;
   write_smollm2(folder / "smol", R"("sep_token_id": 11,)");
   export_hugging_face(gpt.model, folder / "g", {.like = folder / "smol"});

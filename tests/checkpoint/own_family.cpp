@@ -1,4 +1,5 @@
-// A family of Hugging Face that the library does not know: one value, given to import and export.
+// A model family that the library does not know: one object describes it, and is given to import
+// and export.
 #include <array>
 #include <moe/backend/reference.hpp>
 #include <moe/checkpoint/hugging_face.hpp>
@@ -15,8 +16,8 @@ using test::is_sentence;
 using test::message_of;
 using test::ScratchFolder;
 
-// A Llama of experts of its own: other names, one bias-free matrix for gate and up of an expert,
-// sigmoid scores.
+// An invented family "camel", a Llama with experts: it has other names, one matrix without bias for
+// gate and up of an expert, and sigmoid scores.
 HuggingFaceConfig read_camel(const HuggingFaceFields& fields) {
   HuggingFaceConfig c = detail::read_llama_body(fields, 1e-5, 1e4);
   c.model.moe = {.experts = fields.integer("humps"),
@@ -103,7 +104,7 @@ TEST_CASE("Hugging Face: a family of the user's own is exported and imported", "
   import_hugging_face(other, folder / "a", families);
   CHECK(numbers(other) == numbers(model));
 
-  // What came from a folder of the family stays in the next one.
+  // Fields of a folder of the family that the library does not know are kept in the next export.
   Json about = parse_json(read_file(folder / "a/config.json"));
   about["color"] = "sand";
   write_file(folder / "a/config.json", about.dump());
@@ -113,7 +114,7 @@ TEST_CASE("Hugging Face: a family of the user's own is exported and imported", "
   CHECK(about.at("model_type") == Json("camel"));
 }
 
-TEST_CASE("Hugging Face: who does not know a family names those that it knows", "[error]") {
+TEST_CASE("Hugging Face: an unknown family is refused, the known ones are named", "[error]") {
   const ScratchFolder folder;
   Reference<float> be;
   Model model(be, {.max_tokens = 6});

@@ -5,7 +5,7 @@
 #include "skip.hpp"
 #include "train/tiny.hpp"
 
-// What a save takes from the heap, and what happens when it cannot have that.
+// Tests how much memory a save takes from the heap, and what happens if there is not enough.
 
 using namespace moe;
 using test::has;
@@ -13,8 +13,8 @@ using test::ScratchFolder;
 
 namespace {
 
-std::size_t most_at_once = 0;                      // the largest block since it was set to 0
-std::size_t refused_above = std::size_t(1) << 62;  // blocks from this size on are not given
+std::size_t most_at_once = 0;                      // the largest block since this was set to 0
+std::size_t refused_above = std::size_t(1) << 62;  // allocations from this size on fail
 
 void* allocate(std::size_t size) {
   most_at_once = std::max(most_at_once, size);
@@ -27,7 +27,7 @@ using WideTransformer = Transformer<wide, Cpu<float>>;  // its embedding alone t
 
 }  // namespace
 
-#if !MOE_SANITIZED  // a sanitizer has its own
+#if !MOE_SANITIZED  // a sanitizer has its own operator new
 void* operator new(std::size_t size) {
   return allocate(size);
 }
@@ -52,7 +52,7 @@ TEST_CASE("save_checkpoint: takes no memory that grows with the model", "[checkp
   CHECK(most_at_once < 2'000'000);
 }
 
-TEST_CASE("Trainer: a save for which there is no memory is no reason to end", "[trainer]") {
+TEST_CASE("Trainer: a run goes on after a save that failed for want of memory", "[trainer]") {
   if (moe::test::sanitized) return moe::test::skip("a sanitizer has its own operator new");
   const ScratchFolder scratch;
   test::TinyRun run;

@@ -20,7 +20,7 @@ TEST_CASE("TrainState: a loss that is not known is null in JSON and NaN again wh
   CHECK(describe(back) == "validation not evaluated");
 }
 
-TEST_CASE("TrainState: not finite is another thing than not evaluated, after reading too",
+TEST_CASE("TrainState: a loss that is not finite differs from one not evaluated, after reading too",
           "[train_state]") {
   TrainState state{.step = 4, .best_step = 2, .last_step = 4, .best_loss = 1.5};
   state.last_loss = std::numeric_limits<double>::infinity();
@@ -44,7 +44,7 @@ TEST_CASE("TrainState: no better than guessing is said of finite losses from ln(
   }
 }
 
-TEST_CASE("TrainState: those of earlier versions, where 0 meant not known, are read right",
+TEST_CASE("TrainState: files of earlier versions, where 0 meant not known, are read right",
           "[train_state]") {
   const auto old = [](const char* losses) {
     return detail::read_cursor(
@@ -68,7 +68,7 @@ TEST_CASE("TrainState: those of earlier versions, where 0 meant not known, are r
   CHECK(std::isnan(bad.best_loss));
 }
 
-TEST_CASE("failure: a run most of whose updates were skipped is none", "[train_state]") {
+TEST_CASE("failure: a run fails if most of its updates were skipped", "[train_state]") {
   CHECK(!failure({.step = 10, .skipped = 5, .last_step = 10, .last_loss = 1}));
   const std::string why =
       failure({.step = 10, .skipped = 6, .last_step = 10, .last_loss = 1}).value().what();

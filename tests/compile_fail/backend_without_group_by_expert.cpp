@@ -1,4 +1,4 @@
-// Refused: the data member hides the verb, so that the backend cannot route tokens.
+// Refused: the data member hides the function, so that the backend cannot route tokens.
 #include <moe/backend/backend.hpp>
 #include <moe/backend/reference.hpp>
 

@@ -1,7 +1,7 @@
 #include <moe/backend/reference.hpp>
 #include <moe/model/transformer.hpp>
 
-// A block of one's own around the library's, which forgets to say where the router is.
+// A user's block around the library's, without the function `router`.
 template <moe::ModelConfig C, bool Mixture, class B>
 struct Silent {
   using Inner = moe::Block<C, Mixture, B>;

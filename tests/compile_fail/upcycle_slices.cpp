@@ -1,4 +1,5 @@
-// Refused: two slices make a feed-forward, three choices do not make whole ones.
+// Refused: two slices make a feed-forward, but a token chooses three, which is no whole number of
+// feed-forwards.
 #include <moe/upcycle/recipe.hpp>
 
 constexpr moe::ModelConfig dense{

@@ -17,14 +17,13 @@ float float_of(std::uint32_t bits) {
 bool same(bfloat16 a, bfloat16 b) {
   return a.bits == b.bits;
 }
-/// The rounding by its definition: the nearer neighbour, or the one with the
-/// even last bit.
+/// Rounds by the definition: to the nearer neighbour, or in a tie to the one with the even last
+/// bit.
 bfloat16 rounded_slowly(float x) {
   const auto below =
       bfloat16::from_bits(static_cast<std::uint16_t>(__builtin_bit_cast(std::uint32_t, x) >> 16));
   const auto above = bfloat16::from_bits(static_cast<std::uint16_t>(below.bits + 1));
-  // One step beyond the largest number counts as infinity: its place on the
-  // line is 2^128.
+  // The number after the largest one is infinity. For rounding it stands at 2^128.
   const double high =
       std::isinf(float(above)) ? std::copysign(std::ldexp(1.0, 128), double(x)) : double(above);
   const double down = std::abs(double(x) - double(below)), up = std::abs(high - double(x));
@@ -109,7 +108,7 @@ TEST_CASE(
   CHECK(float(narrow.back()) == 7);
 }
 
-TEST_CASE("bfloat16: a row of it is read and written through lanes of float", "[exact]") {
+TEST_CASE("bfloat16: a row of bfloat16 is read and written through lanes of float", "[exact]") {
   bfloat16 data[3] = {1.0f, 2.0f, 3.0f};
   const Row<bfloat16> row{data};
   const Lane<float> second{1};
@@ -140,7 +139,7 @@ TEST_CASE("Reference: a float operand is rounded before a product unless it is e
   CHECK(y == 4 * fine);
 }
 
-TEST_CASE("Reference: a product in bfloat16 is rounded once, what was there included",
+TEST_CASE("Reference: a product in bfloat16 is rounded once, after the old value is added",
           "[reference]") {
   Reference<float, bfloat16> be;
   const bfloat16 one = 1.0f;

@@ -27,7 +27,7 @@ TEST_CASE("ModelConfig: which layers have experts", "[config]") {
   CHECK(kinds(1, {.experts = 2, .last_half = true}) == "m");
 }
 
-TEST_CASE("ModelConfig: the count of layers with experts and the place among a kind", "[config]") {
+TEST_CASE("ModelConfig: counts layers with experts, numbers the layers of a kind", "[config]") {
   constexpr ModelConfig config{.layers = 6, .moe = {.experts = 2, .every = 2, .offset = 1}};
   CHECK(config.moe_layers() == 3);
   const int expected[] = {0, 0, 1, 1, 2, 2};
@@ -37,7 +37,7 @@ TEST_CASE("ModelConfig: the count of layers with experts and the place among a k
   CHECK(dense.index_in_kind(5) == 5);
 }
 
-TEST_CASE("ModelConfig: what a zero stands for", "[config]") {
+TEST_CASE("ModelConfig: the values that a zero stands for", "[config]") {
   constexpr ModelConfig plain{.dim = 24, .heads = 6};
   CHECK(plain.kv_heads_or_default() == 6);
   CHECK(plain.head_dim() == 4);

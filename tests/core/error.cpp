@@ -15,7 +15,7 @@ constexpr ModelConfig config{
     .vocab = 5, .dim = 4, .layers = 1, .heads = 1, .hidden = 4, .context = 4};
 constexpr std::int32_t text[] = {1, 2, 3, 4, 0};
 
-/// Broken contracts throw until the end of its life.
+/// While it lives, a broken contract throws an exception.
 struct Throwing {
   ContractHandler before =
       set_contract_handler([](const std::string& why) { throw std::logic_error(why); });
@@ -58,7 +58,7 @@ TEST_CASE("Error: a sentence of parts, numbers in the shortest decimal form", "[
   CHECK(concat({}).empty());
 }
 
-TEST_CASE("report_errors: gives the code of a main", "[error]") {
+TEST_CASE("report_errors: returns the exit code of a program", "[error]") {
   CHECK(report_errors([] {}) == 0);
   CHECK(report_errors([] { return 3; }) == 3);
   CHECK(report_errors([] { throw Error("nothing works; try again"); }) == 1);

@@ -12,7 +12,7 @@
 
 #include "catch.hpp"
 
-// One thread at a time, and what is left of threads after fork().
+// Tests that models and backends are used by one thread at a time, and that they work after fork().
 
 namespace {
 
@@ -32,7 +32,7 @@ std::vector<std::int32_t> some_text() {
   return text;
 }
 
-/// What f threw in a thread of its own.
+/// The message that f throws in a thread of its own.
 template <class F>
 std::string message_elsewhere(const F& f) {
   std::string text = "nothing was refused";
@@ -99,10 +99,10 @@ void one_thread_at_a_time(Threads... threads) {
     CHECK(refused(message_elsewhere([&] { generate_tokens(run.model, {1, 2}, {.tokens = 3}); })));
     CHECK_NOTHROW(run.step());  // of the same thread
   }
-  // An error lets go, and taking turns is fine.
+  // After an error the model is free, and threads may take turns.
   CHECK_THROWS_AS(run.model.forward({nullptr, nullptr, 1, 4}), Error);
   CHECK(message_elsewhere([&] { run.step(); }) == "nothing was refused");
-  // While a text is being generated, whatever its reader does.
+  // While a text is generated the model is in use, also during the callback.
   std::string text;
   generate_tokens(run.model, {1, 2}, {.tokens = 2}, [&](std::int32_t) {
     text = message_elsewhere([&] { generate_tokens(run.model, {3}, {.tokens = 3}); });
@@ -133,7 +133,7 @@ TEST_CASE("a backend is used by one thread at a time, whichever of its models", 
   CHECK(message_elsewhere([&] { backend.rows(1, [](const auto&, int) {}); }).starts_with(want));
 }
 
-TEST_CASE("two threads on one backend: right texts or a sentence", "[in_use]") {
+TEST_CASE("two threads on one backend: each gets the right text or an error", "[in_use]") {
   Cpu<float> backend(1);
   using Model = Transformer<config, Cpu<float>>;
   Model first(backend, {.max_tokens = 32}), second(backend, {.max_tokens = 32, .seed = 1});
@@ -181,7 +181,7 @@ TEST_CASE("after fork a child computes the same bits, and so does its child", "[
   CHECK(right() == 0);  // the parent goes on
 }
 
-TEST_CASE("what another thread held when a process forked is free in the child", "[in_use]") {
+TEST_CASE("after fork a model that another thread was using is free in the child", "[in_use]") {
   Trained<Cpu<float>> run(1);
   std::atomic<bool> held{false}, done{false};
   std::thread other([&] {

@@ -7,7 +7,7 @@
 
 namespace test_kernel {
 
-/// Numbers with functions in their own namespace.
+/// A type of numbers with functions in its own namespace.
 struct Plain {
   double value;
   friend Plain operator+(Plain a, Plain b) { return {a.value + b.value}; }
@@ -30,7 +30,7 @@ using namespace moe;
 using test_kernel::Plain;
 using test_kernel::Special;
 
-TEST_CASE("kernel::exp and others: of numbers they are the standard library's", "[kernel]") {
+TEST_CASE("kernel::exp and others: for numbers they are the standard library's", "[kernel]") {
   CHECK(kernel::exp(0.5) == std::exp(0.5));
   CHECK(kernel::exp(0.5f) == std::exp(0.5f));
   CHECK(kernel::log(2.5) == std::log(2.5));

@@ -13,7 +13,7 @@
 
 #include "catch.hpp"
 
-// Every option of every struct: values that make no sense are refused by name where they enter.
+// Tests every option of every struct: values that make no sense are refused by name.
 
 namespace {
 
@@ -88,7 +88,7 @@ TEST_CASE("Options: each is checked before a model is built", "[options]") {
   refuses("Options.dropout.final", &DropoutRates::final, no_share, with_dropout);
 }
 
-TEST_CASE("Options: what a model of double can hold is refused in float only", "[options]") {
+TEST_CASE("Options: a value that only double can hold is refused for float models", "[options]") {
   Reference<double> be;
   const Options options{.max_tokens = 8, .norm_eps = 1e-50};
   CHECK_NOTHROW(Transformer<mixture, Reference<double>>(be, options));
@@ -144,7 +144,7 @@ TEST_CASE("AdamWOptions and MuonOptions: each is checked in the model's number t
   CHECK(optimizer.updates() == 0);
 }
 
-TEST_CASE("ScheduleOptions: the share at the end is a share", "[options]") {
+TEST_CASE("ScheduleOptions: the final share must be a share", "[options]") {
   for (const auto kind :
        {ScheduleKind::cosine, ScheduleKind::warmup_stable_decay, ScheduleKind::constant}) {
     refuses("ScheduleOptions.final", &ScheduleOptions::final, {-0.1, 1.1, not_a_number, infinity},

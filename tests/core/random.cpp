@@ -24,7 +24,7 @@ TEST_CASE("philox: gives the known answers of Random123", "[external]") {
               0x94fdcceb, 0x5001e420, 0x24126ea1));
 }
 
-TEST_CASE("stream: no two of step, layer and site meet", "[edge]") {
+TEST_CASE("stream: every step, layer and RandomStream has a stream of its own", "[edge]") {
   CHECK(stream(0, 0, RandomStream::batch) != stream(0, 1, RandomStream::initial_value));
   CHECK(stream(0, 0xFFFF, RandomStream::text) < stream(1, 0, RandomStream::initial_value));
   CHECK(stream(0, 0, RandomStream::text) < stream(0, 1, RandomStream::initial_value));

@@ -1,8 +1,8 @@
 #include <moe/core/bfloat16.hpp>
 #include <moe/kernels/list.hpp>
 
-// Every kernel of the list as device code. One thread does the work of a group: this file is only
-// compiled (tests/tools/check_nvcc.py), not run.
+// Compiles every kernel of the list as device code. One thread does the work of a group. The file
+// is only compiled (tests/tools/check_nvcc.py), not run.
 
 namespace {
 

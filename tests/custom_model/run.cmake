@@ -1,6 +1,6 @@
-# cmake -D source= -D build= -D generator= -D compiler= -D prefix_path= -P run.cmake: a structure
-# that is not compiled in becomes a header, the program is built for it, and trains it; with --build
-# and --model it does so by itself.
+# cmake -D source= -D build= -D generator= -D compiler= -D prefix_path= -P run.cmake: tests that
+# simple_moe writes a header for a structure that is not compiled in, and that the program can be
+# built for it and trains it; with --build and --model it does all that by itself.
 set(work "${build}/tests/custom_model")
 file(REMOVE_RECURSE "${work}")
 file(MAKE_DIRECTORY "${work}")
@@ -45,7 +45,7 @@ if(NOT out MATCHES "model custom")
 endif()
 run(0 "${custom}" --preset custom --out "${work}/own" ${options})
 check(own 48 3)
-# It builds itself anew for another structure, and for a header.
+# The program builds itself anew for another structure, and for a header.
 run(0 "${custom}" --build --preset tiny --dim 32 --heads 2 --out "${work}/other" ${options})
 check(other 32 2)
 run(0 "${custom}" --model "${work}/own/model.hpp" --out "${work}/again" ${options})

@@ -24,7 +24,7 @@ using Ids = std::vector<std::int32_t>;
 
 static_assert(moe::Tokenizer<BpeTokenizer>);
 
-/// GPT-2's own vocabulary where this machine has it.
+/// GPT-2's own vocabulary, or null if this machine lacks it.
 const BpeTokenizer* gpt2() {
   static const std::optional<BpeTokenizer> tokenizer = []() -> std::optional<BpeTokenizer> {
     const char* data = std::getenv("MOE_DATA_DIR");
@@ -35,7 +35,7 @@ const BpeTokenizer* gpt2() {
   return tokenizer ? &*tokenizer : nullptr;
 }
 
-/// The same for a case that compares nothing without it.
+/// As gpt2(), for a case that is skipped without it.
 const BpeTokenizer* gpt2_or_skip() {
   if (gpt2() == nullptr) moe::test::skip("MOE_DATA_DIR has no gpt2/vocab.json");
   return gpt2();
@@ -46,8 +46,8 @@ struct Case {
   Ids ids;
 };
 
-/// Merges of a small vocabulary, learnt from a text as BPE is trained: the most frequent pair of
-/// neighbours first, over and over.
+/// The merges of a small vocabulary, learnt from a text by training BPE: again and again the most
+/// frequent pair of neighbours is merged.
 std::vector<std::string> learn_merges(const std::string& text, int count) {
   std::vector<std::string> parts, merges;
   for (const char c : text) parts.push_back(moe::detail::to_characters({&c, 1}));
@@ -77,7 +77,8 @@ std::string letters(std::size_t count, std::uint32_t kinds, std::uint64_t seed) 
   return text;
 }
 
-/// One piece the way of GPT-2's encoder.py: all occurrences of the best pair, then the next pair.
+/// Encodes one piece as GPT-2's encoder.py: merges all occurrences of the best pair, then of the
+/// next.
 Ids naive(const BpeTokenizer& tokenizer, const std::vector<std::string>& merges,
           const std::string& piece) {
   std::vector<std::string> parts;
@@ -385,11 +386,11 @@ TEST_CASE("BpeTokenizer: what was saved gives the same ids", "[io]") {
               tokenizer.encode(text, SpecialTokens::as_tokens));
     }
   }
-  // The files of another one are not replaced, and none is written.
+  // The files of another tokenizer are not replaced, and nothing is written.
   const std::string theirs = folder / "out/1/tokenizer.json", before = moe::read_file(theirs);
   CHECK(is_sentence(message_of([&] { all[0].save(folder / "out/1"); })));
   CHECK(moe::read_file(theirs) == before);
-  // Without added tokens but end of text, the two files say the same.
+  // If end of text is the only added token, vocab.json and merges.txt give the same tokenizer.
   all[1].save(folder / "files");
   const BpeTokenizer files =
       BpeTokenizer::from_files(folder / "files/vocab.json", folder / "files/merges.txt");

@@ -93,7 +93,7 @@ TEST_CASE("cached_tokens: where nothing can be written it says so and works", "[
   moe::write_file(path, text);
   moe::write_file(folder / "file", "");
   const BpeTokenizer tokenizer = BpeTokenizer::bytes();
-  // A file where the folder should be: refused to root as well.
+  // A file in the place of the folder stops root, too.
   const CachedTokens got =
       cached_tokens(path, tokenizer, SpecialTokens::as_text, folder / "file/cache");
   CHECK(got.tokens.tokens() == tokenizer.encode(text));

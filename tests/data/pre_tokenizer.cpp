@@ -43,7 +43,8 @@ std::vector<Symbol> symbols(std::string_view text) {
   return out;
 }
 
-/// The expression of the docstring, alternative by alternative, as a backtracking engine reads it.
+/// Applies the regular expression of the docstring of next_piece, alternative by alternative, as a
+/// backtracking engine does.
 Pieces by_expression(const std::vector<Symbol>& s) {
   Pieces out;
   for (std::size_t at = 0; at < s.size();) {
@@ -76,7 +77,7 @@ Pieces by_expression(const std::vector<Symbol>& s) {
   return out;
 }
 
-/// Numbers one by one first, then the expression on each part between them.
+/// Cuts every digit off first, then applies the expression to the parts between them.
 Pieces by_expression_each_digit(const std::vector<Symbol>& s) {
   Pieces out;
   std::vector<Symbol> part;

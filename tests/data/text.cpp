@@ -48,10 +48,10 @@ TEST_CASE("split_documents: the cut lies between two documents", "[identity]") {
     CHECK(part.train.size() <= moe::split(text, fraction).train.size());
   }
   CHECK(moe::split_documents(text, "|", 0.3).train == "one|two|three|");
-  // Nothing to cut between: as split.
+  // Without a separator before the cut it cuts as split() does.
   CHECK(moe::split_documents(text, "#", 0.3).train == moe::split(text, 0.3).train);
   CHECK(moe::split_documents("abcdefgh|ij|", "|", 0.5).train == "abcdef");
-  // The plain cut falls into a separator.
+  // Here the cut of split() would fall into a separator.
   CHECK(moe::split_documents("aa##bbbb##cc", "##", 0.25).train == "aa##");
 }
 

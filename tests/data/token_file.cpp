@@ -20,7 +20,7 @@ std::string bytes_of(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
 
-/// A file of llm.c's as its own scripts write it.
+/// The bytes of a token file as the scripts of llm.c write it.
 template <class T>
 std::string llm_c(std::uint32_t magic, std::uint32_t version, const std::vector<T>& tokens) {
   std::vector<std::uint32_t> header(256);
@@ -28,7 +28,7 @@ std::string llm_c(std::uint32_t magic, std::uint32_t version, const std::vector<
   return bytes_of(header) + bytes_of(tokens);
 }
 
-/// What opening a file with these bytes says.
+/// The error of opening a file with these bytes, or "".
 std::string refusal(const std::string& bytes, const TokenFileOptions& options = {}) {
   const ScratchFolder folder;
   moe::write_file(folder / "a.bin", bytes);
@@ -56,7 +56,7 @@ TEST_CASE("TokenFile: reads llm.c's two formats and nanoGPT's", "[external]") {
   CHECK(TokenFile(folder / "narrow").tokens() == Tokens{1, 65535, 50256, 0});
   CHECK(TokenFile(folder / "wide", {.vocab = 128256}).tokens() == Tokens{1, 128255, 70000});
   CHECK(TokenFile(folder / "nano", {.headerless = true}).tokens() == Tokens{1, 65535, 50256, 0});
-  // The first number tells llm.c's files also where headerless ones are allowed.
+  // Files of llm.c are recognised by their first number, even if headerless files are allowed.
   CHECK(TokenFile(folder / "wide", {.headerless = true}).tokens() == Tokens{1, 128255, 70000});
   CHECK(TokenFile(folder / "narrow").tokens(1, 2) == Tokens{65535, 50256});
   CHECK(TokenFile(folder / "narrow").tokens(3) == Tokens{0});

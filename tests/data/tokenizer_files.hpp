@@ -80,7 +80,8 @@ inline constexpr const char* each_digit =
     R"({"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},)"
     R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}]})";
 
-/// Characters at the borders of the classes, contractions, and bytes that are not UTF-8.
+/// Random text of characters at the borders of the Unicode classes, contractions, and bytes that
+/// are not UTF-8.
 inline std::string random_text(std::uint64_t seed, std::uint64_t index, std::uint32_t most = 14) {
   static const std::vector<std::string> parts = {"a",
                                                  "b",

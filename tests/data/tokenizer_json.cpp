@@ -20,7 +20,7 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-// Bytes in use, and the most of them since most_in_use was set.
+// Bytes in use, and their maximum since most_in_use was set.
 std::atomic<std::size_t> in_use{0}, most_in_use{0};
 
 void* counted(void* memory) {
@@ -33,7 +33,7 @@ void* counted(void* memory) {
 
 }  // namespace
 
-#if !MOE_SANITIZED  // a sanitizer has its own
+#if !MOE_SANITIZED  // a sanitizer has its own operator new
 [[gnu::noinline]] void* operator new(std::size_t size) {
   return counted(std::malloc(size));
 }
@@ -51,7 +51,7 @@ void* counted(void* memory) {
 
 namespace {
 
-/// What loading this tokenizer.json says.
+/// The error of loading this tokenizer.json, or "".
 std::string refusal(const std::string& json) {
   const ScratchFolder folder;
   moe::write_file(folder / "tokenizer.json", json);
@@ -63,7 +63,7 @@ std::string refusal(const std::string& json) {
 std::string refusal(const TokenizerParts& parts) {
   return refusal(parts.json());
 }
-/// What loading these two files says.
+/// The error of loading these two files, or "".
 std::string refusal(const std::string& vocabulary, const std::string& merges) {
   const ScratchFolder folder;
   moe::write_file(folder / "vocab.json", vocabulary);
@@ -408,8 +408,8 @@ TEST_CASE("tokenizer.json: GPT-2's pattern as a step of its own is GPT-2's patte
 }
 
 TEST_CASE("tokenizer.json: ids may have holes, and a merge may be there twice", "[external]") {
-  // As in Hugging Face tokenizers 0.23: the later place of a merge counts, a hole decodes to
-  // nothing.
+  // As in Hugging Face tokenizers 0.23: the later position of a merge counts, a missing id decodes
+  // to nothing.
   const std::string good = with([](TokenizerParts& p) {
                              p.merges = {"a b", "b c"};
                              p.added = R"([{"id":400,"content":"<pad>","special":true}])";

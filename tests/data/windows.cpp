@@ -14,7 +14,7 @@ using moe::test::message_of;
 
 namespace {
 
-/// first, first + 1, ...: a token says where it stands.
+/// Tokens first, first + 1, ...: each tells its position.
 std::vector<std::int32_t> positions(int first, int count) {
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(count));
   std::iota(tokens.begin(), tokens.end(), first);
@@ -162,7 +162,7 @@ TEST_CASE("windows: sizes below 1 and a short text are errors with the numbers",
   CHECK(message_of([&] { RandomWindows({}, 2, 15, 1); }) != "");
 }
 
-TEST_CASE("ByteCorpus: bytes are tokens, whatever they are", "[io]") {
+TEST_CASE("ByteCorpus: any bytes are tokens", "[io]") {
   const moe::test::ScratchFolder folder;
   std::string bytes;
   for (int i = 0; i < 256; ++i) bytes.push_back(static_cast<char>(i));

@@ -79,7 +79,7 @@ constexpr ModelConfig wide{.vocab = 65,
                            .context = 48,
                            .moe = {.experts = 4, .top_k = 2, .hidden = 192}};
 
-/// A model whose next token depends a lot on the ones before.
+/// A model whose next token depends strongly on the ones before.
 template <ModelConfig C, class B>
 struct Rig {
   B backend;
@@ -121,7 +121,8 @@ std::string error_of(const auto& f) {
   return {};
 }
 
-/// Tokens fed in pieces of any size give the bits of one forward pass over the whole window.
+/// Whether tokens fed in pieces of any size give the bits of one forward pass over the whole
+/// window.
 template <class R>
 bool pieces_give_the_same_logits() {
   R rig;
@@ -160,7 +161,7 @@ bool small_passes_give_the_same_logits() {
   return true;
 }
 
-/// Three sequences at once: each has the bits that it has alone.
+/// Whether each of three sequences at once has the bits that it has alone.
 template <class R>
 bool sequences_do_not_meet() {
   R rig;
@@ -190,7 +191,7 @@ bool sequences_do_not_meet() {
   return same;
 }
 
-/// Far beyond the context, for every way of choosing.
+/// Whether the cache changes no token, far beyond the context and for every way of sampling.
 template <class R>
 bool cache_changes_no_token() {
   R rig;
@@ -411,7 +412,7 @@ TEST_CASE("generate: a refused token leaves the generator as it was") {
   CHECK(got == copy_of(other.feed(Tokens{1, 2, 4})));
 }
 
-TEST_CASE("generate: a diverged model is told, not sampled") {
+TEST_CASE("generate: a diverged model is reported, not sampled") {
   OnCpu<grouped> rig;
   rig.model.params().token_embedding.weight.data[5] = std::numeric_limits<float>::quiet_NaN();
   CHECK(error_of([&] {

@@ -111,10 +111,10 @@ TEST_CASE("sampling: min-p keeps tokens with that share of the most likely one's
 }
 
 TEST_CASE("sampling: filters work one after the other: temperature, top-k, top-p, min-p") {
-  // Of the top 3 (0.5 0.25 0.25) two have a share of 0.7; of all tokens three.
+  // Two of the top 3 (0.5 0.25 0.25) reach a share of 0.7; without top-k it takes three tokens.
   CHECK(tokens_of({.top_p = 0.7}) == Tokens{0, 1, 2});
   CHECK(tokens_of({.top_k = 3, .top_p = 0.7}) == Tokens{0, 1});
-  // min-p before top-p would leave 8 4 4 of 16, and two of them would do.
+  // If min-p came first, it would leave 8, 4 and 4 of 16, and two of them would reach 0.7.
   CHECK(tokens_of({.top_p = 0.7, .min_p = 0.4}) == Tokens{0, 1, 2});
   // At temperature 2 the odds are the square roots, down to 1 / sqrt(8) = 0.35.
   CHECK(tokens_of({.min_p = 0.3}) == Tokens{0, 1, 2});

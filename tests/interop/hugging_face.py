@@ -34,7 +34,7 @@ CONFIGS = {
         **dict(LLAMA, intermediate_size=48), num_key_value_heads=2, num_local_experts=4,
         num_experts_per_tok=2, sliding_window=None),
 }
-# Program of the structure -> folders that it reads.
+# For each structure, which is a program of its own, the folders that the program reads.
 VARIANTS = {
     "gpt2": ["gpt2", "gpt2_sharded", "gpt2_bf16"],
     "llama": ["llama", "llama_sharded", "llama_f16", "llama_f64"],
@@ -72,8 +72,8 @@ def make(models):
 
 @contextlib.contextmanager
 def all_double(model):
-    """transformers computes norms, rotations and routers in float32 whatever the weights are: here
-    float32 means float64 for as long as a model is used."""
+    """Makes float32 mean float64 while a model is used, because transformers computes norms,
+    rotations and routers in float32 whatever the type of the weights."""
     for module in model.modules():
         if hasattr(module, "inv_freq"):
             parameters = getattr(model.config, "rope_parameters", None) or vars(model.config)
@@ -95,7 +95,7 @@ def reference(folder, tokens, dtype):
         folder, **{"dtype" if VERSION >= 5 else "torch_dtype": dtype}).eval()
     double = dtype == torch.float64
     if double and hasattr(model, "set_experts_implementation"):
-        model.set_experts_implementation("eager")  # the grouped product knows no float64
+        model.set_experts_implementation("eager")  # grouped products lack float64
     with torch.no_grad(), all_double(model) if double else contextlib.nullcontext():
         logits = model(tokens).logits.reshape(-1, 96)
         out = model.generate(tokens[:1, :PROMPT], max_new_tokens=NEW, min_new_tokens=NEW,

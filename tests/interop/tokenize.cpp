@@ -13,7 +13,7 @@ int main(int argc, char** argv) {
     const auto tokenizer = moe::BpeTokenizer::from_folder(argv[1]);
     tokenizer.save(argv[2]);
     std::string text;
-    unsigned digits = 1;  // of a byte, below a leading 1
+    unsigned digits = 1;  // hexadecimal digits of a byte after a leading 1
     for (int c = std::getchar(); c != EOF; c = std::getchar()) {
       if (c != '\n') {
         digits = digits << 4 | static_cast<unsigned>(c <= '9' ? c - '0' : c - 'a' + 10);

@@ -13,7 +13,7 @@ using moe::test::ScratchFolder;
 
 namespace {
 
-/// Writes beyond `bytes` of a file fail with EFBIG, as on a full disk, until the end of the scope.
+/// While it lives, writes beyond `bytes` of a file fail with EFBIG, as on a full disk.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) : handler_(::signal(SIGXFSZ, SIG_IGN)) {
@@ -104,7 +104,7 @@ TEST_CASE("files: make_folders makes all levels and refuses a file in the way", 
   CHECK(has(message, "Not a directory"));
 }
 
-TEST_CASE("files: none gets the number of a closed standard stream", "[io]") {
+TEST_CASE("files: none gets the descriptor of a closed standard stream", "[io]") {
   const ScratchFolder folder;
   moe::write_file(folder / "there", "x");
   for (int closed = 0; closed < 3; ++closed) {
@@ -122,7 +122,7 @@ TEST_CASE("files: none gets the number of a closed standard stream", "[io]") {
   }
 }
 
-TEST_CASE("files: what is replaced is the file behind a link, and its permissions stay", "[io]") {
+TEST_CASE("files: writing to a link replaces the file behind it, its permissions stay", "[io]") {
   const ScratchFolder folder;
   moe::make_folders(folder / "real");
   moe::write_file(folder / "real/a", "old");
@@ -135,7 +135,7 @@ TEST_CASE("files: what is replaced is the file behind a link, and its permission
   REQUIRE(::stat((folder / "real/a").c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0640);
   CHECK(moe::read_file(folder / "real/a") == "new");
-  REQUIRE(::symlink("real/b", (folder / "ahead").c_str()) == 0);  // of a file that is to come
+  REQUIRE(::symlink("real/b", (folder / "ahead").c_str()) == 0);  // its file is still missing
   moe::write_file(folder / "ahead", "first");
   CHECK(moe::read_file(folder / "real/b") == "first");
 }

@@ -19,7 +19,7 @@ using Names = std::vector<std::string>;
 
 namespace {
 
-/// Saves a folder whose two files say the same.
+/// Saves a folder with two files of the same content.
 void save(const std::string& path, const std::string& content) {
   FolderTransaction transaction(path, "list.json");
   transaction.write("weights", content);
@@ -28,14 +28,14 @@ void save(const std::string& path, const std::string& content) {
   transaction.commit();
 }
 
-/// What the folder says; "" if its two files differ.
+/// The content of the folder's files; "" if they differ.
 std::string content_of(const std::string& path) {
   const moe::FolderReader folder(path, "list.json");
   const std::string content = moe::read_file(folder.file("weights"));
   return moe::read_file(folder.file("notes")) == content ? content : "";
 }
 
-/// With and without the exchange of folders.
+/// Runs f as on systems that can exchange two folders in one step, and as on others.
 template <class F>
 void on_both_kinds_of_file_system(const F& f) {
   for (const bool exchange : {true, false}) {
@@ -143,8 +143,7 @@ TEST_CASE("FolderTransaction: what others put into our folder stays there", "[io
   });
 }
 
-TEST_CASE("FolderTransaction: what the user wrote in the place of our files is not lost",
-          "[error]") {
+TEST_CASE("FolderTransaction: what the user wrote over our files is not lost", "[error]") {
   const ScratchFolder folder;
   const std::string name = folder / "last";
   save(name, "one");
@@ -223,7 +222,7 @@ TEST_CASE("FolderTransaction: what another machine is writing is left alone for 
   CHECK(names_in(folder.path()) == Names{"last"});
 }
 
-TEST_CASE("FolderTransaction: a place that vanishes during a save is an error, not the end",
+TEST_CASE("FolderTransaction: a folder that vanishes during a save is an error, not a crash",
           "[io]") {
   const ScratchFolder folder;
   const std::string name = folder / "runs/last";
@@ -235,7 +234,7 @@ TEST_CASE("FolderTransaction: a place that vanishes during a save is an error, n
   CHECK(is_sentence(message));
 }
 
-TEST_CASE("LockFile: a lock of somebody else's that may only be read is waited for", "[io]") {
+TEST_CASE("LockFile: a lock that another user holds is respected if it may only be read", "[io]") {
   const ScratchFolder folder;
   const std::string path = folder / "lock";
   const moe::detail::LockFile lock(path, 0);
@@ -271,7 +270,7 @@ TEST_CASE("FolderReader: says why a file cannot be opened", "[io]") {
   CHECK(moe::FolderReader(folder / "file", "list.json").error() == ENOTDIR);
 }
 
-TEST_CASE("FolderTransaction: what is left over is no reason for a save to fail", "[io]") {
+TEST_CASE("FolderTransaction: a save does not fail because of leftovers", "[io]") {
   const ScratchFolder folder;
   const std::string name = folder / "last";
   const std::string working = moe::detail::Beside(name).path(moe::detail::host_tag() + "1-2-3");
@@ -304,7 +303,7 @@ TEST_CASE("FolderLock, FolderTransaction: a forked child takes nothing from its 
   CHECK(moe::read_file(folder / "last/weights") == "x");
 }
 
-TEST_CASE("FolderTransaction: no name beside its place is taken by force", "[io]") {
+TEST_CASE("FolderTransaction: files of others beside the folder are never replaced", "[io]") {
   on_both_kinds_of_file_system([] {
     const ScratchFolder folder;
     const std::string name = folder / "model";
@@ -320,7 +319,7 @@ TEST_CASE("FolderTransaction: no name beside its place is taken by force", "[io]
       CHECK(moe::read_file(folder / (other + "/a")) == "theirs");
     CHECK(moe::read_file(folder / ".model.moe-file") == "theirs");
     CHECK(names_in(folder.path()).size() == 5);
-    // Even in the place where the old folder would lie for a moment.
+    // Not even in the place where the old folder would lie for a moment.
     moe::make_folders(moe::detail::Beside(name).old());
     moe::write_file(moe::detail::Beside(name).old() + "/a", "theirs");
     static_cast<void>(message_of([&] { save(name, "three"); }));
@@ -329,7 +328,7 @@ TEST_CASE("FolderTransaction: no name beside its place is taken by force", "[io]
   });
 }
 
-TEST_CASE("FolderTransaction: what killed programs left is ended or brought back", "[io]") {
+TEST_CASE("FolderTransaction: what killed programs left is removed or restored", "[io]") {
   const ScratchFolder folder;
   const std::string name = folder / "last";
   const std::string old = moe::detail::Beside(name).old();
@@ -415,7 +414,7 @@ TEST_CASE("FolderTransaction: names as long as a file system allows", "[io]") {
   });
 }
 
-TEST_CASE("FolderReader: the files of one moment, whatever is saved meanwhile", "[io]") {
+TEST_CASE("FolderReader: reads the files of one save, whatever is saved meanwhile", "[io]") {
   on_both_kinds_of_file_system([] {
     const ScratchFolder folder;
     const std::string name = folder / "last";
@@ -430,7 +429,7 @@ TEST_CASE("FolderReader: the files of one moment, whatever is saved meanwhile", 
   });
 }
 
-TEST_CASE("FolderReader: without the right to write, and where there is nothing", "[io]") {
+TEST_CASE("FolderReader: needs no right to write, and a missing folder has no files", "[io]") {
   const ScratchFolder folder;
   save(folder / "last", "one");
   REQUIRE(::chmod((folder / "last").c_str(), 0555) == 0);
@@ -459,7 +458,7 @@ TEST_CASE("read_settled: reads again when the folder was replaced in the middle"
   })));
 }
 
-TEST_CASE("FolderLock: the second is told who has it, whoever dies gives it back", "[io]") {
+TEST_CASE("FolderLock: the second is told who holds it, a process that dies releases it", "[io]") {
   const ScratchFolder folder;
   const auto refused = [&](const std::string& what) {
     return message_of([&] { moe::FolderLock second(folder.path(), what); });

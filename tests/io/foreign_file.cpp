@@ -17,7 +17,7 @@ namespace {
 const std::string pointer =
     "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 269060552\n";
 
-/// What every reader says of a file of this content.
+/// The errors of every reader for a file of this content.
 std::vector<std::string> messages(const std::string& content) {
   const ScratchFolder folder;
   for (const char* name : {"model.safetensors", "tokenizer.json", "config.json", "manifest.json",

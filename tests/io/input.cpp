@@ -12,7 +12,7 @@ using test::is_sentence;
 using test::message_of;
 using test::through_fifo;
 
-TEST_CASE("read_input: a pipe is read once and whole, a file as ever", "[input]") {
+TEST_CASE("read_input: a pipe is read once and whole, a file as usual", "[input]") {
   const test::ScratchFolder scratch;
   std::string text;
   for (int i = 0; i < 60000; ++i) text += "line " + std::to_string(i) + "\n";  // many pipe buffers

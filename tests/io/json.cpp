@@ -123,7 +123,7 @@ TEST_CASE("Json: strict parsing says what is wrong and where", "[error]") {
     CHECK(moe::test::is_sentence(message));
     CHECK(has(message, "a.json"));
     CHECK(has(message, c.why));
-    // Passing over a value checks as much as building it, except for names given twice.
+    // Skipping a value checks as much as building it, except for names given twice.
     const std::string skipped = message_of([&] {
       moe::JsonReader reader(c.text, "a.json");
       reader.skip();

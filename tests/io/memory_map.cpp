@@ -29,7 +29,7 @@ TEST_CASE("MemoryMap: holds the bytes of the file, also after a move and after i
   CHECK(MemoryMap().bytes().empty());
 }
 
-TEST_CASE("MemoryMap: what is no file is refused", "[error]") {
+TEST_CASE("MemoryMap: anything but a file is refused", "[error]") {
   const ScratchFolder folder;
   REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
   for (const std::string& path : {folder / "none", folder.path(), folder / "pipe"}) {

@@ -114,7 +114,7 @@ TEST_CASE("Safetensors: conversion in pieces is right across their borders", "[e
   const ScratchFolder folder;
   std::vector<float> values(100003);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) * 0.5f;
-  const std::uint8_t odd = 0;  // the F32 data starts behind it: begin 1 in a foreign file
+  const std::uint8_t odd = 0;  // in a file of others the F32 data may start after it, at byte 1
   moe::save_safetensors(folder / "a", {moe::tensor_view("w", {values.size()}, values.data()),
                                        moe::tensor_view("odd", {}, &odd)});
   const auto read = Safetensors(folder / "a").read_as<double>("w");

@@ -21,7 +21,7 @@ std::string hexadecimal(std::string_view bytes) {
   return text;
 }
 
-/// The payloads of a file of records; stops at the first that is cut off or damaged.
+/// The payloads of a file of records, up to the first record that is cut off or damaged.
 std::vector<std::string> payloads(const std::string& path, std::size_t* good_bytes = nullptr) {
   const std::string bytes = read_file(path);
   std::vector<std::string> found;
@@ -39,7 +39,7 @@ std::vector<std::string> payloads(const std::string& path, std::size_t* good_byt
   return found;
 }
 
-/// The event without its first field, the time: step and content.
+/// The event without its first field, the time.
 std::string timeless(const std::string& payload) {
   REQUIRE(payload.size() > 9);
   REQUIRE(payload[0] == 0x09);
@@ -77,7 +77,7 @@ TEST_CASE("TensorBoard: events have the bytes that its own protobufs have", "[ex
         "42097c2061207c2062207c4a0a0a060a04746578742002");
 }
 
-TEST_CASE("TensorBoard: a scalar of zero is written, for a value without it is none", "[edge]") {
+TEST_CASE("TensorBoard: a scalar of zero is written, as without it there is no scalar", "[edge]") {
   const std::string zero = hexadecimal(detail::scalar_event(1, 0, "a", 0));
   CHECK(zero == "09000000000000f03f2a0a0a080a01611500000000");
   const std::string largest =

@@ -37,7 +37,7 @@ TEST_CASE("in_quotes: 60 bytes at most, whole characters, no control characters"
   CHECK(in_quotes("a.weight") == "'a.weight'");
   CHECK(in_quotes("") == "''");
   CHECK(in_quotes(std::string("a\n\0\x1b\x7f", 5)) == "'a\?\?\?\?'");
-  // The quotes, and between them `as` letters and the rest.
+  // `as` letters a and the rest, in quotes.
   const auto quoted = [](std::size_t as, const char* rest) {
     std::string text(1, '\'');
     text.append(as, 'a').append(rest);

@@ -7,19 +7,20 @@
 
 namespace moe::test {
 
-/// `tables`: distinct tables of rows x cols that are touched; `accesses`: reads and writes of one;
-/// `evaluations`: of exp, erf or random factors, for each element. Without tables: not measured.
+/// What a kernel touches. `tables`: how many different tables of rows x cols; `accesses`: how many
+/// reads and writes of a whole table; `evaluations`: exp, erf or random factors for each element. A
+/// kernel with 0 tables is not measured.
 struct Traffic {
   int tables = 0, accesses = 0;
   double evaluations = 0;
 };
-/// One way to use a kernel: with these options, or with those.
+/// One way to use a kernel, such as with or without an option.
 struct Variant {
   std::string name;
   Traffic traffic = {};
 };
 
-/// A kernel and how many rows or columns it is for.
+/// A kernel and the number of rows or columns that it is launched for.
 template <class Kernel>
 struct Launch {
   int n;

@@ -4,7 +4,7 @@
 
 #include "case.hpp"
 
-// Norms, activations, biases, the residual stream, embeddings and rotary positions.
+// Cases for norms, activations, biases, the residual stream, embeddings and rotary positions.
 
 namespace moe::test {
 
@@ -84,7 +84,8 @@ struct Case<kernel::LayerNormGainGrad<W, S>> {
   }
 };
 
-/// Names of an activation function, alone and with a gate; empty where no model has it with one.
+/// The names of an activation function without and with a gate; empty if no model uses it with a
+/// gate.
 template <class Act>
 struct Names;
 template <class W>
@@ -104,7 +105,7 @@ struct Names<kernel::ReluSquared<W>> {
   static constexpr std::string_view plain = "relu_squared", gated = "";
 };
 
-/// Plain; gated, with one or two tables more; and with all options.
+/// Variants: plain; gated, with `more` tables; and with all options.
 template <class Act>
 std::vector<Variant> activation_variants(const std::string& pass, int tables, int more) {
   const std::string plain = std::string(Names<Act>::plain) + pass, name(Names<Act>::gated);
@@ -166,7 +167,8 @@ struct Case<kernel::DropAdd<S>> {
     return Launch{x.rows, kernel::DropAdd<S>{x.table(), x.table(), {0.1 * v, 1, 2}}};
   }
 };
-// Sums of two operands are exact in every type: the norm reads the same everywhere.
+// Sums of two operands are exact in every type, so the norm reads the same numbers on every
+// backend.
 template <class S, class W>
 struct Case<kernel::Fused<kernel::DropAdd<S>, kernel::RmsNormForward<W, S>>> {
   static std::vector<Variant> variants() { return {{"drop_add_rms_norm", {3, 4}}}; }
@@ -189,7 +191,8 @@ struct Case<kernel::Fused<kernel::DropAdd<S>, kernel::LayerNormForward<W, S>>> {
   }
 };
 
-// Ids are below the numbers of rows and of columns: a vocabulary of that size. Then positions.
+// The first variant has token ids below the number of rows and of columns; the second one has
+// positions.
 template <class W, class S>
 struct Case<kernel::EmbeddingForward<W, S>> {
   static std::vector<Variant> variants() {
@@ -220,7 +223,7 @@ struct Case<kernel::RopeTable<W>> {
     return Launch{x.rows, kernel::RopeTable<W>{x.table(x.rows, x.head_dim), 3, 10000.0}};
   }
 };
-// Sequences of few positions, so that their angles stay in the first-level cache.
+// The sequences are short, so that their angles stay in the first-level cache.
 template <class W, class S>
 struct Case<kernel::RopeHalf<W, S>> {
   static std::vector<Variant> variants() { return {{"rope_half", {1, 2}}, {"rope_half, back"}}; }

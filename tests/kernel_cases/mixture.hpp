@@ -3,7 +3,7 @@
 
 namespace moe::test {
 
-// As many experts as columns, of which each token chooses two.
+// There are as many experts as columns, and each token chooses two of them.
 inline constexpr int top_k = 2;
 inline std::vector<Variant> router_variants(const std::string& name) {
   return {{name},

@@ -16,12 +16,12 @@ const std::string content = "A known text.\n";
 const lab::KnownText known = {"known.txt", "https://example.invalid/known.txt",
                               moe::sha256(content)};
 
-// One that is known by its looks alone.
+// A text without a known SHA-256, which must look right.
 const lab::KnownText unhashed = {
     "loose.txt",     "https://example.invalid/loose.txt", "",        20,
     "<|endoftext|>", {"second.txt", "third.txt"},         "stories", lab::generated_stories};
 
-/// A world of its own: no data folder, an empty cache, and a PATH with only `tools/`.
+/// An environment of its own: no data folder, an empty cache, and a PATH with only `tools/`.
 struct World {
   ScratchFolder folder;
   Environment data{"MOE_DATA_DIR", nullptr};
@@ -29,7 +29,8 @@ struct World {
   Environment cache{"XDG_CACHE_HOME", (folder / "cache").c_str()};
   Environment path{"PATH", (folder / "tools").c_str()};
 
-  /// Puts a program on PATH; its last two arguments are the file to write and the address (curl).
+  /// Puts a program on PATH. As curl it gets the file to write and the URL as its last two
+  /// arguments.
   void tool(const std::string& name, const std::string& script) {
     moe::make_folders(folder / "tools");
     moe::test::script(folder, script, "tools/" + name);
@@ -96,7 +97,7 @@ TEST_CASE("find_text: the cache counts only with the right SHA-256", "[io]") {
 
 TEST_CASE("find_text: a download is verified and kept", "[io]") {
   World world;
-  // What curl gets: ... --output FILE URL.
+  // curl is called with ... --output FILE URL.
   const std::string good =
       "while [ \"$1\" != --output ]; do shift; done; printf 'A known text.\\n' > \"$2\"";
   SECTION("with curl") {
@@ -117,7 +118,7 @@ TEST_CASE("find_text: a download is verified and kept", "[io]") {
   CHECK(has(world.find().source, "cached"));
 }
 
-TEST_CASE("find_text: what goes wrong with a download ends in generated verse that says so",
+TEST_CASE("find_text: after a failed download the text is generated verse, and the source says why",
           "[error]") {
   World world;
   SECTION("another text") {

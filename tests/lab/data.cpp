@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* separator = "<|endoftext|>";
 
-/// Documents that name themselves: "document 7 ... document 7 <|endoftext|>".
+/// Documents that contain their number: "document 7 ... document 7 <|endoftext|>".
 std::string documents(int count, int words) {
   std::string text;
   for (int d = 0; d < count; ++d) {
@@ -30,7 +30,7 @@ std::string verse(int lines) {
   return text;
 }
 
-/// Train and validation lie side by side in the tokens and are all of them.
+/// Checks that training and validation are neighbours and together all of the tokens.
 void check_split(const lab::Data& data, const std::string& text) {
   CHECK(!data.train.empty());
   CHECK(!data.validation.empty());
@@ -50,7 +50,7 @@ struct Files {
   }
 };
 
-/// A vocabulary of 257 + 4 tokens in its files.
+/// Writes the files of a vocabulary of 257 + 4 tokens.
 void write_vocabulary(const std::string& folder) {
   moe::test::TokenizerParts parts;
   parts.merges = {"d o", "do c", "l i", "n e"};
@@ -70,7 +70,7 @@ TEST_CASE("Data: the cut lies between two documents", "[identity]") {
     const std::string train = data.tokenizer.decode(data.train);
     CHECK(train.ends_with(separator));
     CHECK(train.size() <= text.size() * 9 / 10);
-    // Not one document earlier than it must be.
+    // One more document would be too much for training.
     const std::string validation = data.tokenizer.decode(data.validation);
     const std::size_t first = validation.find(separator) + std::string(separator).size();
     CHECK(train.size() + first > text.size() * 9 / 10);
@@ -86,7 +86,7 @@ TEST_CASE("Data: without separators the cut is at nine tenths, inside the text",
   const lab::Data data(files.options(text));
   check_split(data, text);
   CHECK(data.train.size() == text.size() * 9 / 10);  // bytes
-  // One document is cut inside, too, and so are many when that is asked for.
+  // A single document is cut inside, too, and many documents are if the options ask for it.
   const std::string one = verse(300) + separator;
   const lab::Data single(files.options(one));
   check_split(single, one);
@@ -121,13 +121,13 @@ TEST_CASE("Data: merges of a vocabulary, and the same cut by bytes", "[identity]
     CHECK(data.tokenizer.vocab_size() == 261);
     CHECK(data.tokens.size() < text.size());
     CHECK(has(data.vocabulary, "261 tokens of GPT-2's, from " + files.folder.path()));
-    // The cut of the bytes, or the end of the token that lies over it.
+    // The cut is where the bytes are cut, or at the end of the token that covers this place.
     const lab::Data bytes(files.options(text));
     const std::string train = data.tokenizer.decode(data.train);
     const std::string cut = bytes.tokenizer.decode(bytes.train);
     CHECK(train.size() >= cut.size());
     CHECK(train.size() - data.tokenizer.bytes_of(data.train.back()).size() < cut.size());
-    // Fewer merges that fit a smaller model.
+    // For a smaller model only the merges that fit are used.
     options.vocab = 259;
     CHECK(lab::Data(options).tokenizer.vocab_size() == 259);
   }
@@ -173,7 +173,7 @@ TEST_CASE("Data: a model of bytes has 257 tokens, whatever vocabulary is given",
   CHECK(data.tokens.size() == verse(100).size());
   CHECK(has(data.vocabulary, "one a byte"));
   CHECK(!has(data.vocabulary, "not"));
-  // For a larger model it is an error, or it is said that bytes are used.
+  // For a larger model a missing vocabulary is an error.
   options.vocab = 300;
   const std::string message = message_of([&] { lab::Data{options}; });
   INFO(message);
@@ -197,7 +197,7 @@ TEST_CASE("Data: the hash is of the text and of the cut", "[identity]") {
   CHECK(lab::Data(options).hash() != hash);
 }
 
-TEST_CASE("Data: it says what it is made of", "[identity]") {
+TEST_CASE("Data: describes what it is made of", "[identity]") {
   const Files files;
   const lab::Data data(files.options(verse(100)));
   const std::string said = data.describe();

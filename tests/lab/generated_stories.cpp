@@ -55,7 +55,7 @@ TEST_CASE("generated_stories: one seed gives one text of whole stories", "[ident
   CHECK(shorter.size() >= 777);
   CHECK(shorter.ends_with(separator));
   CHECK(text.starts_with(shorter));
-  // The bits that every machine must make; a change of the words changes them on purpose.
+  // Every machine must make the same bits. Whoever changes the words must change this number.
   CHECK(moe::sha256(text) == "cd072c72a5acb385281539485c7091ce0abb1d95adec2a0254a356fe5d81b16b");
 }
 

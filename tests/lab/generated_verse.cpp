@@ -13,7 +13,7 @@ TEST_CASE("generated_verse: one seed gives one text, whatever its length", "[ide
   CHECK(lab::generated_verse(777, 1) == text.substr(0, 777));
   CHECK(lab::generated_verse(50000, 2) != text);
   CHECK(lab::generated_verse(0, 1).empty());
-  // The bits that every machine must make; a change of the grammar changes them on purpose.
+  // Every machine must make the same bits. Whoever changes the grammar must change this number.
   CHECK(moe::sha256(text) == "de9988900b19275e4c3fc4ce0a710c159d2d8d54887890f20198f9b2c375cbbd");
 }
 

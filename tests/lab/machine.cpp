@@ -16,7 +16,7 @@ using moe::test::ScratchFolder;
 
 namespace {
 
-/// A root folder with a machine of 8 GB free.
+/// A root folder with the files of a machine that has 8 GB free.
 struct Machine {
   ScratchFolder folder;
 
@@ -39,7 +39,7 @@ TEST_CASE("available_memory: what the machine has free", "[machine]") {
   CHECK(has(machine.memory().limit, "free memory"));
 }
 
-TEST_CASE("available_memory: nothing known limits nothing", "[machine]") {
+TEST_CASE("available_memory: what is unknown limits nothing", "[machine]") {
   const ScratchFolder empty;
   CHECK(available_memory(empty.path()).bytes == UINT64_MAX);
   CHECK_NOTHROW(require_memory(1ull << 60, "x", "y", available_memory(empty.path())));

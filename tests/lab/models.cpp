@@ -14,7 +14,8 @@ moe::ParameterCount count() {
   return moe::parameter_count<moe::Transformer<C, moe::Cpu<float>>>();
 }
 
-/// Two experts of half the width are as many parameters as one feed-forward; the router is extra.
+/// Checks that two experts of half the width have as many parameters as one feed-forward; the
+/// router is extra.
 template <ModelConfig C>
 void check_iso_active() {
   constexpr ModelConfig iso = lab::iso_active(C);
@@ -24,7 +25,7 @@ void check_iso_active() {
   CHECK(count<iso>().active == count<lab::dense(C)>().active + routers);
   CHECK(count<iso>().total > count<lab::dense(C)>().total + routers);
   CHECK(count<C>().active > count<iso>().active);
-  // The same work but for the routers.
+  // The work is the same except for the routers.
   const auto dense = moe::token_flops(lab::dense(C), 64), twin = moe::token_flops(iso, 64);
   CHECK(twin.forward() - twin.router == dense.forward());
   CHECK(twin.router == 2 * double(routers));
@@ -46,7 +47,7 @@ TEST_CASE("models: the parameter counts of the documents", "[counts]") {
   CHECK(count<lab::dense(lab::paper)>().active == 29'496'192);
   CHECK(count<lab::alternate(lab::paper)>().total == 54'278'016);
   CHECK(count<lab::alternate(lab::paper)>().active == 33'044'352);
-  // By hand: embedding, attention and two norms and the router and the experts a layer, last norm.
+  // By hand: the embedding; for each layer attention, two norms, router and experts; the last norm.
   CHECK(count<lab::paper>().total ==
         49152 * 384 + 6 * (4 * 384 * 384 + 2 * 384 + 8 * 384 + 8 * 2 * 384 * 1536) + 384);
   // The sizes that docs/reproduction.md measures.
@@ -76,7 +77,8 @@ TEST_CASE("models: iso-active twins have the dense model's active parameters and
 }
 
 TEST_CASE("models: 2,122 dense steps of llm-moe are the work of 1,903 of its mixture", "[flops]") {
-  // Its unit: multiply-adds of forward passes, 24 sequences of 512 tokens, 8e14 in all.
+  // llm-moe counts multiply-adds of forward passes: 8e14 in all, in steps of 24 sequences of 512
+  // tokens.
   const double tokens = 24 * 512;
   const auto steps = [&](const ModelConfig& c) {
     return 8e14 / (moe::token_flops(c, 512).forward() / 2 * tokens);
@@ -85,7 +87,7 @@ TEST_CASE("models: 2,122 dense steps of llm-moe are the work of 1,903 of its mix
   INFO(dense << " " << mixture);
   CHECK(std::abs(dense - 2122) < 1);
   CHECK(std::abs(mixture - 1903) < 1);
-  // All of training is the same ratio within a percent.
+  // For all of training the ratio is the same within a percent.
   const double ratio = moe::token_flops(lab::alternate(lab::paper), 512).training() /
                        moe::token_flops(lab::dense(lab::paper), 512).training();
   CHECK(std::abs(ratio / (dense / mixture) - 1) < 0.01);

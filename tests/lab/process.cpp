@@ -71,7 +71,7 @@ TEST_CASE("find_program: the first executable file on PATH", "[process]") {
   CHECK(lab::find_program("no-such-program").empty());
 }
 
-TEST_CASE("output_of: a program that takes too long, fails or is none gives nothing", "[edge]") {
+TEST_CASE("output_of: a program that is too slow, fails or is missing gives nothing", "[edge]") {
   const ScratchFolder folder;
   int never[2];
   REQUIRE(::pipe(never) == 0);
@@ -90,7 +90,7 @@ TEST_CASE("output_of: a program that takes too long, fails or is none gives noth
   CHECK(output("echo begun; sleep 60", soon_over) == "");
   CHECK(output("exec 2>&-; echo closed; exec >&-; sleep 60", soon_over) == "");
   CHECK(output("while :; do echo endless; done", soon_over) == "");
-  CHECK(since(start) < 50);  // less than one that was waited for
+  CHECK(since(start) < 50);  // less than a wait for one of them
   CHECK(output_of({folder / "none"}, std::chrono::seconds(5), stop.get()) == "");
   CHECK(output("echo fine") == "fine\n");
 }

@@ -26,7 +26,7 @@ std::string script(const ScratchFolder& folder, const std::string& commands) {
   return moe::test::script(folder, commands, "nvidia-smi");
 }
 
-/// Waits until it is so: five minutes, as a busy machine may be slow.
+/// Waits until is_so() holds, for up to five minutes, as a busy machine may be slow.
 bool soon(const std::function<bool()>& is_so) {
   for (const auto start = Clock::now(); since(start) < 300;) {
     if (is_so()) return true;
@@ -160,8 +160,8 @@ TEST_CASE("ResourceMonitor: sees the work of every thread", "[identity]") {
     }
   });
   other.join();
-  // What was measured lies between what was certainly used before and after the sample, however
-  // long this thread had to wait between two lines.
+  // The measured rate must lie between bounds that are computed before and after the sample,
+  // however long this thread had to wait between two lines.
   const double least = used() - used_at_start, shortest = since(start);
   const double percent = monitor.sample().cpu_percent;
   CHECK(percent > 100 * (least - 0.02) / since(before));
@@ -238,15 +238,16 @@ TEST_CASE("ResourceMonitor: asks again, and finds nvidia-smi on PATH", "[io]") {
   CHECK(second - first >= 1);
 }
 
-TEST_CASE("ResourceMonitor: a hanging nvidia-smi holds up nobody and is killed", "[edge]") {
+TEST_CASE("ResourceMonitor: a hanging nvidia-smi delays nobody and is killed", "[edge]") {
   const ScratchFolder folder;
   const std::string begun = folder / "begun", go = folder / "go", late = folder / "late";
-  // What the script starts writes `late` once `go` is there, after everything should be dead.
+  // The script starts a process that writes `late` as soon as `go` exists, at a time when both
+  // should be dead.
   const std::string program =
       script(folder, "(for i in $(seq 600); do test -e " + go + " && echo >" + late +
                          " && exit; sleep 0.1; done) &\necho >" + begun + "\nsleep 60");
-  // Being killed at once shows in the shortest of some tries: a wait for the script itself, or for
-  // the five seconds that an answer may take, would show in all of them.
+  // If the script is killed at once, the shortest of several tries is short. A wait for the end of
+  // the script, or for the five seconds that an answer may take, would lengthen all of them.
   double shortest = 100;
   for (int tries = 0; tries < 5 && shortest > 2; ++tries) {
     std::filesystem::remove(begun);

@@ -83,7 +83,8 @@ void check_against_the_library(int sequences) {
   CHECK(std::size_t(p.active) == plan.parameters.active);
   CHECK(std::size_t(p.embedding) == plan.parameters.embedding);
   const Memory m = memory(c, sequences * c.context, {});
-  // The library aligns each leaf to 256 bytes and has partial sums for its norms.
+  // The library needs a little more: it aligns each leaf to 256 bytes and has partial sums for its
+  // norms.
   CHECK(near(m.weights, double(plan.memory.params), 0.01));
   CHECK(near(m.gradients, double(plan.memory.grads), 0.01));
   CHECK(near(m.optimizer, double(plan.memory.optimizer), 0.01));
@@ -275,7 +276,7 @@ TEST_CASE("Plan: what does not fit says what to do", "[scale]") {
   CHECK(make_plan(r).advice.find("more memory") != std::string::npos);
 }
 
-TEST_CASE("Compare: all devices, the least expected loss first, figures of one device its own",
+TEST_CASE("Compare: all devices, the least expected loss first; given figures hold for one device",
           "[scale]") {
   Request r;
   r.budget = 5;

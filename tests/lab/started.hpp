@@ -9,11 +9,11 @@
 #include "catch.hpp"
 #include "io/scratch.hpp"
 
-// What tests of started programs share: scripts to start and an environment to start them in.
+// Shared by tests that start programs: scripts to start, and environment variables for them.
 
 namespace moe::test {
 
-/// A program in a scratch folder.
+/// Writes a shell script as a program into a scratch folder and returns its path.
 inline std::string script(const ScratchFolder& folder, const std::string& commands,
                           const std::string& name) {
   const std::string path = folder / name;
@@ -26,7 +26,7 @@ inline double since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// Sets an environment variable, or unsets it when `value` is null, until the end of the scope.
+/// While it lives, sets an environment variable, or unsets it if `value` is null.
 class Environment {
  public:
   Environment(const char* name, const char* value) : name_(name) {

@@ -36,7 +36,7 @@ TEST_CASE("spread: one value has no deviation, none has no mean: not 0", "[stati
   CHECK(has(lab::describe(lab::spread({1, 3})), "2.0000 +-1.4142"));
 }
 
-TEST_CASE("compare: of a run that diverged nothing follows", "[statistics]") {
+TEST_CASE("compare: nothing follows from a run that diverged", "[statistics]") {
   const double lost = std::numeric_limits<double>::infinity();
   for (const lab::Comparison& c :
        {lab::compare({lost, 1}, {1, 1}), lab::compare({lost, lost}, {lost, 1})}) {
@@ -59,7 +59,7 @@ TEST_CASE("student_t: two-sided 5 % points", "[statistics]") {
   CHECK(lab::student_t(31) == 1.96);
   CHECK(lab::student_t(100000) == 1.96);
   CHECK(std::isinf(lab::student_t(0)));
-  // A table that falls ever more slowly: a wrong digit would show as a bend.
+  // The table falls ever more slowly. A wrong digit would break that.
   for (std::size_t n = 2; n <= 29; ++n) {
     INFO(n);
     CHECK(lab::student_t(n) < lab::student_t(n - 1));
@@ -97,7 +97,7 @@ TEST_CASE("compare: three seeds that agree are significant", "[statistics]") {
   CHECK(turned.significant);
 }
 
-TEST_CASE("compare: the border is Student's point of n - 1 degrees of freedom", "[statistics]") {
+TEST_CASE("compare: the bound is Student's point of n - 1 degrees of freedom", "[statistics]") {
   // Differences x - 1, x, x + 1: deviation 1, so that t = x sqrt 3 against 4.303 (normal: 1.96).
   const auto significant = [](double x) {
     return lab::compare({x - 1, x, x + 1}, {0, 0, 0}).significant;

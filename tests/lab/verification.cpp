@@ -9,7 +9,7 @@ namespace {
 moe::UpcycleReport differs(double difference, double ulp) {
   moe::UpcycleReport report;
   report.max_difference = difference, report.max_ulp = ulp;
-  report.exact = true;  // whatever the report says
+  report.exact = true;  // which the verification must not rely on
   return report;
 }
 bool has(const std::string& text, const std::string& part) {

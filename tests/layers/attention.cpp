@@ -20,7 +20,7 @@ test::Run<L> prepared(B& be, std::vector<double> x, const test::Setup& setup = t
   return {be, setup, test::some_theta<L>(), x};
 }
 
-/// y after token `token` was changed.
+/// The output y after the token number `token` was changed.
 template <class L>
 std::vector<double> after_change(int token) {
   B be;
@@ -132,7 +132,8 @@ TEST_CASE("Attention: with qk-norm the size of queries and keys does not matter"
   CHECK(test::largest_difference(test::Run<L>(be, setup, theta, x).forward(), y) < 1e-12);
 }
 
-/// The same five tokens of two sequences in pieces, through a store of keys and values.
+/// The output for five tokens of each of two sequences, fed in pieces through a store of keys and
+/// values.
 template <class L>
 std::vector<double> in_pieces(const std::vector<int>& pieces, int room) {
   B be;

@@ -6,7 +6,7 @@
 #include "parity.hpp"
 
 // Layers whose activations are stored as bfloat16, against exact arithmetic. A bound is at most
-// three times the error that was measured; half a unit in the last place of 1 is 2^-9 = 0.002.
+// three times the error that was measured; half a unit in the last place of 1 is 2^-8 = 0.004.
 
 namespace {
 
@@ -41,12 +41,13 @@ using Shared = MoE<5, 3, 37, 19, B,
                                         .expert_bias = true,
                                         .bias = true}}>;
 
-/// The error is within the bound, and more than a thousandth of it: something is narrow indeed.
+/// Whether the error is within the bound, and above a thousandth of it, which shows that some
+/// numbers are rounded to bfloat16.
 bool within_bound(double error, double bound) {
   UNSCOPED_INFO("error " << error << " of " << bound);
   return error < bound && error > bound / 1000;
 }
-/// Of the oracle and of the CPU alike.
+/// Whether the errors of the oracle and of the CPU are within the bound.
 template <template <class> class LayerOf>
 bool within(double bound, const test::Setup& setup = {.n = 45, .length = 15}) {
   Mixed be;

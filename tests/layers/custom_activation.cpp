@@ -3,7 +3,7 @@
 #include "../catch.hpp"
 #include "parity.hpp"
 
-// Activations of a user's own: what they are is in this file, and no line of the library knows
+// Activations of a user's own. They are defined in this file, and no line of the library knows
 // them.
 
 namespace {
@@ -20,7 +20,7 @@ struct Mish {
     return {x * share, share + x * T(4) * u * (u + T(1)) / (d * d)};
   }
 };
-/// The same behind a gate.
+/// Mish behind a gate.
 template <class T>
 using GatedMish = kernel::Gated<Mish<T>>;
 

@@ -39,7 +39,8 @@ TEST_CASE("RMSNorm and LayerNorm: backward adds", "[adds]") {
   CHECK(test::adding_error<NoBias>() < 1e-13);
 }
 
-/// backward writes the same dx over x as elsewhere, and `again` gives the y of forward.
+/// Whether backward gives the same dx when it is written over x, and `recompute` gives the y of
+/// forward.
 template <class L>
 bool shares_memory_and_repeats() {
   Reference<double> be;
@@ -62,7 +63,7 @@ bool shares_memory_and_repeats() {
          test::get_leaves<double>(grad.tree) == test::get_leaves<double>(grad_over.tree);
 }
 
-TEST_CASE("RMSNorm and LayerNorm: dx may be written over x, and y made again", "[identity]") {
+TEST_CASE("RMSNorm and LayerNorm: dx may be written over x, and y recomputed", "[identity]") {
   CHECK(shares_memory_and_repeats<Rms<Reference<double>>>());
   CHECK(shares_memory_and_repeats<Full<Reference<double>>>());
   CHECK(shares_memory_and_repeats<NoBias<Reference<double>>>());
@@ -98,7 +99,7 @@ TEST_CASE("LayerNorm: every row leaves with mean 0 and variance 1", "[identity]"
   }
 }
 
-TEST_CASE("RMSNorm and LayerNorm: what they do not see", "[identity]") {
+TEST_CASE("RMSNorm and LayerNorm: scaling changes nothing, shifting only RMSNorm", "[identity]") {
   const auto x = test::some_rows(3, 7);
   auto scaled = x, moved = x;
   for (double& e : scaled) e *= 8;

@@ -7,7 +7,8 @@
 namespace moe::test {
 
 /// Largest difference between a backend and Reference<double> over y, dx and each leaf's gradient,
-/// each over the largest number of its kind (or 1). Both start from numbers that it can hold.
+/// each relative to the largest number of its kind (or 1). Both start from numbers that the backend
+/// can hold.
 template <template <class> class LayerOf, class B>
 double parity_error(B& backend, Setup setup) {
   using Oracle = LayerOf<Reference<double>>;
@@ -20,7 +21,7 @@ double parity_error(B& backend, Setup setup) {
   const auto x = rounded(some_rows(setup.n, Oracle::in)),
              dy = rounded(some_rows(setup.n, Oracle::out, 3));
   for (double& e : theta) e = double(W(double(W(e)) / std::sqrt(double(Oracle::in))));
-  setup.options.norm_eps = 1.0 / 1024;  // a float's number too
+  setup.options.norm_eps = 1.0 / 1024;  // exact in float, too
   Reference<double> reference;
   backend.reserve({1, setup.length, setup.length, setup.length, 8, 8, 64});
   Run<Oracle> expected(reference, setup, theta, x);
@@ -39,7 +40,7 @@ double parity_error(B& backend, Setup setup) {
   return worst;
 }
 
-/// Both number types within their bounds.
+/// Whether Cpu<double> and Cpu<float> are within their bounds.
 template <template <class> class LayerOf>
 bool agrees(const Setup& setup = {.n = 45, .length = 15}) {
   Cpu<double> with_double{2};

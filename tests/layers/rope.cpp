@@ -10,7 +10,7 @@ using namespace moe;
 constexpr int context = 9, head_dim = 6, heads = 2, cols = heads * head_dim;
 constexpr double base = 50;  // small, so that every pair turns visibly
 
-/// x with the rotation of one pass applied; sequences of `length`.
+/// x rotated as in one pass over sequences of `length`.
 template <Position Kind>
 std::vector<double> rotated(std::vector<double> x, int length, int start, int direction) {
   using Rotary = Rope<context, head_dim, Kind, Reference<double>>;
@@ -23,7 +23,7 @@ std::vector<double> rotated(std::vector<double> x, int length, int start, int di
   return x;
 }
 
-/// The definition, for one row at one position.
+/// One row rotated by the definition, at one position.
 std::vector<double> turned(const std::vector<double>& x, int position, bool half) {
   auto y = x;
   for (std::size_t first = 0; first < cols; first += head_dim)
@@ -62,7 +62,7 @@ void check_rotation() {
       CHECK(std::abs(dot(after, after) - dot(before, before)) < 1e-13);
     }
   }
-  SECTION("turns back") {
+  SECTION("the opposite rotation turns back") {
     const auto y = rotated<Kind>(rotated<Kind>(x, 6, 2, +1), 6, 2, -1);
     CHECK(test::largest_difference(y, x) < 1e-14);
   }

@@ -78,8 +78,8 @@ TEST_CASE("Router: huge logits neither overflow nor divide by zero", "[edge]") {
   CHECK(std::isfinite(test::largest(router.run.gradients())));
 }
 
-/// Gates of the first row of a float router on the CPU whose logits are its bias, and whether all
-/// its gradients are finite.
+/// The gates of the first row of a float router on the CPU whose logits are its bias. Checks that
+/// all its gradients are finite.
 template <RouterTraits Traits>
 std::vector<float> float_gates(const std::vector<double>& logits,
                                const std::vector<double>& expert_bias, bool uniform = false) {

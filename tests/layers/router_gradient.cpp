@@ -7,8 +7,9 @@ using namespace moe;
 
 constexpr RouterTraits kept{.renormalize = false}, sigmoid{.scoring = Scoring::sigmoid},
     sigmoid_kept{Scoring::sigmoid, false, true, true}, biased{Scoring::softmax, true, true, true};
-// g++ 12 gives templates over alias templates of one name the same symbol, whatever unnamed
-// namespace the aliases are in: names that no other file of this program has.
+// g++ 12 gives templates over alias templates of one name the same symbol, even if the aliases are
+// in different unnamed namespaces. So these names must differ from those of all other files of the
+// program.
 template <class B>
 using RouterTop1 = test::GatesOf<4, 1, 5, B, kept>;
 template <class B>
@@ -48,7 +49,7 @@ TEST_CASE("Router: backward equals the complex-step derivative with noise", "[gr
   CHECK(test::total_gradient_error<RouterAll>(setup) < 1e-12);
 }
 
-/// Random weights of the scores, but these biases of the router and of the experts.
+/// The gradient error with random weights, and with these biases of the router and of the experts.
 template <template <class> class LayerOf>
 double error_at(const std::vector<double>& bias, const std::vector<double>& expert_bias,
                 const test::Setup& setup = test::with_losses()) {

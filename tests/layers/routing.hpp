@@ -5,7 +5,7 @@
 
 namespace moe::test {
 
-/// A router as a layer: y are the gates.
+/// A router as a layer whose output y are the gates.
 template <int Experts, int TopK, int Dim, class B, RouterTraits Traits = RouterTraits{}>
 struct GatesOf {
   using T = Value<B>;
@@ -26,7 +26,7 @@ struct GatesOf {
   }
 };
 
-/// What a router kept, in a router's own cache and in a mixture's.
+/// The cache of the router: `cache` itself, or its part if it is a mixture's.
 const auto& router_of(const auto& cache) {
   if constexpr (requires { cache.router; }) {
     return cache.router;
@@ -35,7 +35,7 @@ const auto& router_of(const auto& cache) {
   }
 }
 
-/// Experts * sum_e f_e P_e, f from the slots and without derivative.
+/// The balance loss, experts * sum_e f_e P_e. f comes from the slots and has no derivative.
 template <class Cache>
 auto balance_loss(const Cache& router) {
   constexpr int experts = decltype(router.logits)::cols;
@@ -48,7 +48,7 @@ auto balance_loss(const Cache& router) {
   return sum;
 }
 
-/// Everything that backward differentiates: <y, dy> and the auxiliary losses with their weights.
+/// What backward differentiates: <y, dy> plus the auxiliary losses with their weights.
 template <class L, class B>
 Value<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>& dy) {
   using T = Value<B>;
@@ -63,8 +63,9 @@ Value<B> total_loss(Run<L, B>& run, const Pass& pass, const std::vector<double>&
               T(o.entropy_weight) * router.report.means[1]);
 }
 
-/// Largest |complex step of the total loss - backward| as in gradient_error, but for the expert
-/// bias, which has no gradient. `theta`: parameters in the order of their declaration.
+/// Largest |complex step of the total loss - backward|, as in gradient_error, except that the
+/// expert bias is left out, as it has no gradient. `theta`: parameters in the order of their
+/// declaration.
 template <template <class> class LayerOf>
 double total_gradient_error(const Setup& setup, const std::vector<double>& theta =
                                                     some_theta<LayerOf<Reference<double>>>()) {
@@ -112,7 +113,7 @@ double total_gradient_error(const Setup& setup, const std::vector<double>& theta
   return worst / largest;
 }
 
-/// All weights of the auxiliary losses on.
+/// `setup` with all auxiliary losses on.
 inline Setup with_losses(Setup setup = {}) {
   setup.options.balance_weight = 0.7;
   setup.options.z_weight = 0.3;

@@ -12,8 +12,8 @@ std::vector<To> converted(const std::vector<From>& v) {
   return result;
 }
 
-/// A layer with its memory on a backend. Whatever forward and backward do not write themselves
-/// before they read it is NaN.
+/// A layer with its memory on a backend. The memory is filled with NaN, so that a read of what
+/// forward or backward has not written shows.
 template <class L, class B = Reference<double>>
 struct Run {
   using T = Value<B>;
@@ -40,7 +40,7 @@ struct Run {
     poison(cache);
   }
 
-  /// y.
+  /// Returns y.
   std::vector<T> forward() { return forward(setup.pass()); }
   std::vector<T> forward(const Pass& pass) {
     poison(scratch);
@@ -49,7 +49,7 @@ struct Run {
                scratch.tree);
     return y;
   }
-  /// dx, added to what is there; the parameters' gradients are added to grad.
+  /// Returns dx after adding to it; adds the parameters' gradients to grad.
   std::vector<T> backward(const std::vector<double>& dy) { return backward(setup.pass(), dy); }
   std::vector<T> backward(const Pass& pass, const std::vector<double>& upstream) {
     const std::vector<T> dy = converted<T>(upstream);
@@ -66,7 +66,7 @@ struct Run {
   }
 };
 
-/// Numbers for every parameter and input of a layer.
+/// Random numbers for the parameters and for the inputs of a layer.
 template <class L>
 std::vector<double> some_theta(unsigned seed = 1) {
   return random_numbers(parameter_elements<typename L::Params>(), seed);

@@ -5,7 +5,7 @@
 #include "../catch.hpp"
 #include "run.hpp"
 
-// The last argument of backward: with `add` false dx is written, never read.
+// Tests the last argument of backward: if `add` is false, dx is written and never read.
 
 namespace {
 

@@ -57,7 +57,7 @@ struct Errors {
   double gradient;  // of the leaf that is worst: |difference| / |gradient|, Euclidean
 };
 
-/// Experts are taken by turns: with bfloat16 the best two of a token may be others.
+/// Routing is uniform, because with bfloat16 a token might choose other experts.
 template <ModelConfig C, class B = Mixed, class Expected = Reference<double>>
 Errors errors() {
   Expected exact;
@@ -95,7 +95,7 @@ Errors errors() {
 bool within(const Errors& e, const Errors& bound) {
   UNSCOPED_INFO("loss " << e.loss << ", logits " << e.logits << ", gradient " << e.gradient);
   return e.loss < bound.loss && e.logits < bound.logits && e.gradient < bound.gradient &&
-         e.logits > 1e-4;  // something is narrow indeed
+         e.logits > 1e-4;  // some numbers are rounded to bfloat16
 }
 
 // Bounds are at most three times what was measured.
@@ -116,7 +116,8 @@ TEST_CASE("bfloat16: models on the CPU agree with exact arithmetic", "[mixed][pa
   CHECK(within(errors<gpt_mixture, Narrow>(), {1.5e-4, 0.025, 0.09}));
 }
 
-// The same roundings but where a sum lies at the border between two: measured below 6e-7.
+// Whether the CPU rounds as the oracle does, except where a sum lies between two numbers: the
+// measured errors are below 6e-7.
 template <ModelConfig C>
 bool as_the_oracle() {
   const Errors e = errors<C, Narrow, Mixed>();
@@ -154,7 +155,7 @@ TEST_CASE("bfloat16: models learn", "[mixed][training]") {
   CHECK(loss_after_training<gpt_mixture>() < 0.5);
 }
 
-/// The loss before each of ten steps on one batch, the rates high enough to learn it.
+/// The loss before each of ten steps on one batch, with rates that are high enough to learn it.
 template <ModelConfig C, class B, template <class> class Optimizer>
 std::vector<double> losses(int threads, auto rates) {
   B be{threads};
@@ -169,7 +170,7 @@ std::vector<double> losses(int threads, auto rates) {
   }
   return all;
 }
-/// bound: of the largest difference between the losses of bfloat16 and of float, in nats.
+/// `bound`: the largest allowed difference between the losses of bfloat16 and of float, in nats.
 template <ModelConfig C, template <class> class Optimizer>
 void check_training(double bound, auto rates) {
   const auto narrow = losses<C, Narrow, Optimizer>(1, rates);

@@ -61,7 +61,7 @@ TEST_CASE("Block: backward equals the complex-step derivative with dropout on", 
   CHECK(test::gradient_error<Everything>(setup) < 1e-12);
 }
 
-/// backward_in_place on dy and backward onto zeros give the same numbers.
+/// Whether backward_in_place on dy and backward onto zeros give the same numbers.
 template <class L>
 bool in_place_equals_backward(const test::Setup& setup) {
   using B = Reference<double>;

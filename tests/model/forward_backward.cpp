@@ -47,7 +47,8 @@ auto gradients(Model& model) {
   return test::get_leaves<typename Model::W>(model.grads());
 }
 
-/// Two steps each way, gradients added up.
+/// Whether two steps with added gradients give the same bits by forward_backward as by forward and
+/// backward.
 template <ModelConfig C, class B>
 bool one_pass_equals_two(const Options& o) {
   B be;
@@ -72,7 +73,7 @@ TEST_CASE("Transformer: forward_backward gives the bits of forward and backward"
   CHECK(one_pass_equals_two<base, Reference<float, bfloat16>>(with_dropout()));
 }
 
-/// A user's block, which has backward alone.
+/// A user's block that has backward but no backward_in_place.
 template <ModelConfig C, bool Mixture, class B>
 struct Plain {
   using Inner = Block<C, Mixture, B>;
@@ -94,8 +95,7 @@ struct Plain {
   static const auto& router(const Cache& c) requires Mixture { return Inner::router(c); }
 };
 
-TEST_CASE("Transformer: a block with backward alone gives the gradients of backward in place",
-          "[identity]") {
+TEST_CASE("Transformer: a block without backward_in_place gives the same gradients", "[identity]") {
   Reference<double> be;
   const Text text;
   Transformer<base, Reference<double>> in_place{be, with_dropout()};

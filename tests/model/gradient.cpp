@@ -4,7 +4,7 @@
 
 #include "catch.hpp"
 
-// The gradient of the whole model, auxiliary losses included, against the complex step.
+// Compares the gradient of the whole model, auxiliary losses included, with the complex step.
 
 namespace {
 
@@ -37,7 +37,7 @@ Options options() {
           .seed = 3};
 }
 
-/// The total loss in the model's own numbers.
+/// The total loss in the model's number type, which may be complex.
 template <class Model>
 typename Model::T total_loss(const Model& model) {
   using T = typename Model::T;

@@ -24,7 +24,7 @@ struct Initial {
   Reference<double> be;
   test::Owned<Tree, Reference<double>> params;
   explicit Initial(const Options& options, int layers = 8) : params(be) {
-    // Not from zeros: every element must be written.
+    // The memory does not begin as zeros, so that an element that is not written shows.
     test::set_leaves(params.tree, std::vector<double>(test::parameter_elements<Tree>(), 77.0));
     set_initial_values(be, params.tree, options, layers);
   }

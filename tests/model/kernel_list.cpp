@@ -8,13 +8,14 @@
 
 #include "catch.hpp"
 
-// The list of kernels is complete, or this file does not compile; and it has no kernel too many.
+// Tests the list of kernels: if one is missing, this file does not compile; one too many fails the
+// test.
 
 namespace {
 
 using namespace moe;
 
-/// A backend that launches only what is listed, as one does whose kernels are instantiated
+/// A backend that launches only listed kernels, as a backend whose kernels are instantiated
 /// beforehand.
 template <class W, class S>
 class Listed : public Reference<W, S> {
@@ -76,7 +77,7 @@ constexpr ModelConfig wide = with([](ModelConfig& c) {  // wide enough for produ
   c.moe = {};
 });
 
-/// One step of training by both ways there are.
+/// One training step by forward and backward, and one by forward_backward.
 template <ModelConfig C>
 void train(Mixed& backend) {
   Transformer<C, Mixed> model{

@@ -12,7 +12,7 @@ using test::has;
 
 namespace {
 
-/// Counts what is allocated.
+/// Counts the bytes that are allocated.
 class CountingBackend : public Reference<float> {
  public:
   std::byte* allocate(std::size_t bytes) {

@@ -19,7 +19,8 @@ constexpr ModelConfig with(ModelConfig config, auto change) {
   return config;
 }
 
-// Blueberry / llm-moe: plain experts of the dense width, tied embedding, no biases.
+// The models of blueberry-llm and llm-moe: plain experts of the dense width, tied embedding, no
+// biases.
 constexpr ModelConfig blueberry = bench::simple.model;
 constexpr ModelConfig llm_dense = with(blueberry, [](ModelConfig& c) { c.moe = {}; });
 constexpr ModelConfig llm_alternate =
@@ -58,7 +59,7 @@ TEST_CASE("Parameters: the demo", "[counts]") {
   CHECK(count<shakespeare::demo_config>().total == 1'846'528);
 }
 
-// Dense to mixture: no positions are learned, and the router has a bias.
+// The models of the program upcycle: positions are not learned, and the router has a bias.
 constexpr ModelConfig grown_dense = growth::paper_simple;
 constexpr ModelConfig grown = growth::mixture(grown_dense, Recipe::copy);
 

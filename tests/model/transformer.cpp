@@ -12,12 +12,12 @@
 #include "catch.hpp"
 #include "skip.hpp"
 
-// Counts what a training step takes from the heap.
+// Counts the allocations of a training step.
 namespace {
 std::atomic<long> allocations{0};
 }
-#if !MOE_SANITIZED  // a sanitizer has its own
-// Not inlined: GCC would take malloc and delete for a mismatched pair.
+#if !MOE_SANITIZED  // a sanitizer has its own operator new
+// Not inlined, because GCC would warn that malloc and delete do not match.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   ++allocations;
   if (void* p = std::malloc(size ? size : 1)) return p;
@@ -171,7 +171,7 @@ TEST_CASE("Transformer: every knob changes the gradient", "[options]") {
 
 TEST_CASE("Transformer: gradients of two half batches add up to the whole", "[adds]") {
   Reference<double> backend;
-  // Without auxiliary losses and noise: those look at a batch as a whole.
+  // Without auxiliary losses and noise, which depend on the whole batch.
   using Exact = Transformer<config, Reference<double>>;
   Exact model{backend, {.max_tokens = tokens, .balance_weight = 0, .init_std = 0.2}};
   const auto text = some_text();
@@ -195,7 +195,8 @@ TEST_CASE("Transformer: gradients of two half batches add up to the whole", "[ad
 
 TEST_CASE("Transformer: loss-free balancing evens the load out", "[training]") {
   Cpu<float> backend{1};
-  // Without a balance loss, with a large rate, so that the bias alone does it.
+  // Without a balance loss, and with a large rate of the expert bias: the bias alone must even the
+  // load out.
   Model model{backend, {.max_tokens = tokens, .balance_weight = 0, .init_std = 0.2, .seed = 2}};
   Muon optimizer{model, {.lr = 0, .rest = {.lr = 0}, .expert_bias_rate = 0.01}};
   const auto text = some_text();

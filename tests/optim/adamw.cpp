@@ -8,7 +8,7 @@ using Model = TinyModel<moe::Reference<double>>;
 
 namespace {
 
-/// Largest difference after some steps between AdamW and a scalar AdamW of every tensor.
+/// Largest difference after some steps between AdamW and a scalar AdamW for every tensor.
 template <class B>
 double error_of_adamw(double grad_size) {
   TinyModel<B> model;
@@ -143,7 +143,7 @@ TEST_CASE("AdamW: too many skips in a row stop the run with a diagnosis", "[erro
   };
   spoil();
   spoil();
-  optimizer.step();  // a good one in between starts the count anew
+  optimizer.step();  // a good step in between restarts the count
   model.grads().head.data[0] = 5;
   optimizer.step();
   spoil();

@@ -9,14 +9,15 @@
 #include <pmmintrin.h>
 #endif
 
-// Numbers that get no gradient any more come to rest at 0 and not at denormal numbers, which are
-// slow and whose bits depend on the mode of the thread.
+// Tests that numbers without a gradient come to rest at 0 and not at denormal numbers, which are
+// slow and whose bits depend on the floating-point mode of the thread.
 
 using namespace moe::test;
 
 namespace {
 
-/// Seen by its bits: a thread that takes denormal numbers for 0 would not find them otherwise.
+/// Looks at the bits, because a thread that treats denormal numbers as 0 would not find them
+/// otherwise.
 bool is_denormal(float x) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x) & 0x7fffffff;
   return bits > 0 && bits < 0x00800000;
@@ -40,13 +41,14 @@ std::size_t denormal_numbers(Model& model, Optimiser& optimiser) {
 /// Fast decays: 2^-126 is reached after some 170 updates instead of 1,700.
 const moe::AdamWOptions fast{.lr = 0.5, .beta1 = 0.5, .beta2 = 0.6, .weight_decay = 0.8};
 
-/// The CPU with one thread, so that the mode of the test's thread is that of all work.
+/// The CPU with one thread, so that all work is done in the mode of the test's thread.
 struct OneThread : moe::Cpu<float> {
   OneThread() : moe::Cpu<float>(1) {}
 };
 
-/// Steps after which nothing of the first gradient may be left, nor a denormal number on the way;
-/// every matrix keeps one number with a gradient, so that Muon does not leave it alone.
+/// Checks that after `steps` steps nothing of the first gradient is left, and that no denormal
+/// number occurs on the way. Every matrix keeps one number with a gradient, because Muon skips a
+/// matrix without any.
 template <class Optimiser, class Model, class Options>
 void check_rest(const Options& options, int steps) {
   Model model;
@@ -172,7 +174,7 @@ std::vector<std::uint32_t> bits_after(const Options& options, bool flush) {
   return bits;
 }
 
-/// How many numbers differ.
+/// How many numbers differ between a and b.
 std::size_t differences(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b) {
   std::size_t found = a.size() != b.size();
   for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) found += a[i] != b[i];
@@ -199,8 +201,8 @@ TEST_CASE("Optimisers: the same bits whether the thread flushes denormal numbers
 }
 
 TEST_CASE("AdamW: lanes of a register and single numbers come to rest alike", "[optim][denormal]") {
-  // Without clipping, as the norm is a sum in an order of the backend's own. Clang rounds products
-  // of single numbers and of registers at different places, so that only zeros can be compared.
+  // Without clipping, because each backend adds up the norm in its own order. Clang rounds products
+  // of single numbers and of registers differently, so that only zeros can be compared.
   const moe::AdamWOptions adamw{.beta1 = 0.5, .beta2 = 0.6, .clip = INFINITY};
   auto lanes = bits_after<OneThread, moe::AdamW>(adamw, false),
        singles = bits_after<moe::Reference<float>, moe::AdamW>(adamw, false);

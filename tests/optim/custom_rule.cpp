@@ -10,8 +10,8 @@
 #include "model.hpp"
 #include "train/tiny.hpp"
 
-// An optimiser rule of a user's own: all of it is in this file, and no line of the library knows
-// it. Trainer, checkpoints, plans and upcycling take an optimiser that has it like any other.
+// An optimiser rule of a user's own. All of it is in this file, and no line of the library knows
+// it. Trainer, checkpoints and plans work with it as with any other rule.
 
 namespace {
 
@@ -59,7 +59,7 @@ struct LionRule {
 template <class Model>
 using Lion = moe::Optimizer<Model, moe::ExpertBiasRule, LionRule, moe::AdamWRule>;
 
-// ---------------------------------------------------------------------- and what is true of it
+// ---------------------------------------------------------------------- and its tests
 
 using namespace moe::test;
 

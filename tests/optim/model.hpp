@@ -14,8 +14,8 @@
 #define MOE_TEST_HAS_CPU 1
 #endif
 
-// The smallest model that an optimiser can work on: a leaf of every role, and gradients that the
-// test writes itself.
+// The smallest model that an optimiser can work on. It has a leaf of every role, and the test
+// writes the gradients itself.
 
 namespace moe::test {
 
@@ -163,7 +163,8 @@ struct ScalarAdamW {
   }
 };
 
-/// Whether decay applies, told by the name: an independent list.
+/// Whether weight decay applies to a leaf. It is told by the name, independently of the library's
+/// roles.
 inline bool decayed(const std::string& path) {
   return !contains(path, "gain") && !contains(path, "bias");
 }

@@ -15,7 +15,7 @@ constexpr double steps[5][3] = {{8.156554524902461, -22.48329292557795, 15.87876
                                 {3.285753657755655, -2.3681294933425376, 0.46449024233003106},
                                 {2.3465413258596377, -1.7097828382687081, 0.42323551169305323}};
 
-/// X <- a X + b (X X^T) X + c (X X^T)^2 X five times, in the plainest way.
+/// Applies X <- a X + b (X X^T) X + c (X X^T)^2 X five times, in the plainest way.
 void plain_orthogonalize(double* x, int rows, int cols, bool polar) {
   const auto product = [](const std::vector<double>& a, const std::vector<double>& b, int m, int k,
                           int n) {
@@ -190,7 +190,7 @@ TEST_CASE("Muon: every gradient is zero after an update, whatever it was", "[opt
   Model model;
   moe::Muon optimizer{model};
   model.draw_grads(1);
-  // Squares that are no longer numbers: the matrix counts as idle.
+  // The squares of these gradients underflow to 0, so the matrix counts as one without a gradient.
   for (int i = 0; i < 35; ++i) model.grads().blocks[1].up.matrix(1)[i] = 1e-200;
   CHECK(!optimizer.step().skipped);
   for (const auto& [name, value] : values(model.grads())) {
@@ -204,7 +204,7 @@ template <class B>
 void check_silent_expert_changes_no_other() {
   TinyModel<B> all, some;
   moe::Muon first{all}, second{some};
-  all.draw_grads(1, 1e-5);  // below the clip: the norm of the silent expert has no effect
+  all.draw_grads(1, 1e-5);  // below the clipping norm, so the silent expert's norm has no effect
   some.draw_grads(1, 1e-5);
   for (int i = 0; i < 35; ++i) some.grads().blocks[0].up.matrix(1)[i] = 0;
   CHECK(first.step().clip_factor == 1);

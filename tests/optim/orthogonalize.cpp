@@ -67,7 +67,7 @@ std::vector<double> eigenvalues(std::vector<double> a, int n) {
   return values;
 }
 
-/// Singular values of a wide matrix.
+/// Singular values of a matrix that is wider than high.
 std::vector<double> singular_values(const std::vector<double>& x, int rows, int cols) {
   std::vector<double> gram(std::size_t(rows * rows));
   for (int i = 0; i < rows; ++i)
@@ -173,7 +173,8 @@ TEST_CASE("Orthogonalizer: a transposed matrix gives the transposed result", "[i
 }
 
 TEST_CASE("Orthogonalizer: strips and mirror images equal the full products", "[identity]") {
-  // The block diagonal matrix of two blocks is treated block by block, whatever the strips are.
+  // A block diagonal matrix of two blocks must give each block's result, however it is cut into
+  // strips.
   const int n = 66, big = 2 * n;  // big is cut into strips of 33 rows, n is not
   std::vector<double> block = random_values(std::size_t(n * n), 4);
   std::vector<double> x(std::size_t(big * big));

@@ -21,7 +21,7 @@ STRATEGIES = {"large_batch": (16, 64), "long_seq": (2, 256), "balanced": (6, 128
 RATES = ("0.005", "0.01")
 BASE = ["--quick", "--data", text, "--rates", ",".join(RATES), "--tokens", 3000, "--eval-tokens",
         200, "--threads", 1, "--no-progress", "--no-plots"]
-TOKENS = 3072  # the smallest number that is whole updates of all strategies
+TOKENS = 3072  # the smallest number that is a multiple of all strategies' updates
 
 
 def run(name, *options):
@@ -52,7 +52,7 @@ for tokens, expected in ((1, 3072), (3071, 3072), (4607, 3072), (4609, 6144), (3
     check(f"equal tokens: {expected} " in plan, f"{tokens} tokens in whole updates of all")
 check(not (root / "plan").exists(), "a dry run writes nothing")
 
-# What cannot be asked.
+# Requests that are refused.
 for options, code, part in ((["--rates", "0.1,,1"], 1, "--rates"), (["--rates", "2000"], 1, "2000"),
                             (["--tokens", 0], 2, "tokens"), (["--budget", "time"], 2, "budget"),
                             (["--budget", "updates", "--updates", 0], 2, "updates"),
@@ -61,7 +61,7 @@ for options, code, part in ((["--rates", "0.1,,1"], 1, "--rates"), (["--rates", 
                             (["--data", root / "none"], 1, "none")):
     refused(checks, run("bad", *options), code, part)
     check(not (root / "bad/runs").exists(), f"'{part}' leaves nothing that stands in the way")
-# Options that the strategies set are not swallowed: they act, or are refused.
+# Options that the strategies decide are not ignored: they have an effect, or are refused.
 for options in (["--batch", 4], ["--length", 32], ["--steps", 3], ["--muon-lr", 0.5],
                 ["--eval-every", 1], ["--eval-length", 32], ["--updates", 5]):
     result = must(*run("plan", "--dry-run")).stdout
@@ -122,7 +122,7 @@ for strategy in STRATEGIES:
     check(re.search(rf"^  {strategy} " + "".join(rf" +{x:.4f} \(one run\)" for x in losses), out,
                     re.M), f"the table's row of {strategy}")
 
-# The judge is the same for all: without training, all strategies have the same loss on it.
+# All strategies are evaluated on the same windows: without training they have the same loss.
 must(*run("still", "--rates", "1e-12", "--adamw-lr", 0, "--weight-decay", 0))
 still = {r["final_val_loss"] for r in read(root / "still/results.json")["runs"]}
 check(max(still) - min(still) < 1e-5, f"the same windows for all: {still}")
@@ -185,7 +185,7 @@ draw = random.Random(1)
 
 
 def stop_study(how):
-    """Stops a study again and again: how often, and the runs that were done by then."""
+    """Stops a study again and again. Returns how often, and the runs that were done by then."""
     place = root / how.name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
@@ -221,7 +221,7 @@ must(*run("a", "--resume"))
 check(without_times(read(root / "a/results.json")) == whole and count_rows(root / "a") == before,
       "a finished study tells the same")
 
-# A rate that is too high loses its runs, not the study; what is lost is not tried again.
+# A rate that is too high loses its runs, not the study. Lost runs are not tried again.
 lost = run("lost", "--rates", "1000,0.01", "--adamw-lr", 1000, "--tokens", 12288)
 for options in ([], ["--resume"]):
     result = start(*lost, *options)
@@ -234,12 +234,12 @@ for options in ([], ["--resume"]):
         check((r["final_val_loss"] is None) == r["diverged"], f"{name}: {r}")
         check((r["final_val_acc"] is None) == r["diverged"], f"{name}: accuracy of a lost run: {r}")
         own = read(root / "lost" / r["folder"] / "results.json")["final_metrics"]
-        # The perplexity of a loss above 709 nats is no number either.
+        # The perplexity of a loss above 709 nats overflows, so it may be null, too.
         check(all((own[x] is None) == r["diverged"] for x in ("val_loss", "val_accuracy"))
               and (own["val_perplexity"] is None or not r["diverged"]), f"{name}: {own}")
     check("diverged" in out, "the table shows it")
 
-# A folder is of one study, a rate of one run.
+# A folder holds one study, and each rate is run once.
 refused(checks, run("a"), 1, "already holds")
 refused(checks, run("a", "--resume", "--tokens", 12000), 1, "cannot resume")
 refused(checks, run("a", "--resume", "--rates", "0.005,0.01,0.02"), 1, "cannot resume")

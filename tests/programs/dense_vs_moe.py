@@ -35,7 +35,7 @@ def mean(values):
 
 def deviation(values):
     if len(values) < 2:
-        return None  # one value has none
+        return None  # undefined for one value
     return math.sqrt(sum((x - mean(values)) ** 2 for x in values) / (len(values) - 1))
 
 
@@ -55,7 +55,7 @@ check(steps and abs(int(steps.group(1)) - 750 * flops["moe"] / flops["dense"]) <
       f"updates of the dense model at equal work: {plan}")
 check(not (root / "plan").exists(), "a dry run writes nothing")
 
-# What cannot be asked.
+# Requests that are refused.
 for options, code, part in ((["--moe-layers", "alternate"], 1, "use --moe-layers all"),
                             (["--moe-layers", "odd"], 2, "odd"), (["--preset", "big"], 2, "big"),
                             (["--rates", "0.1,a"], 1, "--rates"), (["--rates", "0"], 1, "--rates"),
@@ -152,7 +152,7 @@ def check_rules(results, group, printed):
 
 check_rules(results, group, out)
 
-# One seed claims nothing. What is replaced leaves no runs behind.
+# One seed is never significant. A study that is replaced leaves no runs behind.
 out = must(*run("a", "--overwrite")).stdout
 runs = check_study(checks, root / "a", "dense_vs_moe")
 check(sorted(runs) == sorted(f"{g}_seed42" for g in GROUPS), "one seed")
@@ -180,12 +180,12 @@ for optimizer, rates in (("muon", (0.0001, 0.02, 0.05)), ("adamw", (0.003, 0.000
     config = read(root / optimizer / "runs/moe_seed42/results.json")["config"]
     check(config["optimizer"] == optimizer, f"trained with {optimizer}")
 
-# Stopped and resumed: the same numbers, but for what the clock decides.
+# A study that is stopped and resumed gives the same numbers, except those that depend on the clock.
 STUDY = ["--seeds", 2, "--steps", 14, "--length", 32]
 
 
 def steady(value):
-    """Without the runs and rows of equal time."""
+    """The results without the runs and rows of equal time, which depend on the clock."""
     value = without_times(value)
     value["runs"] = [r for r in value["runs"] if r["group"] != "dense_equal_time"]
     value["rules"] = [r for r in value["rules"] if r["rule"] != "equal wall time"]
@@ -197,7 +197,7 @@ draw = random.Random(1)
 
 
 def stop_study():
-    """Stops a study again and again: how often, and the runs that were done by then."""
+    """Stops a study again and again. Returns how often, and the runs that were done by then."""
     shutil.rmtree(root / "cut", ignore_errors=True)
     (root / "cut").mkdir()
     options, done, stopped = [], {}, 0
@@ -235,8 +235,8 @@ check(without_times(read(root / "cut/results.json")) == without_times(json.loads
     again)), "a finished study tells the same")
 
 
-# No validation token is trained on. The text is so short that random windows come to nearly every
-# place of it, and every window is in an epoch of shuffled ones.
+# No validation token is trained on. The text is so short that random windows reach nearly every
+# place of it, and shuffled windows reach all in one epoch.
 def trained(name, data, windows):
     must(*run(name, "--overwrite", "--data", data, "--windows", windows, "--steps", 10, "--batch",
               64, "--length", 4, "--eval-tokens", 0, "--eval-every", 10))
@@ -264,14 +264,14 @@ for kind, separator in (("text", ""), ("documents", "<|endoftext|>")):
             check(changed[0][i] == models[i],
                   f"{kind}, {windows} windows: {g} was trained on validation text")
             check(changed[1][i] != losses[i], f"{kind}: {g} is validated on other text")
-    # The control: any byte that is trained on is seen.
+    # The control: a change of any byte that is trained on shows.
     for at in (20, cut - 10):
         at = min(letters, key=lambda i: abs(i - at))
         changed = trained("leak2", change_byte(source, root / "control.txt", at), "shuffled")
         check(all(a != b for a, b in zip(changed[0], models)),
               f"{kind}: byte {at} of {cut} is trained on")
 
-# A folder is of one study.
+# A folder holds one study.
 refused(checks, run("whole", *STUDY), 1, "already holds")
 refused(checks, run("whole", *STUDY, "--resume", "--muon-lr", 0.01), 1, "cannot resume")
 refused(checks, run("whole", *STUDY, "--resume", "--rates", "0.01"), 1, "cannot resume")

@@ -19,7 +19,7 @@ LAB = ["--data", text, "--threads", 1, "--no-plots"]
 
 
 def closing(descriptors):
-    """A function for a new process that closes these."""
+    """A function that closes these descriptors in a new process."""
     def close():
         for descriptor in descriptors:
             os.close(descriptor)
@@ -47,7 +47,7 @@ for name, options in RUNS.items():
         out = root / f"{name}_{kind}"
         what = f"{name} without {kind}"
         result = start(*command, "--out", out, preexec_fn=closing(descriptors))
-        # What it could not print may make it fail, but its files are whole either way.
+        # It may fail because it cannot print, but its files are whole either way.
         if 1 not in descriptors:
             checks.check(result.returncode == 0, f"{what}: {result.returncode} {result.stderr}")
         files = sorted(out.rglob("metrics.jsonl"))
@@ -76,7 +76,7 @@ must(program("shakespeare"), *RUNS["shakespeare"], "--out", whole)
 for kind in CLOSED:
     checks.check(trace(root / f"shakespeare_{kind}") == trace(whole), f"the same run without {kind}")
 
-# Programs that only print, and the two of the library's first page.
+# Programs that only print, and the two programs of README.md.
 model = root / "train_text"
 model.mkdir()
 must(program("train_text"), text, 1, cwd=model)

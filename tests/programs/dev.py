@@ -24,7 +24,7 @@ def script(path, text):
     path.chmod(0o755)
 
 
-# Each program tells its place and its arguments.
+# Each tool appends its folder and its arguments to the file `calls`.
 TELL = f'printf "%s|" "$(pwd -P)" "$@" >>{root}/calls; echo >>{root}/calls'
 script(tools / "cmake", "exit 0")
 for name in ("shakespeare", "upcycle", "simple_moe"):
@@ -32,7 +32,7 @@ for name in ("shakespeare", "upcycle", "simple_moe"):
 
 
 def dev(*arguments, place=home, code=0, program=home / "dev", **variables):
-    """The calls of programs, each as its folder and its words."""
+    """Runs ./dev and returns the calls of programs, each as its folder and its arguments."""
     calls = root / "calls"
     calls.write_text("")
     result = start("bash", program, *arguments, cwd=place,
@@ -48,7 +48,7 @@ checks.check("usage: ./dev demo" in result.stdout and not calls, "help")
 calls, result = dev("bake", code=1)
 checks.check("there is no command 'bake'" in result.stderr and not calls, "an unknown command")
 
-# What a command adds to the options of its program, which decides what they mean.
+# What each command of ./dev adds to the options that it passes to its program.
 for command, first in (("demo", ["demo"]), ("upcycle", ["--replace-default"]),
                        ("simple_moe", ["--build"])):
     for options in ([], ["--out", "my run"], ["--out=my run"], ["--resume"], ["--dry-run"],
@@ -56,7 +56,7 @@ for command, first in (("demo", ["demo"]), ("upcycle", ["--replace-default"]),
         calls, _ = dev(command, *options)
         checks.check([call[1:] for call in calls] == [first + options], f"{command}: {calls}")
 
-# From another folder, by a link, with CDPATH: paths are the caller's.
+# Called from another folder, by a link, or with CDPATH, relative paths are the caller's.
 place = root / "another"
 place.mkdir()
 for command in (["demo", "--out", "x"], ["upcycle", "--out", "x"],
@@ -65,8 +65,8 @@ for command in (["demo", "--out", "x"], ["upcycle", "--out", "x"],
     checks.check(calls and all(call[0] == str(place.resolve()) for call in calls),
                  f"{command}: {calls}")
 
-# What the tests use is installed before they run, on a machine that has the bare necessities; what
-# is still skipped is counted and named.
+# On a machine with the bare necessities, ./dev test installs what the tests use before they run,
+# and counts and names the tests that are still skipped.
 bare = root / "bare"
 bare.mkdir()
 for name in ("awk bash cat dirname env getconf grep head mkdir mktemp nproc python3 realpath rm "
@@ -90,7 +90,7 @@ for package in ("clang\n", "clang-format-14\n"):
 checks.check("2 passed, 0 failed, 1 skipped" in result.stdout, f"counted: {result.stdout}")
 checks.check("SKIPPED: no such thing" in result.stdout, "a skip is named")
 
-# Every preset of the check is built and tested, also after one that fails.
+# ./dev check builds and tests every preset, even after one that fails.
 presets = root / "presets"
 presets.mkdir()
 script(presets / "cmake", TELL + '\n[ "$1" != --preset ] || [ "$2" != tsan ]')

@@ -1,7 +1,8 @@
-// Saves or loads one checkpoint again and again, beside others that do the same: folder_storm.py.
+// Saves or loads one checkpoint again and again, while other processes do the same; started by
+// folder_storm.py.
 // usage: folder_storm write|read FOLDER COUNT exchange|rename
-// A writer says "saved" after each save; a reader says "loaded" after each load. Every parameter of
-// a save has the same value, so that a mixture of two saves would be seen.
+// A writer says "saved" after each save; a reader says "loaded" after each load. All parameters of
+// a save have the same value, so that a mixture of two saves would show.
 #include <cstring>
 
 #include "../train/tiny.hpp"

@@ -79,7 +79,7 @@ for way in ("exchange", "rename"):
         checks.check(storm.saved >= SAVES, f"{way}: {storm.saved} saves")
         checks.check(storm.loaded > 0 and storm.killed > 0, f"{way}: loads and kills happened")
         process.must(program, "read", folder, 1, way)
-        process.must(program, "write", folder, 1, way)  # tidies up after the dead
+        process.must(program, "write", folder, 1, way)  # removes what killed writers left
         left = sorted(path.name for path in pathlib.Path(scratch).iterdir())
         checks.check(left == ["last"], f"{way}: nothing is left beside it: {left}")
         print(f"{way}: {storm.saved} saves, {storm.killed} writers killed, {storm.loaded} loads, "

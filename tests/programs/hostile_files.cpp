@@ -50,7 +50,8 @@ int attack() {
 }  // namespace
 
 int main() {
-  // In a process of its own: whatever ends it, this one says in which case.
+  // The cases run in a child process. If one of them kills it, this process can still name the
+  // case.
   void* shared =
       ::mmap(nullptr, sizeof(Totals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return 2;

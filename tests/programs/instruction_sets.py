@@ -1,5 +1,5 @@
-"""Translation units compiled for two instruction sets give in one program, linked in either order,
-what each gives in a program of its own."""
+"""Translation units that are compiled for two instruction sets and linked into one program, in
+either order, give what each gives in a program of its own."""
 from process import Checks, must, program
 
 checks = Checks()

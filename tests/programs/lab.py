@@ -1,4 +1,4 @@
-"""What the tests of the laboratory's programs share. As a test of its own it checks these."""
+"""Functions that the tests of the laboratory's programs share. Run as a test it checks them."""
 import json
 import math
 import pathlib
@@ -35,7 +35,7 @@ def change_byte(source, path, at):
 
 
 def override(words, options):
-    """A command line in which the options replace those of the same name."""
+    """The command line `words` with `options` added, which replace options of the same name."""
     words, given = list(words), [o for o in options if str(o).startswith("--")]
     for flag in given:
         if flag in words:
@@ -70,15 +70,15 @@ def count_rows(folder):
 
 
 def stop_after(command, folder, count, how=signal.SIGINT):
-    """Starts a program and sends a signal once `count` rows more are there; its exit code.
-    The rows that are there already must be kept by the program."""
+    """Starts a program, sends it a signal once it has written `count` more rows, and returns its
+    exit code. The program must keep the rows that are already there."""
     goal = count_rows(folder) + count
     return stop(command, lambda: count_rows(folder) >= goal, how)
 
 
 def try_often(scenario, enough, times=20):
-    """Plays a scenario of stops until enough runs of it were stopped: on a busy machine a program
-    may come to its end before the signal that should have stopped it."""
+    """Repeats a scenario until enough of its runs were stopped: on a busy machine a program may
+    end before the signal that should have stopped it."""
     for _ in range(times):
         result = scenario()
         if enough(result):
@@ -95,7 +95,7 @@ def run_first(checks, command):
 
 
 def refused(checks, command, code, part):
-    """The program says no in one sentence that has `part` in it."""
+    """Checks that the program refuses with this exit code and one sentence that contains `part`."""
     result = start(*command)
     lines = result.stderr.strip().splitlines()
     checks.check(result.returncode == code, f"{part}: exit code {result.returncode}")
@@ -104,7 +104,7 @@ def refused(checks, command, code, part):
 
 
 def check_study(checks, folder, kind):
-    """What every study must hold; its runs by name."""
+    """Checks what every study must hold. Returns its runs by name."""
     results = read(pathlib.Path(folder, "results.json"))
     for field in ("study", "command", "data", "seeds", "budget", "runs"):
         checks.check(field in results, f"{kind}: results.json has {field}")

@@ -1,5 +1,5 @@
-"""What users ask of a program is compared with numbers and with the machine: flags that would wrap,
-overflow or be no number, more threads than make sense, more memory than there is."""
+"""Programs refuse values that would wrap, overflow or are not numbers, more threads than make
+sense, and more memory than there is."""
 import os
 import pathlib
 import random
@@ -39,7 +39,7 @@ def train(name, *options):
     return override([shakespeare, "train", "--out", root / name, "--steps", 2, *SMALL], options)
 
 
-# Numbers that CLI11 alone takes for others.
+# Numbers that CLI11 alone would read as other numbers.
 WRONG = {"--seed": ["-1", "18446744073709551616", "1.5", "0x10", ""],
          "--steps": ["1e12", "1000000000000", "99999999999999999999", "010", "nan"],
          "--dropout": ["nan", "inf", "-nan"], 
@@ -57,7 +57,7 @@ for name, arguments in OTHERS.items():
         command = [program(name), argument] + (["--budget", 100] if name == "scale_model" and
                                                "budget" not in argument else [])
         refused(f"{name} {argument}", [2], command, argument.partition("=")[0])
-# A name that is empty, as of an unset variable, is no wish for the default.
+# An empty name, as of an unset variable, must not mean the default.
 for name, *arguments in (("shakespeare", "train", "--dry-run", "--data"),
                          ("shakespeare", "train", "--dry-run", "--out"),
                          ("shakespeare", "eval", "--checkpoint"), ("upcycle", "--data"),
@@ -73,7 +73,7 @@ for name, *arguments in (("huggingface", ""), ("huggingface", "a", ""),
                          ("train_text", text, 2, "x")):
     result = start(program(name), *arguments, cwd=root)
     checks.check(result.returncode == 2 and "usage: " in result.stderr, f"{name} {arguments}")
-# An option that would change nothing.
+# Options that would change nothing are refused.
 for name, *arguments in (("upcycle", "--noise", 0.2),
                          ("upcycle", "--drop", 0.2, "--recipe", "noise"),
                          ("upcycle", "--router-std", 0.1, "--router", "zero"),
@@ -83,7 +83,7 @@ for name, *arguments in (("upcycle", "--noise", 0.2),
     refused(f"{name} {arguments}", [1], [program(name), "--dry-run", *arguments], arguments[0])
 refused("scale_model", [2], [program("scale_model"), "--budget", 5, "--experts", 0, "--top-k", 2],
         "--top-k", "--experts")
-# A place that cannot be written is named before the work.
+# An output path that cannot be written is reported before the work begins.
 (root / "taken").mkdir()
 (root / "taken/model.moe").write_text("mine")
 result = start(program("train_text"), text, 2, cwd=root / "taken")
@@ -95,7 +95,7 @@ must(program("huggingface"), cwd=root)
 result = start(program("huggingface"), "huggingface_out/dense", "exported", cwd=root)
 checks.check(result.returncode == 1 and "mixtral" in result.stderr and "trained" not in result.stdout,
              f"huggingface tries its places first: {result.stdout!r} {result.stderr!r}")
-# The two programs of README's first page take numbers as they are written, too.
+# The two programs of README.md read numbers as they are written, too.
 for value in ("abc", "", "-5", "1e1", "3x", "99999999999"):
     for name, command in (("train_text", [program("train_text"), text, value]),
                           ("generate", [program("generate"), root / "none", "A", value])):
@@ -103,7 +103,7 @@ for value in ("abc", "", "-5", "1e1", "3x", "99999999999"):
         checks.check(result.returncode == 2 and "usage: " in result.stderr,
                      f"{name} {value!r}: {result.returncode} {result.stderr!r}")
 checks.check(not (root / "model.moe").exists(), "and nothing is saved")
-# A model that has hardly been trained writes NUL bytes as well; its text is whole.
+# A model that is hardly trained writes NUL bytes, too. Its text must still be whole.
 said = must(program("train_text"), text, 1, cwd=root).stdout
 checks.check(len(said.partition("Once upon a time")[2]) > 150, f"a text of 200 bytes: {said!r}")
 largest = must(shakespeare, "train", "--dry-run", "--batch", 1, "--threads", 1,
@@ -121,7 +121,7 @@ for value in ("1", "3", "2,2"):
     must(*train(f"d{value}", "--threads", 0), env=dict(os.environ, OMP_NUM_THREADS=value))
 must(*train("e", "--threads", 0), env=dict(os.environ, OMP_THREAD_LIMIT="1"))
 
-# Memory. The limit of address space is what a test can set without rights.
+# Memory: the limit of the address space, which a test can set without special rights.
 LITTLE = 600_000_000
 if is_sanitized(shakespeare):
     checks.skip_rest("a sanitizer needs more address space than the limits that are tested")

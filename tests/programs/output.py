@@ -41,13 +41,13 @@ for name, words in COMMANDS.items():
         result = shell(words, redirection)
         check(result.returncode == 1, f"{name} {redirection}: exit code {result.returncode}")
         check("moe: cannot write the output" in result.stderr, f"{name}: {result.stderr}")
-# Nobody reads: the program ends by the signal or says so, but not as if all were well.
+# Without a reader the program may end by the signal or with an error, but not with success.
 reader, writer = os.pipe()
 os.close(reader)
 result = subprocess.run([str(w) for w in COMMANDS["scale_model"]], stdout=writer,
                         stderr=subprocess.PIPE, timeout=300)
 check(result.returncode != 0, "a pipe without a reader")
-# What cannot be written to a file.
+# A file that cannot be written.
 result = start(program("scale_model"), "--budget", 5, "--emit", root / "no/such/folder/model.hpp")
 check(result.returncode == 1 and "no/such/folder" in result.stderr, f"--emit: {result.stderr}")
 checks.end()

@@ -1,5 +1,5 @@
-"""Programs of different kinds on one folder: none removes what another one made unless it is told
-to, none disturbs one that is running, and what others leave in a folder stops no resume."""
+"""Different programs on one folder: none removes what another one made unless it is told to, none
+disturbs one that is running, and files of others in a folder do not prevent a resume."""
 import os
 import pathlib
 import resource
@@ -46,7 +46,7 @@ def refuses(what, command, place, **options):
     checks.check(files(place) == before, f"{what}: nothing has changed")
 
 
-# A run in the place of another program's run.
+# A run of one program in the folder of another program's run.
 for name, command, inside in (("simple_moe", SINGLE, "."),
                               ("dense_vs_moe", STUDY, "runs/moe_seed42"),
                               ("upcycle", GROWN, "seed1/dense")):
@@ -61,7 +61,7 @@ for gone in ("last/model.safetensors", "last/optimizer.safetensors", "last/manif
 (best / "last").rmdir()
 refuses("shakespeare on a best model that was kept", train(best, "--seed", 9), best)
 
-# Files of the user's under the names of results.
+# The user's own files with the names of results.
 for name, command, file in (("study.json", [*STUDY, "--resume"], "study.json"),
                             ("results.json", [*STUDY, "--resume"], "results.json"),
                             ("grown results", GROWN, "results.json"),
@@ -71,7 +71,7 @@ for name, command, file in (("study.json", [*STUDY, "--resume"], "study.json"),
     (place / file).write_text('{"mine": 1}\n')
     refuses(f"{name} of the user's", [*command, "--out", place], place)
 
-# A resume goes on or says why not; it never begins anew where something is.
+# A resume goes on, or says why not. It never begins anew in a folder that holds something.
 place = root / "parts"
 must(*SINGLE, "--out", place)
 settings = (place / "settings.json").read_bytes()
@@ -89,7 +89,7 @@ checks.check(result.returncode == 1 and "best" in result.stderr,
 checks.check((place / "best/manifest.json").is_file() and
              (place / "metrics.jsonl").read_bytes() == rows_before, "a resume without last: all stays")
 
-# What is asked is checked before what is replaced is removed.
+# Options are checked before an old experiment is removed.
 for name, command in (("parts", SINGLE), ("whole_study", STUDY), ("whole_grown", GROWN)):
     place = root / name
     if name != "parts":
@@ -105,7 +105,7 @@ refuses("too few tokens to evaluate on",
         [*override(SINGLE, ["--eval-tokens", 1]), "--out", root / "parts", "--overwrite"],
         root / "parts")
 
-# Results that were kept without what they came from are not replaced by a resume.
+# A resume does not replace results whose runs or settings are gone.
 for name, command, gone in (("whole_study", [*override(STUDY, ["--steps", 3])], ["runs"]),
                             ("whole_study", STUDY, ["runs", "study.json"]),
                             ("whole_grown", GROWN, ["seed1", "settings.json"]),
@@ -128,11 +128,11 @@ must(*SINGLE, "--out", place, "--overwrite")
 checks.check(foreign.is_file(), "an event file of another program stays")
 checks.check(not ours & {path.name for path in place.glob("events*")}, "ours are replaced")
 
-# Nothing to resume is said.
+# If there is nothing to resume, the program says so.
 result = must(*SINGLE, "--out", root / "typo", "--resume")
 checks.check("nothing to resume" in result.stderr, f"nothing to resume: {result.stderr[-200:]}")
 
-# A run that is going on is not overwritten by anybody.
+# No program overwrites a run that is still going on.
 place = root / "live"
 live = subprocess.Popen([str(word) for word in train(place, "--steps", 10 ** 6)],
                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -148,7 +148,7 @@ live.send_signal(signal.SIGTERM)
 checks.check(live.wait(1800) == 130, "the run was not disturbed")
 checks.check((place / "metrics.jsonl").is_file() and (place / "best").is_dir(), "and has its files")
 
-# What notebooks and file managers leave does not stop a resume.
+# Files of notebooks and file managers do not prevent a resume.
 for name, command, inside, more in (("single", SINGLE, ".", ""),
                                     ("study", STUDY, "runs/moe_seed42", "runs/.DS_Store"),
                                     ("grown", GROWN, "seed1/dense", "")):
@@ -164,7 +164,7 @@ for name, command, inside, more in (("single", SINGLE, ".", ""),
     checks.check(result.returncode == 0, f"{name} goes on: {result.stderr[-300:]}")
     checks.check((place / inside / "best/README.md").read_text() == "mine", f"{name}: it is kept")
 
-# What is not known is not written as a number, or as nan.
+# Unknown values are written neither as numbers nor as nan.
 place = root / "unknown"
 must(*SINGLE, "--out", place)
 (place / "results.json").unlink()
@@ -174,7 +174,7 @@ said = must(*SINGLE, "--out", place, "--resume").stdout
 checks.check("accuracy not known" in said and "nan" not in said.partition("validation ")[2],
              f"an accuracy that is not known: {said[-300:]}")
 
-# What replaces a study removes the runs that the study made: neither what lies behind a link nor a
+# Replacing a study removes only the runs that the study made: neither what lies behind a link nor a
 # run that was put beside them.
 for name in ("whole", "other"):
     must(*STUDY, "--out", root / f"replaced_{name}")
@@ -193,7 +193,7 @@ linked.mkdir()
 refuses("the runs of another study, by a link", [*SINGLE, "--out", linked, "--overwrite"],
         root / "replaced_other")
 
-# An experiment of another program, and a folder inside of a checkpoint, are no place for a run.
+# A run cannot be put over another program's experiment or inside a checkpoint.
 for place in (kept, root / "replaced_other", root / "whole_grown"):
     refuses(f"shakespeare in {place.name}", train(place, "--overwrite"), place)
 outer = root / "outer"
@@ -204,12 +204,12 @@ checks.check((outer / "settings.json").read_text() == '{"mine": 1}', "settings o
 for inside in ("last", "last/inner"):
     refuses(f"a run in {inside}", train(root / "outer" / inside, "--overwrite"), root / "outer")
 
-# Where a file cannot be removed, none is.
+# If one file cannot be removed, none is.
 locked = root / "locked"
 must(*train(locked))
 tool = shutil.copy(shakespeare, root / "tool")
 root.chmod(0o755)
-if os.geteuid() == 0:  # whom no mode holds up
+if os.geteuid() == 0:  # permissions do not stop root
     nobody = 65534
     for path in (locked, *locked.iterdir()):
         os.chown(path, nobody, nobody)

@@ -17,7 +17,7 @@ from process import Checks, must, start
 sys.dont_write_bytecode = True
 plots = pathlib.Path(__file__).resolve().parents[2] / "lab" / "programs" / "plots"
 sys.path.insert(0, str(plots))
-import runs  # noqa: E402  (neither needs matplotlib)
+import runs  # noqa: E402  (these need no matplotlib)
 import summaries  # noqa: E402
 import upcycle  # noqa: E402
 
@@ -160,12 +160,12 @@ def make_optimizers():
                 floor = (2.9 if group == "muon" else 3.1) + 0.1 * math.log(lr / best) ** 2
                 entries.append({**make_run(folder, seed, floor + 0.02 * seed, lr=lr),
                                 "group": group})
-    # The programs list a run twice that serves as a point of the grid and as a seed.
+    # A run that is both a point of the grid and a seed is listed twice, as the programs do.
     return make_study("optimizers", "optimizers", entries + entries[:1])
 
 
 def written(result, *names):
-    """Checks that exactly these files were written, and whole."""
+    """Checks that exactly these files were written, and that they are whole."""
     checks.check(result.returncode == 0 and not result.stderr, f"{names}: {result.stderr}")
     paths = [pathlib.Path(line) for line in result.stdout.splitlines()]
     checks.check(sorted(p.name for p in paths) == sorted(f"{n}.{e}" for n in names
@@ -373,7 +373,7 @@ checks.check(history.curve(1, "dense", "train", "loss")[0] == list(range(20, 101
 (grown / "results.json").unlink()
 written(plot(grown), "history")
 
-# Names that cannot be written.
+# The names of the plots cannot be printed.
 for redirection in ("> /dev/full", ">&-"):
     result = subprocess.run(["sh", "-c", f"'{python}' '{plots / 'plot.py'}' '{single}' "
                              f"{redirection}"], stderr=subprocess.PIPE, text=True)

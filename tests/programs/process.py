@@ -1,4 +1,4 @@
-"""What the tests that start programs share. As a test of its own it checks these functions."""
+"""Functions that tests that start programs share. Run as a test it checks them."""
 import json
 import os
 import pathlib
@@ -8,18 +8,20 @@ import sys
 import tempfile
 import time
 
-# More threads than cores must not wait in loops that keep each other from working.
+# If there are more threads than cores, waiting threads must not spin for long and take time from
+# others.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("MOE_NO_DOWNLOAD", "1")
-# Seconds after which something hangs. Nothing may depend on how fast the machine is just now.
+# Seconds after which a program counts as hanging. Long, because no test may depend on the speed of
+# the machine.
 PATIENCE = 1800
 TIMES = {"seconds", "tokens_per_second", "cpu_percent", "memory_mb", "gpu_percent",
          "gpu_memory_mb", "gpu_temperature_c"}
 
 
 def program(name):
-    """The path of a program of the tests, the examples or the laboratory; ends the test as skipped
-    without it."""
+    """The path of a program of the tests, the examples or the laboratory. If it was not built, ends
+    the test as skipped."""
     for variable in ("MOE_PROGRAM_DIR", "MOE_EXAMPLE_DIR", "MOE_LAB_DIR"):
         path = pathlib.Path(os.environ.get(variable, "."), name)
         if path.is_file():
@@ -30,7 +32,7 @@ def program(name):
 
 def start(*arguments, **options):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # What a small model of bytes writes need not be UTF-8.
+    # A small model of bytes may write text that is not UTF-8.
     return subprocess.run([str(a) for a in arguments], text=True, errors="replace",
                           timeout=PATIENCE, **{**pipes, **options})
 
@@ -43,7 +45,7 @@ def must(*arguments, **options):
 
 
 def wait_until(so, process=None):
-    """Waits until so() holds; with a process, at most until that one has ended."""
+    """Waits until so() holds, or until the process, if one is given, has ended."""
     end = time.monotonic() + PATIENCE
     while not so() and (process is None or process.poll() is None):
         if time.monotonic() > end:
@@ -52,8 +54,8 @@ def wait_until(so, process=None):
 
 
 def stop(command, so, how=signal.SIGINT):
-    """Starts a program and sends it a signal once so() holds; its exit code. On a busy machine
-    it may have come to its own end before, so the code may be that of a whole run."""
+    """Starts a program, sends it a signal once so() holds, and returns its exit code. On a busy
+    machine the program may end before the signal, so the code may be that of a whole run."""
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     wait_until(so, process)
@@ -62,7 +64,7 @@ def stop(command, so, how=signal.SIGINT):
 
 
 def count_lines(path):
-    """Lines of a file that another process writes or replaces just now."""
+    """The number of lines of a file that another process may be writing or replacing."""
     try:
         return pathlib.Path(path).read_bytes().count(b"\n")
     except (FileNotFoundError, NotADirectoryError):
@@ -70,7 +72,7 @@ def count_lines(path):
 
 
 def is_sanitized(path):
-    """Whether a program was built with the address or the thread sanitizer: it is slow then."""
+    """Whether a program was built with the address or the thread sanitizer, which make it slow."""
     code = pathlib.Path(path).read_bytes()
     return b"__asan_init" in code or b"__tsan_init" in code
 

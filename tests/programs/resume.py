@@ -35,7 +35,7 @@ with tempfile.TemporaryDirectory() as folder:
              "--threads", step % 3 + 1)
     checks.check(run("often", "--resume") == whole, "stopped and resumed after every step")
 
-    # The control: a piece of state that is left out must show.
+    # The control: leaving out a piece of the state must change the result.
     for what in ("passes", "updates", "momentum"):
         run(f"forget_{what}", "--pause-at", 6)
         checks.check(run(f"forget_{what}", "--resume", "--forget", what)[1] != whole[1],
@@ -44,8 +44,8 @@ with tempfile.TemporaryDirectory() as folder:
     checks.check(run("forget_nothing", "--resume", "--forget", "nothing") == whole,
                  "a resumption that forgets nothing")
 
-    # Killed at any moment, checkpoints being written all the time. On a busy machine a run may
-    # end before it is killed; then another one begins, until enough of them were killed.
+    # Runs are killed at any moment while they write checkpoints all the time. On a busy machine a
+    # run may end before it is killed, so runs are started until enough of them were killed.
     draw, steps, kills, code = random.Random(1), 60, 0, 0
     long_run = run("long", steps=steps)
     killed = pathlib.Path(folder, "killed")

@@ -1,5 +1,5 @@
-"""The budget tool: its plans for all devices, what each option changes, the emitted header, which
-is compiled and trained, and bad input."""
+"""The budget tool: its plans for all devices, the effect of each option, bad input, and the emitted
+header, which is compiled and trained."""
 import json
 import math
 import os

@@ -18,7 +18,8 @@ root = pathlib.Path(folder.name)
 draw = random.Random(7)
 words = "the king and his sword shall fall tonight upon a stone of Rome".split()
 text = root / "text.txt"
-# All 65 characters that the presets are compiled for, then verse of a kind.
+# The text has 65 different characters, as many as the presets are compiled for, and then lines of
+# words.
 text.write_text(string.ascii_letters + string.digits + ".\n" +
                 "".join(" ".join(draw.choice(words) for _ in range(7)) + "\n"
                         for _ in range(300)), encoding="utf-8")
@@ -97,11 +98,12 @@ checks.check(must(*SAMPLE, "--prompt", "the king", "--tokens", 20, "--seed", 3).
 for help_of in ([], ["train"], ["eval"], ["sample"]):
     checks.check(start(shakespeare, *help_of, "--help").returncode == 0, f"help {help_of}")
 
-# The demo trains and writes; it replaces its own folder, and none that is named unless it is told to.
+# The demo trains and writes. It replaces its default folder; a folder that --out names only if it
+# is told to.
 place = root / "place"
 place.mkdir()
 verse = root / "verse.txt"
-verse.write_text(text.read_text().replace("9", ":"))  # it writes on after "ROMEO:"
+verse.write_text(text.read_text().replace("9", ":"))  # the demo's prompt is "ROMEO:"
 OWN = [verse if word is text else word for word in SMALL]
 
 
@@ -156,7 +158,8 @@ for what, content, part in [
     bad = root / "bad.txt"
     bad.write_bytes(content)
     refused(f"text {what}", 1, [shakespeare, "train", "--out", root / "b", "--data", bad], part)
-# More characters than the preset has tokens: bytes, or a sentence where no such model is compiled.
+# If the text has more characters than the preset has tokens, tokens are bytes, or the text is
+# refused if no such model is compiled.
 bad.write_bytes("".join(chr(0x100 + i) for i in range(66)).encode() * 50)
 refused("66 characters", 1, [shakespeare, "train", "--out", root / "b", "--data", bad,
                              "--preset", "nanogpt"], "66")

@@ -1,4 +1,4 @@
-"""What may be a text, what is said about it, samples, and numbers that are not known."""
+"""Which files can be a text, the messages about it, samples, and numbers that are not known."""
 import json
 import os
 import pathlib
@@ -39,7 +39,7 @@ def through_fifo(data, *arguments, **options):
     def write():
         try:
             fifo.write_bytes(data)
-        except BrokenPipeError:  # refused at its first bytes
+        except BrokenPipeError:  # the program refused the first bytes
             pass
 
     writer = threading.Thread(target=write, daemon=True)
@@ -73,7 +73,7 @@ said("binary pipe", 1, through_fifo(b"abc\0def" * 100000, *train("b")), "fifo", 
 said("closed input", 1, start("bash", "-c", " ".join(f"'{a}'" for a in map(str, train("b"))) +
                               " --data - <&-"), "standard input")
 
-# Sentences about what the user gave.
+# Messages about what the user gave.
 short = root / "short.txt"
 short.write_text(verse[:1000])
 said("short text", 1, start(*train("b", "--data", short)), "short.txt", "1000 characters", "1290")
@@ -99,7 +99,7 @@ said("foreign prompt", 1, start(*SAMPLE, "--prompt", "a king?"), "--prompt", "'?
 said("output that nobody reads", 1, start("bash", "-c", " ".join(f"'{a}'" for a in map(str, SAMPLE))
                                           + " > /dev/full"), "output")
 
-# What is not known is null, and a word.
+# Unknown numbers are null in files, and a word on the screen.
 paused = must(*train("paused", "--data", text, "--pause-at", 1))
 summary = json.loads((root / "paused/summary.json").read_text())
 for field in ("val_loss", "val_perplexity", "best_val_loss", "best_step", "train_loss"):
@@ -124,7 +124,7 @@ must(shakespeare, "train", "--out", root / "samples_parts", "--resume", "--data"
 checks.check((root / "samples_parts/samples.jsonl").read_text() == written,
              "a resumed run writes the same samples")
 
-# Any alphabet: more characters than the preset has tokens become bytes.
+# Any alphabet can be used: a text with more characters than the preset has tokens is read as bytes.
 chinese = root / "chinese.txt"
 chinese.write_text("".join(chr(draw.randrange(0x4E00, 0x4E00 + 3000)) for _ in range(4000)),
                    encoding="utf-8")

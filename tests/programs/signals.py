@@ -57,7 +57,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sig
 must(shakespeare, "train", "--out", root / "SIGHUP", "--resume", "--data", text, "--no-progress",
      "--steps", cursor("SIGHUP")["step"] + 1)
 
-# In an evaluation that takes minutes.
+# A signal during an evaluation that takes minutes.
 long = root / "long.txt"
 long.write_text(verse * 2000)
 process = begin("evaluation", "--no-progress", data=long, eval_every=1)
@@ -68,7 +68,7 @@ checks.check(process.returncode == 130, f"in an evaluation: {process.returncode}
 checks.check([row["kind"] for row in rows("evaluation")] == ["train"]
              and cursor("evaluation")["last_step"] == -1, "the evaluation is given up")
 
-# nohup: a program that was to outlive its terminal does.
+# A program that nohup started outlives its terminal.
 process = begin("nohup", "--no-progress",
                 preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
 wait_for_rows(process, "nohup")
@@ -86,7 +86,7 @@ process.stdout.read()
 process.wait(timeout=300)
 checks.check((root / "dead/best").is_dir() and len(rows("dead")) == 4, "progress to a dead terminal")
 
-# Before there is anything to save: at once, with a sentence.
+# Before there is anything to save, a signal ends the program at once, with a sentence.
 fifo = root / "fifo"
 os.mkfifo(fifo)
 process = begin("waiting", data=fifo)

@@ -32,17 +32,17 @@ def run(name, *options, base=SHORT):
 
 
 def fresh(*options):
-    """The files of a run in a folder that is replaced."""
+    """Runs with these options in a folder that is replaced, and returns the folder."""
     must(*run("fresh", "--overwrite", *options))
     return root / "fresh"
 
 
-# The plan: the parameters of the documents, and nothing on the disk.
+# The plan has the parameter counts of the documents, and nothing is written to the disk.
 plan = must(simple_moe, "--preset", "paper", "--dry-run", "--out", root / "plan").stdout
 check("79059840 parameters" in plan and "36592512 active" in plan, "counts of the paper's model")
 check(not (root / "plan").exists(), "a dry run writes nothing")
 
-# What cannot be asked.
+# Requests that are refused.
 empty = root / "empty.txt"
 empty.write_text("")
 few = root / "few.txt"
@@ -80,7 +80,7 @@ for threads in (0, 2, 3):
 other = trace(fresh("--seed", 43))
 check(other[0] != base[0] and other[1] != base[1], "another seed gives another run")
 
-# Every knob is a flag and changes what it says: the parameters, or only the rows.
+# Every option changes what it should: the parameters, or only the rows.
 AFTER = {"--eval-every": 2, "--eval-length": 8, "--eval-tokens": 200, "--log-every": 1}
 CHANGED = {
     "--steps": 7, "--batch": 3, "--length": 20, "--accumulation": 2, "--optimizer": "adamw",
@@ -110,7 +110,7 @@ for knob, value in AFTER.items():
 schedules = [trace(fresh("--steps", 20, "--schedule", kind))[0]
              for kind in ("cosine", "warmup_stable_decay", "constant")]
 check(all(schedules.count(one) == 1 for one in schedules), "three schedules differ")
-# AdamW alone: its knobs change it, those of Muon are refused.
+# With AdamW, its options change the run, and Muon's are refused.
 adamw = trace(fresh("--optimizer", "adamw"))
 for knob in ("--adamw-lr", "--beta1", "--beta2", "--eps", "--weight-decay"):
     check(trace(fresh("--optimizer", "adamw", knob, CHANGED[knob]))[1] != adamw[1],
@@ -120,7 +120,8 @@ for knob in CHANGED:
         result = start(*run("refused", "--optimizer", "adamw", knob, CHANGED[knob]))
         check(result.returncode == 1 and knob in result.stderr, f"{knob} is not AdamW's")
 
-# Another structure is written as a header to build; the numbers of a compiled one change nothing.
+# For another structure a header to build is written. Giving the sizes of a compiled structure
+# changes nothing.
 TINY = {"vocab": 257, "dim": 64, "layers": 2, "heads": 4, "hidden": 256, "context": 256,
         "experts": 4, "top_k": 2}
 same = [word for name, value in TINY.items() for word in ("--" + name.replace("_", "-"), value)]
@@ -147,12 +148,12 @@ for value, fields in (("alternate", ".every = 2, .offset = 1"), ("last-half", ".
 check(trace(fresh("--moe-layers", "all")) == base, "--moe-layers all is the preset's")
 refused(checks, run("built", "--layers", 1, "--moe-layers", "alternate"), 1, "no layer")
 
-# A header of a model is built, if it is one.
+# --model needs the header of a model.
 for options, code, part in (([root / "none.hpp"], 1, "none.hpp"), ([], 2, "--model"),
                             ([text, "--preset", "tiny"], 2, "--preset")):
     refused(checks, [simple_moe, "--model", *options], code, part)
 
-# What a program says gives the same again does so when it is pasted.
+# The command that the program prints for "the same again" gives the same when it is pasted.
 for option in ("--overwrite", "--resume"):
     said = must(*run("fresh", option)).stdout
     command = shlex.split(said.partition("the same again: ")[2].splitlines()[0])
@@ -161,7 +162,8 @@ for option in ("--overwrite", "--resume"):
     must(*command)
     check(model(root / "fresh") == before, "the same again")
 
-# Activations in bfloat16: another run, the same again, and refused where it is not compiled.
+# Activations in bfloat16 give another run, the same bytes each time, and are refused if they are
+# not compiled in.
 half = trace(fresh("--scalar", "bf16"))
 check(half[1][0] != base[1][0], "--scalar bf16 changes the parameters")
 check(trace(fresh("--scalar", "bf16")) == half, "--scalar bf16 gives the same bytes again")
@@ -216,7 +218,7 @@ refused(checks, [simple_moe, "--preset", "tiny", "--dry-run", "--tokenizer", lar
 must(*run("own", "--tokenizer", tokenizer(root / "little", 257)))
 check("from " + str(root / "little") in read(root / "own/results.json")["data"], "own tokenizer")
 
-# A run that trained nothing is no success: the rate is so high that every update is lost.
+# A run whose rate is so high that every update is lost must not succeed.
 for options in (["--muon-lr", 1000, "--adamw-lr", 1000, "--steps", 40],):
     result = start(*run("lost", "--overwrite", *options))
     check(result.returncode == 1 and "moe: " in result.stderr, f"a lost run: {result.returncode}")
@@ -377,8 +379,8 @@ def fields(data):
 
 
 def events(path):
-    """(step, tag, scalar or None for another kind) of an event file; with the tag "" it says that
-    earlier files count only before that step."""
+    """[(step, tag, scalar or None for other values)] of an event file. An event with the tag ""
+    says that of earlier files only the points before its step count."""
     data, at, out = path.read_bytes(), 0, []
     while at < len(data):
         length, crc = struct.unpack_from("<QI", data, at)
@@ -398,7 +400,8 @@ def events(path):
 
 
 def board(folder):
-    """The points that TensorBoard shows of a run: in a file after a stop, all from there on."""
+    """The points that TensorBoard shows of a run. The file of a resumed run replaces the points
+    from its first step on."""
     points = []
     for path in sorted(folder.glob("events.out.tfevents.*"), key=lambda f: f.stat().st_mtime_ns):
         for step, tag, value in events(path):
@@ -422,12 +425,12 @@ for layer in range(2):
            if name == f"router/load/layer{layer}" and value is None] == list(range(1, 41)),
           f"histograms of the experts' load in layer {layer}")
 
-# Stopped at random moments and resumed: the run that was never stopped.
+# A run that is stopped at random moments and resumed equals one that was never stopped.
 draw = random.Random(1)
 
 
 def stop_run(how):
-    """Stops a run again and again: how often."""
+    """Stops a run again and again. Returns how often."""
     shutil.rmtree(root / "cut", ignore_errors=True)
     options, stopped = [], 0
     for _ in range(3):
@@ -454,7 +457,7 @@ for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
     check([p for p in board(root / "cut") if not p[1].startswith("perf/")]
           == [p for p in points if not p[1].startswith("perf/")], f"{how.name}: TensorBoard")
 
-# A finished run: its result again, without training.
+# Resuming a finished run prints its result again, without training.
 before = (root / "whole/metrics.jsonl").stat().st_mtime_ns
 again = must(*run("whole", "--resume", "--no-plots", base=LONG)).stdout
 pattern = r"^validation [\d.]+ nats .*"
@@ -525,7 +528,7 @@ check(count_rows(root / "study") == before, "and trains nothing")
 refused(checks, run("study", *GRIDS, *QUIET), 1, "already holds")
 refused(checks, run("study", *GRIDS[:-1], 3, *QUIET, "--resume"), 1, "cannot resume")
 
-# A study that replaces another one and is stopped goes on as if the old one had not been.
+# A study that replaces another one, and is stopped, resumes as if the old one had not existed.
 NEW = [*GRIDS, *QUIET, "--steps", 8, "--log-every", 1]
 code = stop(run("study", *NEW, "--overwrite"),
             lambda: not (root / "study/results.json").exists() and count_rows(root / "study") > 0)
@@ -537,7 +540,7 @@ if code == 0:
     runs = check_study(checks, root / "study", "optimizers")
     check({r["updates"] for r in runs.values()} == {8}, "with the new number of updates")
 
-# A run whose rows somebody removes while it trains has its result all the same, without history.
+# A run whose rows somebody removes while it trains still has a result, but without history.
 LONG = run("bare", "--overwrite", "--steps", 200, "--log-every", 1, "--eval-every", 200)
 rows_of_bare = root / "bare/metrics.jsonl"
 
@@ -553,7 +556,7 @@ def bare_run():
     code = stop(LONG, remove_rows, signal.SIGCONT)
     check(code == 0, f"exit code {code} of a run without rows")
     bare = read(root / "bare/results.json")
-    if bare["train_losses"]:  # it had come to its end before
+    if bare["train_losses"]:  # the run ended before the rows were removed
         return False
     check(math.isfinite(bare["final_metrics"]["val_loss"]), "its loss is known")
     check(bare["final_metrics"]["val_accuracy"] is None, "its accuracy is not")
@@ -562,7 +565,7 @@ def bare_run():
 
 check(any(bare_run() for _ in range(20)), "a run lost its rows while it trained")
 
-# Plots are drawn by a Python that has what they need; else the command is printed.
+# Plots are drawn by a Python that has matplotlib; without one the command is printed.
 fake = root / "python"
 fake.write_text(f"#!{sys.executable}\nimport sys\n"
                 f"if sys.argv[1] != '-c': open({str(root / 'drawn')!r}, 'w').write("

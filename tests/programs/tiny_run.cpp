@@ -1,4 +1,4 @@
-// A run of seconds that other tests start, stop, kill and resume in processes of their own.
+// A run that takes seconds. Other tests start, stop, kill and resume it as a process of its own.
 // usage: tiny_run OUT STEPS [--threads N] [--pause-at STEP] [--resume] [--forget WHAT]
 #include <cstring>
 
@@ -8,7 +8,7 @@ using namespace moe;
 
 namespace {
 
-/// Leaves one piece of the resumed state out: a test of the tests.
+/// Leaves one piece of the resumed state out, to test that the tests notice it.
 void forget(test::TinyTransformer& model, Muon<test::TinyTransformer>& optimizer,
             const std::string& what) {
   if (what == "passes") model.set_passes(0);

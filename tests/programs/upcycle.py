@@ -112,13 +112,13 @@ for recipe, exact in (("shared", True), ("permute", False), ("virtual_groups", F
     edge = json.loads((root / "b/results.json").read_text())["seeds"][0]["boundary"]
     checks.check(edge["exact"] == exact and (edge["max_logit_difference"] == 0) == exact, recipe)
 
-# What replaces an experiment leaves none of its rows in the history.
+# After an experiment is replaced, none of its rows is left in the history.
 must(*run("a2"))
 must(*run("a2", "--no-controls", "--overwrite"))
 rows = [json.loads(line) for line in (root / "a2/training_history.jsonl").read_text().splitlines()]
 checks.check({r["phase"] for r in rows} == {"dense", "moe"}, "no rows of a replaced experiment")
 
-# The default folder is replaced when that is asked for; a folder that is named is not.
+# --replace-default replaces the default folder, but not a folder that --out names.
 place = root / "place"
 place.mkdir()
 DEFAULT = [upcycle, "--steps1", 3, "--steps2", 2, "--seeds", 1, "--no-controls", *SMALL]
@@ -130,7 +130,7 @@ for options in ([], ["--out", root / "a2", "--replace-default"]):
     checks.check(result.returncode == 1 and "already holds" in result.stderr,
                  f"{options}: {result.returncode} {result.stderr}")
 
-# Rows as often as asked, only the first stories, a seed that cannot be.
+# --log-every gives rows as often as asked; --stories uses only the first stories.
 must(*run("rows", "--no-controls", "--log-every", 1))
 rows = [json.loads(line) for line in (root / "rows/training_history.jsonl").read_text().splitlines()]
 checks.check([r["step"] for r in rows if r["kind"] == "train" and r["phase"] == "dense"]
@@ -142,7 +142,8 @@ must(*run("first", "--no-controls", "--stories", 40))
 must(*run("second", "--no-controls", "--data", first))
 checks.check(tensors("first") == tensors("second"), "--stories 40 is the text cut there")
 
-# Stopped at the very start, in either phase: the same bits after it went on.
+# An experiment that is stopped, at its very start or in either phase, and resumed gives the same
+# bits.
 def long(name, *options):
     return run(name, "--no-controls", *options, steps=(40, 30))
 
@@ -159,7 +160,7 @@ for phase, lines, how in (("dense", 0, signal.SIGINT), ("dense", 4, signal.SIGTE
     checks.check(trace(root / "c/seed1/moe") == trace(root / "whole/seed1/moe"),
                  f"rows after a stop in {phase} after {lines} rows")
 
-# A signal in an evaluation that would last for hours: it ends, and everything is as before.
+# A signal ends an evaluation that would last for hours, and everything stays as before.
 huge = root / "huge.txt"
 huge.write_text(text.read_text() * 400, encoding="utf-8")
 process = subprocess.Popen([str(a) for a in run("h", "--no-controls", "--data", huge, "--seeds", 1)],
@@ -176,7 +177,8 @@ checks.check(code == 130, f"stopped in the first evaluation: {code}")
 lost = start(*run("lost", "--no-controls", "--lr1", "1000", steps=(40, 4)))
 checks.check(lost.returncode == 1 and "moe: " in lost.stderr, f"lost: {lost.returncode}")
 
-# What replaces an experiment and is stopped in phase 1 takes nothing from the one that it replaced.
+# An experiment that replaces another one, and is stopped in phase 1, takes nothing from the old
+# one.
 must(*long("e"))
 must(*long("f", "--lr2", "1e-3"))
 

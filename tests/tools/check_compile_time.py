@@ -21,7 +21,7 @@ MOST_ROUNDS = 5
 
 
 def compiler_version(compiler):
-    """As in RATIO: "g++ 12"."""
+    """The compiler and its version as in RATIO: "g++ 12"."""
     macros = subprocess.run([compiler, "-dM", "-E", "-x", "c++", os.devnull], text=True,
                             check=True, stdout=subprocess.PIPE).stdout
     defined = dict(line.split(" ", 2)[1:] for line in macros.splitlines() if line.count(" ") > 1)

@@ -1,6 +1,6 @@
 """Checks that a header includes only its own folder and those above it in the table of
-docs/design.md, and no header that is too slow; that neither the library nor a lesson of examples/
-includes the laboratory.
+docs/design.md, and no header that is slow to compile; and that neither the library nor examples/
+include the laboratory.
 
 usage: check_includes.py PROJECT_DIR | --self-test
 """
@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 
-# What kernels may include beside each other: nvcc compiles them.
+# What kernels may include besides each other, as nvcc compiles them.
 KERNEL = {"moe/core/activation.hpp", "moe/core/lane.hpp", "moe/core/random.hpp", "cmath",
           "cstddef", "cstdint", "type_traits"}
 BANNED = {"iostream", "regex", "ranges", "Eigen/Dense", "boost/pfr.hpp"}

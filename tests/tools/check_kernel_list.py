@@ -14,7 +14,7 @@ KERNEL = re.compile(r"^  MOE_KERNEL (?:void operator\(\)|static Slope<V> at)\(",
 
 
 def listed(root):
-    """The words of the list, but for those of comments and includes."""
+    """The words of the list, without comments and includes."""
     text = (root / "include/moe/kernels/list.hpp").read_text(encoding="utf-8")
     return set(re.findall(r"\w+", re.sub(r"//.*|#include.*", "", text)))
 

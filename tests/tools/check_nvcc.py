@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-# 554: a table of constant numbers has a conversion to itself, which is never used.
+# Warning 554: a table of constant numbers has a conversion to its own type, which is never used.
 FLAGS = ["-std=c++20", "-diag-suppress", "554"]
 
 

@@ -15,16 +15,16 @@ import sys
 import tempfile
 
 ROOTS = ("include", "examples", "lab", "tests", "benchmarks", "docs", "cmake", "packaging")
-# History, and this file, which plants names of what is not there.
+# Not checked: history, and this file, which names missing paths on purpose.
 SKIPPED = {"CHANGELOG.md", pathlib.Path(__file__).name}
-# Where headers are named from, besides the folder of whoever names them.
+# The folders from which paths may be named, besides the folder of the file that names them.
 FROM = ("", "include", "include/moe", "lab/include", "lab/include/moe_lab", "lab", "tests")
 SOURCES = {".hpp": "//", ".cpp": "//", ".cu": "//", ".cuh": "//", ".py": "#", ".cmake": "#",
            ".txt": "#"}
-# Not part of a longer path or of a web address.
+# A path does not begin in the middle of a longer path or of a web address.
 START, PART = r"(?<![\w./$}<>-])", r"[\w.*{},-]"
 PATH = re.compile(START + rf"(?:{'|'.join(ROOTS)})/(?:{PART}+/?)*")
-# A program that was built, and where its source may lie.
+# A built program, and the places where its source may be.
 BUILT = re.compile(r"build/\w+/(examples|lab|benchmarks)/(?:bench_)?(\w+)")
 BUILT_FROM = ("{}/{}.cpp", "{}/{}/main.cpp", "{}/programs/{}/main.cpp")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")

@@ -1,6 +1,7 @@
-// What the compile time of the library's programs is measured by: a fixed file of the standard
-// library, Eigen and xsimd that takes a compiler some seconds and has nothing to do with moe. It is
-// never run. A change here changes the bounds in check_compile_time.py.
+// The unit in which check_compile_time.py measures the compile time of programs: a fixed file that
+// uses the standard library, Eigen and xsimd, takes a compiler some seconds and has nothing to do
+// with moe. It is never run. Whoever changes it must measure the bounds in check_compile_time.py
+// again.
 #include <Eigen/Dense>
 #include <algorithm>
 #include <filesystem>

@@ -8,7 +8,7 @@ using test::TinyRun;
 
 namespace {
 
-/// The rows without the numbers of the moment, and every parameter and state value.
+/// The rows without times and speeds, every parameter and state value, and the summary.
 struct Trace {
   std::vector<std::string> rows;
   decltype(std::declval<TinyRun&>().state()) state;
@@ -61,7 +61,7 @@ Trace run(const std::vector<std::int64_t>& stops, int batch, int checkpoint_ever
     CHECK(trainer.state().last_step < stops[session]);
     CHECK(read_manifest(scratch / "run/last").at("cursor").at("step").as_int("") == stops[session]);
     const std::string last = rows_of(scratch / "run").back();
-    CHECK(test::has(last, "train"));  // nothing is recorded as if it were whole
+    CHECK(test::has(last, "train"));  // no evaluation is recorded
   }
 }
 

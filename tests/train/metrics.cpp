@@ -25,7 +25,7 @@ TEST_CASE("MetricsWriter: every row is a whole line in the file as soon as it is
   CHECK(read_file(folder / "metrics.jsonl") == "{\"step\":1}\n{\"step\":2}\n");
 }
 
-TEST_CASE("MetricsWriter: going on drops later rows and a row that a crash cut off", "[io]") {
+TEST_CASE("MetricsWriter: resuming drops later rows and a row that a crash cut off", "[io]") {
   const test::ScratchFolder folder;
   const std::string path = folder / "metrics.jsonl";
   write_file(path, "{\"step\":1}\n{\"step\":2}\n{\"step\":2,\"a\":1}\n{\"step\":3}\n{\"st");

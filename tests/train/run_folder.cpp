@@ -89,11 +89,11 @@ TEST_CASE("Trainer: a new run in a folder with something of that name is refused
   CHECK(is_sentence(message_of([&] { Session(overwriting(out)).trainer.run(); })));
   REQUIRE(::rmdir((out + "/metrics.jsonl").c_str()) == 0);
   Session(test::tiny_run_options(out)).trainer.run();
-  // A run whose rows are gone is still one: its checkpoints are not thrown away unasked.
+  // A folder whose rows are gone still holds a run: its checkpoints are not thrown away unasked.
   REQUIRE(std::remove((out + "/metrics.jsonl").c_str()) == 0);
   CHECK(has(message_of([&] { Session(test::tiny_run_options(out)).trainer.run(); }),
             "already holds one"));
-  // Nor is a best model that somebody kept, and rows of another program are not ours.
+  // Nor is a best model alone. Rows of another program are refused, too.
   detail::remove_owned(out + "/last", detail::manifest_file);
   CHECK(has(message_of([&] { Session(test::tiny_run_options(out)).trainer.run(); }),
             "already holds one"));
@@ -140,7 +140,7 @@ TEST_CASE("Trainer: a checkpoint that is a link to another one of a run is refus
   }
 }
 
-TEST_CASE("Trainer: rows without a checkpoint are not to be resumed, and it is said so",
+TEST_CASE("Trainer: rows without a checkpoint cannot be resumed, and the error says so",
           "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
@@ -172,8 +172,7 @@ TEST_CASE("Trainer: a folder has one run at a time, from before the first touch"
   }
 }
 
-TEST_CASE("Trainer: what a notebook leaves in a checkpoint stops neither run nor resume",
-          "[trainer]") {
+TEST_CASE("Trainer: files of a notebook in a checkpoint stop neither run nor resume", "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
   Session(paused_at(out, 5)).trainer.run();
@@ -187,7 +186,7 @@ TEST_CASE("Trainer: what a notebook leaves in a checkpoint stops neither run nor
   CHECK(read_file(out + "/last/.ipynb_checkpoints/a") == "b");
 }
 
-TEST_CASE("Trainer: a save that fails warns, is made beside its place, and is resumed from",
+TEST_CASE("Trainer: a failed save warns and is made in another place, from which a run resumes",
           "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
@@ -196,7 +195,7 @@ TEST_CASE("Trainer: a save that fails warns, is made beside its place, and is re
   {
     Session second(paused_at(out, 6));
     second.trainer.resume();
-    write_file(weights, "edited by somebody");  // which no save may replace
+    write_file(weights, "edited by somebody");  // no save may replace this
     CHECK(second.trainer.run() == StopReason::paused);
     REQUIRE(!second.warnings.empty());
     CHECK(has(second.warnings.front(), "the run goes on"));
@@ -215,7 +214,7 @@ TEST_CASE("Trainer: a save that fails warns, is made beside its place, and is re
   CHECK(newest_checkpoint(out) == out + "/last");
 }
 
-TEST_CASE("Trainer: when `last` is damaged the next best checkpoint is found, or named",
+TEST_CASE("Trainer: if `last` is damaged, the next best checkpoint is loaded, or named",
           "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
@@ -258,8 +257,7 @@ TEST_CASE("Trainer: when `last` is damaged the next best checkpoint is found, or
   CHECK((third.run.state() == undisturbed()));
 }
 
-TEST_CASE("Trainer: a best evaluation that could not be saved is not the one that is named",
-          "[trainer]") {
+TEST_CASE("Trainer: best_step is the best evaluation that could be saved", "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
   TrainerOptions options = paused_at(out, 0);
@@ -281,7 +279,7 @@ TEST_CASE("Trainer: a best evaluation that could not be saved is not the one tha
   CHECK(trainer.state().best_step == saved);
 }
 
-TEST_CASE("Trainer: an error that is not damage does not send anybody to `best`", "[trainer]") {
+TEST_CASE("Trainer: an error other than damage does not advise using `best`", "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
   Session(test::tiny_run_options(out)).trainer.run();
@@ -318,7 +316,7 @@ TEST_CASE("Trainer: what a killed program left between two renames does not come
   CHECK(!came_back);
 }
 
-TEST_CASE("Trainer: settings with which nothing is left to do are said", "[trainer]") {
+TEST_CASE("Trainer: warns of settings with which nothing is left to do", "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
   Session(test::tiny_run_options(out)).trainer.run();
@@ -348,7 +346,7 @@ TEST_CASE("Trainer: settings with which nothing is left to do are said", "[train
   }
 }
 
-TEST_CASE("Trainer: a model that is no better than guessing is said to be", "[trainer]") {
+TEST_CASE("Trainer: warns of a model that is no better than guessing", "[trainer]") {
   test::TinyRun run;
   // In one text every token follows itself, in the other none does.
   const std::vector<std::int32_t> train(400, 3);
@@ -364,7 +362,7 @@ TEST_CASE("Trainer: a model that is no better than guessing is said to be", "[tr
   CHECK(has(warnings[0], "4.1744 nats"));
 }
 
-TEST_CASE("Trainer: rows that are gone are said to be, and new ones follow", "[trainer]") {
+TEST_CASE("Trainer: warns of rows that are gone, and writes new ones", "[trainer]") {
   const test::ScratchFolder scratch;
   const std::string out = scratch / "r";
   Session(paused_at(out, 7)).trainer.run();

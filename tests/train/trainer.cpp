@@ -34,7 +34,7 @@ std::vector<Json> rows_of(const std::string& folder) {
   return rows;
 }
 
-/// All that a run left but for times.
+/// What a run left, without times and speeds.
 struct Trace {
   State state;
   std::vector<std::string> rows;
@@ -56,8 +56,8 @@ Trace trace_of(TinyRun& run, const std::string& folder) {
   return trace;
 }
 
-/// 12 steps; with stop > 0 stopped after that step and resumed by new objects, which hold other
-/// values until then, and which `harm` changes after the resumption.
+/// A run of 12 steps. With stop > 0 it is stopped after that step and resumed by new objects, which
+/// hold other values until then. `harm` changes them after the resumption.
 Trace run_in_two(int stop, const std::function<void(TinyRun&)>& harm = {}) {
   const test::ScratchFolder scratch;
   TrainerOptions options = test::tiny_run_options(scratch / "run");
@@ -78,7 +78,7 @@ Trace run_in_two(int stop, const std::function<void(TinyRun&)>& harm = {}) {
   return trace_of(run, scratch / "run");
 }
 
-/// A backend that offers no more than a backend must.
+/// A backend with only what a backend must have.
 struct Bare : Reference<float> {
   int threads() const = delete;
 };

@@ -216,7 +216,8 @@ TEST_CASE("PerLayer: mixed layers are walked and named by their number in the mo
   MixedModel model{};
   std::vector<std::byte> memory(bytes<MixedModel>());
   bind(model, memory.data());
-  // In the order of the layers, so that a file has one order whatever the kinds are.
+  // Memory is in the order of the layers, so that files have this order whatever the kinds of
+  // layers are.
   CHECK(model.blocks.of<false>(0).up.data < model.blocks.of<true>(0).router.data);
   CHECK(model.blocks.of<true>(0).router.data < model.blocks.of<false>(1).up.data);
   CHECK(model.blocks.of<true>(1).router.data < model.blocks.of<false>(2).up.data);
@@ -239,7 +240,7 @@ TEST_CASE("PerLayer: scratch is there once for each kind that occurs", "[reflect
   CHECK(once.of<false>(0).up.data == once.of<true>(0).router.data);
 }
 
-TEST_CASE("Role: what decays and what Muon is for", "[reflect]") {
+TEST_CASE("Role: which roles decay, and which ones Muon updates", "[reflect]") {
   for (const Role role : {Role::hidden, Role::residual}) CHECK(is_hidden(role));
   for (const Role role : {Role::embedding, Role::position, Role::head, Role::router, Role::gain,
                           Role::bias, Role::expert_bias})

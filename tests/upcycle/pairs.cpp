@@ -29,7 +29,7 @@ constexpr ModelConfig mixture = [] {
   return c;
 }();
 
-/// The library's block inside one of the user's own.
+/// A user's block with the library's block inside.
 template <ModelConfig C, bool Mixture>
 struct OwnBlock {
   struct Deeper {
@@ -47,7 +47,7 @@ struct Params {
   Param<float, Role::gain, 1, C.dim> last;
 };
 
-/// Names of leaves by their memory.
+/// The names of the leaves, by the address of their memory.
 template <class Tree>
 std::map<const float*, std::string> names(Tree& tree, std::vector<std::byte>& memory) {
   memory.resize(bytes<Tree>());

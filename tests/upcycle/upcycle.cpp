@@ -37,7 +37,7 @@ void disturb(Model& model, std::uint64_t seed) {
       model.params());
 }
 
-/// A dense model with numbers everywhere, a mixture made from it, and the report.
+/// A dense model with random numbers in every leaf, and a mixture to be made from it.
 template <ModelConfig Dense, ModelConfig Moe, class B>
 struct Pair {
   using DenseModel = Transformer<Dense, B>;
@@ -114,7 +114,7 @@ TEST_CASE("upcycle: a model that is not finite is never called exact", "[exact][
       CHECK(std::isnan(report.max_difference));
       CHECK(std::isnan(report.mean_difference));
       CHECK(std::isnan(report.max_ulp));
-      // 3e38 need not overflow in every sequence.
+      // 3e38 overflows in some sequences only, so one NaN is enough.
       CHECK(std::any_of(report.sequence_difference.begin(), report.sequence_difference.end(),
                         [](double d) { return std::isnan(d); }));
       CHECK(report.why.find("not finite") != std::string::npos);
@@ -122,7 +122,7 @@ TEST_CASE("upcycle: a model that is not finite is never called exact", "[exact][
   }
 }
 
-TEST_CASE("upcycle: a report keeps NaN and believes the probe", "[exact]") {
+TEST_CASE("upcycle: a report keeps NaN, and is not exact if the probe differs", "[exact]") {
   double most = 0;
   for (const double x : {1.0, double(NAN), 2.0}) detail::keep_largest(most, x);
   CHECK(std::isnan(most));
@@ -183,7 +183,7 @@ TEST_CASE("upcycle: permuted and sliced experts give the logits up to rounding, 
   }
 }
 
-TEST_CASE("upcycle: gates that do not sum to 1 are made up for while the router is zero",
+TEST_CASE("upcycle: gates that do not sum to 1 are compensated while the router is zero",
           "[exact]") {
   using R = Reference<double>;
   constexpr MoeConfig kept{.experts = 8, .top_k = 2, .renormalize = false};
@@ -208,7 +208,7 @@ TEST_CASE("upcycle: gates that do not sum to 1 are made up for while the router 
 
 namespace {
 
-/// Rows (or columns) that are hidden units: numbers of unit u.
+/// The numbers of hidden unit u in a matrix whose rows (or columns) are the hidden units.
 std::vector<double> row_of(const double* data, int u, int n) {
   return {data + u * n, data + (u + 1) * n};
 }
@@ -218,8 +218,8 @@ std::vector<double> column_of(const double* data, int u, int rows, int cols) {
   return all;
 }
 
-/// For every hidden unit of expert e in layer 0: which unit of the dense model has the same gate,
-/// up and down numbers; -1 for none. All three must agree.
+/// For every hidden unit of expert e in layer 0: the unit of the dense model that has the same
+/// numbers in all of gate, up and down, or -1.
 template <class P>
 std::vector<int> sources(P& pair, int e) {
   auto& dense = pair.dense.params().blocks.dense[0].ffn;
@@ -276,7 +276,7 @@ TEST_CASE("upcycle: dropping draws the same units anew in all matrices of an exp
     CHECK(drawn == 12);
   }
   CHECK(kept[0] != kept[1]);
-  // Drawn from the mean and deviation of what they replace.
+  // The new numbers have the mean and deviation of those that they replace.
   auto& dense = pair.dense.params().blocks.dense[0].ffn.up_proj.weight;
   auto& expert = pair.mixture.params().blocks.mixture[0].ffn.experts.up_proj.weight;
   double old_square = 0, new_square = 0;
@@ -426,7 +426,7 @@ void check_state(double scale) {
       double sum = 0, expected = 0;
       for (const double x : values) sum += x;
       for (const double x : source) expected += x;
-      // Whether slices or copies: every dense number is there as often as its expert.
+      // In slices and in copies every number of the dense model occurs equally often.
       const double times = double(values.size()) / double(source.size());
       CHECK(std::abs(sum - times * factor * expected) < 1e-12 * double(values.size()));
     }

@@ -95,7 +95,7 @@ inline void add_plot_options(CLI::App& app, Common& c) {
       ->excludes(plots);
 }
 
-/// Checks what was asked for and fills in the folder.
+/// Checks the options against each other and sets common.out to `folder` if --out is not given.
 /// Errors: --resume with --overwrite.
 inline void settle(Common& c, const std::string& folder) {
   if (c.resume && c.overwrite)
@@ -120,7 +120,7 @@ inline std::string command_line(int argc, char** argv) {
   return line;
 }
 
-/// The command that makes the same results once more, in place of those that it left.
+/// The command that repeats the experiment and replaces its results.
 inline std::string again(const Common& common) {
   const std::string without = " --resume";
   std::string line = common.command;
@@ -129,7 +129,7 @@ inline std::string again(const Common& common) {
   return common.overwrite ? line : line + " --overwrite";
 }
 
-/// The same for an experiment whose results go to `folder` unless --out names another one.
+/// As above, for an experiment whose results go to `folder` unless --out names another one.
 inline int run_program(int argc, char** argv, CLI::App& app, Common& common,
                        const std::string& folder, const std::function<int()>& run) {
   return run_program(argc, argv, app, [&] {

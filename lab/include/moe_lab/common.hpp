@@ -10,8 +10,8 @@ struct Common {
   int stories = 0, threads = 0;
   bool resume = false, overwrite = false, replace_default = false;
   bool dry_run = false, progress = true;
-  bool plots = false, no_plots = false;    // neither: drawn where that is possible
-  std::string command = {}, program = {};  // as they can be typed again
+  bool plots = false, no_plots = false;    // neither: drawn if possible
+  std::string command = {}, program = {};  // the command line, and the program's name
 };
 
 }  // namespace lab

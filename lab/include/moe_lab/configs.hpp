@@ -47,7 +47,8 @@ inline ModelConfig with_moe_layers(ModelConfig c, const std::string& layers) {
   c.moe.every = 1, c.moe.offset = 0, c.moe.last_half = false;
   return layers == "alternate" ? alternate(c) : layers == "last-half" ? last_half(c) : c;
 }
-/// Experts half as wide: two of them are what one dense feed-forward is.
+/// Halves the width of the experts: the two of a token then have as many parameters as one dense
+/// feed-forward.
 constexpr ModelConfig iso_active(ModelConfig c) {
   c.moe.hidden = c.expert_hidden() / 2;
   return c;

@@ -14,17 +14,17 @@ namespace lab {
 struct Corpus {
   std::string text, source, path = {};
 
-  /// For messages: source without the word in front.
+  /// For messages: the source without "text: " in front.
   std::string name() const { return "the text '" + source.substr(6) + "'"; }
 };
 
-/// A public text that can be found again: file name, where it lies, what it must hash to; and what
-/// is written in its place where it is not to be had.
+/// A public text that can be downloaded: file name, URL, SHA-256, and the generator of the text
+/// that is used when it cannot be obtained.
 struct KnownText {
-  std::string file, url, sha256;  // sha256 may be empty: then the next two say what looks right
+  std::string file, url, sha256;  // sha256 may be empty: then the next two are checked
   std::size_t min_bytes = 1;
   std::string must_contain = {};
-  std::vector<std::string> other_files = {};  // what $MOE_DATA_DIR may have in its place, in order
+  std::vector<std::string> other_files = {};  // also accepted in $MOE_DATA_DIR, in order
   std::string generated = "verse";
   std::string (*generate)(std::size_t bytes, std::uint64_t seed) = generated_verse;
 };
@@ -37,7 +37,7 @@ inline const KnownText tiny_shakespeare = {
 inline const KnownText tiny_stories = {
     "TinyStories-valid.txt",
     "https://huggingface.co/datasets/roneneldan/TinyStories/resolve/main/TinyStories-valid.txt",
-    "",  // not known here
+    "",  // unknown
     10'000'000,
     "<|endoftext|>",
     {"TinyStoriesV2-GPT4-valid.txt", "tinystories_valid_sample.txt"},
@@ -71,7 +71,8 @@ inline std::string cache_folder() {
   return "";
 }
 
-/// Why this is not the known text; "" when it is, or, where no SHA-256 is known, looks like it.
+/// Why `text` is not the known text, or "" if it is. Without a known SHA-256, "" if it looks like
+/// that text.
 inline std::string objection(const KnownText& known, std::string_view text) {
   if (!known.sha256.empty()) return moe::sha256(text) == known.sha256 ? "" : "has another SHA-256";
   if (text.size() < known.min_bytes) {
@@ -84,7 +85,7 @@ inline std::string objection(const KnownText& known, std::string_view text) {
   return text.find(known.must_contain) != text.npos ? "" : "has no " + known.must_contain;
 }
 
-/// Downloads into the cache; says why when that did not work.
+/// Downloads the text into the cache. Returns "", or why that did not work.
 inline std::string fill_cache(const KnownText& known, const std::string& cached, int seconds) {
   if (!environment("MOE_NO_DOWNLOAD").empty()) return "MOE_NO_DOWNLOAD forbids the download";
   if (cached.empty()) return "neither HOME nor XDG_CACHE_HOME is set";
@@ -96,7 +97,7 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
       why = "it could not be downloaded from " + known.url;
     } else if (why = objection(known, moe::read_file(part)); !why.empty()) {
       why = "the download from " + known.url + " " + why;
-    } else if (moe::detail::exists(cached) &&  // another text of this name: somebody may want it
+    } else if (moe::detail::exists(cached) &&  // another text of this name is kept
                ::rename(cached.c_str(),
                         (cached + ".moe-" + moe::detail::unique_suffix()).c_str()) != 0) {
       moe::detail::file_failed("move away", cached, errno);
@@ -112,14 +113,15 @@ inline std::string fill_cache(const KnownText& known, const std::string& cached,
 
 }  // namespace detail
 
-/// A text to train on, from the first place that has it: the file, pipe or "-"
-/// (standard input) `path`, if one is given;
-/// $MOE_DATA_DIR; the cache ($XDG_CACHE_HOME or ~/.cache)/moe; a download of at most `seconds`
-/// for each of curl and wget ($MOE_NO_DOWNLOAD forbids it); 1.1 MB of generated text.
-/// Cache and download count only with the right SHA-256 or, where none is known, if they look
-/// right: long enough, in UTF-8, with the text that must be in it; the source says which.
-/// Errors: a given path, or a file in $MOE_DATA_DIR, that is no text. A given path never falls
-/// back. Test: tests/lab/corpus.cpp.
+/// A text to train on, from the first place that has it: `path`, if one is given (a file, a pipe,
+/// or "-" for standard input); $MOE_DATA_DIR; the cache ($XDG_CACHE_HOME or ~/.cache)/moe; a
+/// download of at most `seconds` for each of curl and wget ($MOE_NO_DOWNLOAD forbids it); 1.1 MB of
+/// generated text.
+/// The cache and a download are used only if the SHA-256 is right. If none is known, they must look
+/// right: long enough, in UTF-8, and containing the text that must be in it. `source` says which
+/// was checked. If a path is given, no other place is tried.
+/// Errors: a given path, or a file in $MOE_DATA_DIR, that is not a text.
+/// Test: tests/lab/corpus.cpp.
 inline Corpus find_text(const KnownText& known, std::string_view path, int seconds = 10) {
   if (!path.empty()) {
     const std::string given(path);
@@ -155,7 +157,7 @@ inline Corpus find_text(const KnownText& known, std::string_view path, int secon
                                             "; give a text file to use your own"};
 }
 
-/// Tiny Shakespeare (1115394 bytes), or what find_text falls back to.
+/// Tiny Shakespeare (1115394 bytes) as find_text finds it, or generated verse.
 ///
 ///     const lab::Corpus corpus = lab::find_tiny_shakespeare(path_given_by_the_user);
 ///     std::printf("%s\n", corpus.source.c_str());
@@ -163,9 +165,9 @@ inline Corpus find_tiny_shakespeare(std::string_view path = {}) {
   return find_text(tiny_shakespeare, path);
 }
 
-/// The validation part of TinyStories, or what find_text falls back to. Its SHA-256 is not known
-/// here: a download counts if it is UTF-8, has at least 10 MB and "<|endoftext|>" in it.
-/// In $MOE_DATA_DIR, the first of TinyStories-valid.txt, TinyStoriesV2-GPT4-valid.txt and the
+/// The validation part of TinyStories as find_text finds it, or generated stories. Its SHA-256 is
+/// unknown: a download is used if it is UTF-8, has at least 10 MB and contains "<|endoftext|>". In
+/// $MOE_DATA_DIR it is the first of TinyStories-valid.txt, TinyStoriesV2-GPT4-valid.txt and the
 /// shorter tinystories_valid_sample.txt.
 ///
 ///     const lab::Corpus corpus = lab::find_tiny_stories(path_given_by_the_user);

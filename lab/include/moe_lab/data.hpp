@@ -10,20 +10,20 @@
 
 namespace lab {
 
-/// Which text, how it becomes tokens, and where it is cut.
+/// Which text is used, how it becomes tokens, and where it is cut into training and validation.
 struct DataOptions {
   std::string path = {};         // "": the text called `text`
   std::string text = "stories";  // or shakespeare
   std::string vocabulary = {};   // folder with GPT-2's files; "": look in $MOE_DATA_DIR
   std::string tokenizer = {};    // folder with a tokenizer.json, in place of `vocabulary`
   int stories = 0;               // the first so many documents; 0: all
-  int vocab = 257;               // of the model: GPT-2's first merges that fit; 257: bytes
-  bool documents = true;         // the cut lies between two documents, where the text has any
+  int vocab = 257;               // of the model; GPT-2's merges are cut to it; 257: bytes
+  bool documents = true;         // cut between two documents, if the text has any
   std::string cache = {};        // folder for the tokens of a text that was found, not given
 };
 
-/// A text as tokens, cut into training and validation before any window is: no validation token is
-/// trained on.   Test: tests/lab/data.cpp, tests/programs/dense_vs_moe.py.
+/// A text as tokens. It is cut into training and validation before windows are taken, so that no
+/// validation token is trained on.   Test: tests/lab/data.cpp, tests/programs/dense_vs_moe.py.
 struct Data {
   moe::BpeTokenizer tokenizer;
   std::string source, vocabulary;  // sentences for the user
@@ -41,7 +41,7 @@ struct Data {
            std::to_string(validation.size()) + " validate\n";
   }
 
-  /// All the tokens of a tokenizer.json must fit the model; GPT-2's are cut to what fits.
+  /// All tokens of a tokenizer.json must fit the model; GPT-2's are cut to as many as fit.
   static moe::BpeTokenizer tokenizer_of(const DataOptions& o, const std::string& folder) {
     if (o.tokenizer.empty())
       return folder.empty() ? moe::BpeTokenizer::bytes()
@@ -54,7 +54,8 @@ struct Data {
     return tokenizer;
   }
 
-  /// Errors: one window of training or of validation does not fit. `advice`: what else helps.
+  /// Errors: the text is too short for one window of training or of validation. `advice`: what else
+  /// helps, for the message.
   void check_size(int length, int eval_length, const std::string& advice) const {
     const std::size_t need = std::size_t(std::max(length, eval_length)) + 1;
     if (train.size() > std::size_t(length) && validation.size() > std::size_t(eval_length)) return;
@@ -99,8 +100,8 @@ struct Data {
     validation = std::span(tokens).subspan(n);
   }
 
-  /// The first documents; all of a text that has not so many. Its tokens are not kept in a cache,
-  /// which is for whole files.
+  /// Keeps the first `stories` documents of the text, or all if it has fewer. The path is cleared,
+  /// because the cache of tokens is for whole files.
   void keep_stories(Corpus& corpus, int stories) {
     static constexpr std::string_view end = "<|endoftext|>";
     std::size_t at = 0;

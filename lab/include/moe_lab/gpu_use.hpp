@@ -33,8 +33,8 @@ inline std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-/// The number of 0 or more, or nothing for "[N/A]", "[Unknown Error]", nan and what else is no
-/// amount.
+/// The number in `text` if it is 0 or more; nothing for "[N/A]", "[Unknown Error]", nan and the
+/// like.
 template <class Number>
 std::optional<Number> amount(std::string_view text) {
   Number value = 0;
@@ -45,8 +45,8 @@ std::optional<Number> amount(std::string_view text) {
   return good ? std::optional(value) : std::nullopt;
 }
 
-/// The GPUs that CUDA_VISIBLE_DEVICES (null: not set) leaves to this process; all of them where it
-/// names them by anything but their indices.
+/// The GPUs that CUDA_VISIBLE_DEVICES (null: not set) leaves to this process. If it names GPUs by
+/// anything but their indices, all of them.
 inline std::vector<GpuUse> visible_gpus(std::vector<GpuUse> gpus, const char* visible) {
   if (visible == nullptr) return gpus;
   std::vector<int> indices;
@@ -64,7 +64,8 @@ inline std::vector<GpuUse> visible_gpus(std::vector<GpuUse> gpus, const char* vi
   return gpus;
 }
 
-/// The GPU farthest from the mean of the others, if that is more than 30 points, or -1.
+/// The position of the GPU whose utilisation is farthest from the mean of the others, `others`, if
+/// it is more than 30 points away; otherwise -1.
 inline int uneven_gpu(const std::vector<GpuUse>& gpus, double& others) {
   double sum = 0, known = 0, farthest = 30;
   for (const GpuUse& gpu : gpus) {
@@ -83,8 +84,8 @@ inline int uneven_gpu(const std::vector<GpuUse>& gpus, double& others) {
 
 }  // namespace detail
 
-/// What nvidia-smi answers to detail::gpu_query with --format=csv,noheader,nounits: a GPU a line.
-/// Lines that are none ("No devices were found") are left out.  Test: tests/lab/resources.cpp.
+/// Reads what nvidia-smi answers to detail::gpu_query with --format=csv,noheader,nounits: one GPU
+/// per line. Other lines ("No devices were found") are left out.  Test: tests/lab/resources.cpp.
 inline std::vector<GpuUse> parse_gpu_use(std::string_view csv) {
   std::vector<GpuUse> gpus;
   while (!csv.empty()) {
@@ -93,7 +94,7 @@ inline std::vector<GpuUse> parse_gpu_use(std::string_view csv) {
     csv.remove_prefix(std::min(size + 1, csv.size()));
     double numbers[4];
     std::size_t comma = 0;
-    for (std::size_t i = 4; i-- > 0;) {  // from behind: what remains is the index and the name
+    for (std::size_t i = 4; i-- > 0;) {  // from the end, as a name may contain commas
       comma = line.rfind(',');
       if (comma == line.npos) break;
       numbers[i] =
@@ -111,8 +112,8 @@ inline std::vector<GpuUse> parse_gpu_use(std::string_view csv) {
   return gpus;
 }
 
-/// All GPUs as one: utilisation is the mean, memory the sum, temperature the highest of those that
-/// are known; NaN where none is.
+/// All GPUs as one: the mean utilisation, the sum of the memory and the highest temperature.
+/// Unknown values are left out; NaN if all are unknown.
 inline GpuUse all_gpus(const std::vector<GpuUse>& gpus) {
   GpuUse all{.index = 0};
   double known = 0;

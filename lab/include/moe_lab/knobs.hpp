@@ -26,7 +26,7 @@ class Knobs {
   }
   Knobs(const Knobs&) = delete;
 
-  /// Puts what was given in the place of what the settings have.
+  /// Replaces the settings that were given on the command line.
   void apply(S& to) const {
     for (const auto& set : setters_) set(to);
   }
@@ -37,7 +37,7 @@ class Knobs {
     return false;
   }
 
-  /// Errors: one of these was given, although it would have no effect; `why` says so.
+  /// Errors: one of these options was given, although it would have no effect. `why` is the reason.
   void refuse(const std::vector<std::string>& flags, const std::string& why) const {
     for (const std::string& flag : flags)
       if (given(flag)) throw moe::Error("cannot use ", flag, " here: ", why);
@@ -65,7 +65,7 @@ class Knobs {
   std::vector<std::function<void(S&)>> setters_;
 };
 
-/// Puts what was given in the place of what the settings of a run have.
+/// Replaces the settings of a run that were given on the command line.
 /// Errors: an option of an optimizer or a schedule that was not chosen.
 inline void apply(const Knobs<Settings>& knobs, Settings& to) {
   knobs.apply(to);

@@ -4,12 +4,12 @@
 #include <moe_lab/data.hpp>
 #include <moe_lab/settings.hpp>
 
-// What a run cannot be asked, said before anything is trained.
+// Checks of what a run is asked for, made before anything is trained.
 
 namespace lab {
 
-/// Of the largest pass, in training or evaluation.
-/// Errors: more than one batch can have.
+/// The tokens of the largest pass, in training or evaluation.
+/// Errors: more tokens than one batch can have.
 inline std::int64_t batch_tokens(const Settings& s) {
   const std::int64_t tokens =
       std::max(std::int64_t(s.batch) * s.length, std::int64_t(s.eval_length));
@@ -30,7 +30,7 @@ inline void check_lengths(const Settings& s, int context) {
   check("--eval-length", s.eval_length);
 }
 
-/// All of it, for a model of this context and the text it is to be trained on.
+/// All checks, for a model of this context and the text that it is to be trained on.
 inline void check_sizes(const Settings& s, int context, const Data& data) {
   batch_tokens(s);
   check_lengths(s, context);

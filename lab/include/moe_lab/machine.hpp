@@ -14,14 +14,15 @@ namespace lab {
 
 /// Memory that this process can still take, and what sets that limit. Units: bytes.
 struct AvailableMemory {
-  std::uint64_t bytes = UINT64_MAX;  // the largest number: nothing is known
+  std::uint64_t bytes = UINT64_MAX;  // the largest number: no limit is known
   std::string limit = {};
 };
 
 namespace detail {
 
-/// The number that follows `key` at the beginning of a line of one of Linux's small files ("": at
-/// its beginning); nothing where the file, the line or the number is not there.
+/// The number after `key` in the first line that begins with it, in one of the small text files of
+/// Linux. With an empty key, the number at the beginning of the file. Nothing if there is no such
+/// file, line or number.
 inline std::optional<std::uint64_t> number_in(const std::string& path, std::string_view key) {
   std::FILE* file = std::fopen(path.c_str(), "re");
   if (!file) return {};
@@ -36,7 +37,8 @@ inline std::optional<std::uint64_t> number_in(const std::string& path, std::stri
   return found;
 }
 
-/// How far a control group is from its limit; pages of files that it can drop do not count.
+/// How far a control group is from its limit. Cached pages of files, which it can drop, do not
+/// count as used.
 inline std::optional<std::uint64_t> room_in_group(const std::string& folder, const char* limit,
                                                   const char* usage, const char* droppable) {
   const auto most = number_in(folder + "/" + limit, "");
@@ -64,9 +66,9 @@ void for_each_group(const std::string& root, const F& f) {
 
 }  // namespace detail
 
-/// The least of what the machine has free, what the control groups of this process (version 1 and
-/// 2, and all above them) and its resource limits leave. `root`: where /proc and /sys are, for
-/// tests. Never throws for want of a file: what is not known limits nothing.
+/// The smallest of: the free memory of the machine, what the control groups of this process leave
+/// (versions 1 and 2, with all parent groups), and what its resource limits leave. `root`: the
+/// folder of /proc and /sys, for tests. Missing files cause no error: an unknown limit is no limit.
 /// Source: Linux, Documentation/admin-guide/cgroup-v2.rst.  Test: tests/lab/machine.cpp.
 inline AvailableMemory available_memory(const std::string& root = "") {
   AvailableMemory least;
@@ -79,7 +81,8 @@ inline AvailableMemory available_memory(const std::string& root = "") {
     const bool second = kinds.empty();
     if (!second && ("," + kinds + ",").find(",memory,") == std::string::npos) return;
     const std::string mount = root + (second ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
-    // Inside a container the path may be one of the host: its parts are not there, the mount is.
+    // Inside a container the path may be the host's: then its folders do not exist, but the mount
+    // does.
     for (;; path.erase(std::min(path.rfind('/'), path.size()))) {
       if (path == "/") path.clear();
       const std::string folder = mount + path;
@@ -102,8 +105,9 @@ inline AvailableMemory available_memory(const std::string& root = "") {
   return least;
 }
 
-/// Refuses what does not fit before anything is allocated. 32 MB are left for the process itself:
-/// its code, the stacks of its threads, texts and files in flight.
+/// Refuses to go on if `bytes` do not fit into the available memory; call it before anything is
+/// allocated. 32 MB are left for the process itself: its code, the stacks of its threads, its texts
+/// and files.
 /// Errors: moe::Error with what is needed, what there is, and what sets the limit.
 ///
 ///     lab::require_memory(memory.total(), "train this model", "use a smaller batch");

@@ -8,23 +8,23 @@
 
 namespace lab {
 
-/// A compiled model: what is known of it, and its training loop.
+/// A compiled model: its properties and its training loop.
 struct Model {
   const char* name;
-  const char* scalar;  // of the activations: fp32 or bf16
+  const char* scalar;  // type of the activations: fp32 or bf16
   ModelConfig config;
   moe::ParameterCount parameters;
   Outcome (*run)(const Job&, const char* name);
   std::string (*plan)(const Settings&, int threads);
-  /// Errors: it needs more memory than there is. To be asked before anything is removed.
+  /// Errors: training needs more memory than there is. Call it before old results are removed.
   void (*require_room)(const Settings&, int threads);
 
   Outcome train(const Job& job) const { return run(job, name); }
   double flops(int length) const { return moe::token_flops(config, length).training(); }
 };
 
-/// A model that is compiled in, by its name: "small", or "small bf16" with activations in bfloat16,
-/// where parameters and sums stay in fp32.   Errors: there is none.
+/// A compiled model by its name: "small", or "small bf16" with activations in bfloat16 and
+/// parameters and sums in fp32.   Errors: no compiled model has this name.
 inline const Model& model(const std::string& name) {
   return get_compiled<Model>(name);
 }

@@ -7,7 +7,7 @@ namespace lab {
 
 using Names = std::vector<std::string>;
 
-/// The names of an enumeration, as a check of an option takes them.
+/// The names of an enumeration, for the check of an option.
 template <class E>
 Names names_of() {
   return {moe::enum_names<E>.begin(), moe::enum_names<E>.end()};

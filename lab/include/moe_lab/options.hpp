@@ -6,8 +6,8 @@
 #include <type_traits>
 #include <utility>
 
-// The options of the library from the settings of a program. A field that the settings do not have
-// keeps the library's default.
+// Makes the options of the library from the settings of a program. Where the settings lack a field,
+// the library's default stays.
 
 namespace lab {
 

@@ -3,9 +3,9 @@
 
 namespace lab {
 
-/// The exit code of a program that is done: `code`, or 1 and a sentence on stderr when not all that
-/// it printed could be written (a full disk, a reader that has gone, a stdout that was closed).
-/// The last thing that main does.   Test: tests/programs/output.py.
+/// The exit code of a program. Returns `code`, or prints a sentence on stderr and returns 1 if not
+/// all of its output could be written (full disk, reader gone, stdout closed). Call it last in
+/// main.   Test: tests/programs/output.py.
 ///
 ///     return lab::finish_output(run());
 inline int finish_output(int code) {

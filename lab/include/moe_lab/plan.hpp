@@ -11,15 +11,15 @@
 
 namespace lab {
 
-/// What a run will take, from types alone: nothing of the model has been allocated.
+/// What a run will need, computed from types alone, without allocating a model.
 struct Plan {
   moe::ParameterCount parameters;
   moe::ModelMemory memory;
   moe::TokenFlops flops;
   int batch_tokens = 0;
-  /// Share of the rate of large products that a whole step is taken to reach. Measured on two
-  /// Sapphire Rapids cores: 0.75 with AdamW (preset full), 0.4 with Muon (preset demo), whose own
-  /// products are not counted as work.
+  /// Assumed efficiency of a whole step: its FLOP/s divided by those of a large matrix product.
+  /// Measured on two Sapphire Rapids cores: 0.75 with AdamW (preset full), 0.4 with Muon (preset
+  /// demo), whose own products are not counted as work.
   double efficiency = 0.75;
 };
 
@@ -39,7 +39,8 @@ Plan make_plan(int sequences, int length, int threads = 1) {
           Optimizer::template has<moe::MuonRule> ? 0.4 : 0.75};
 }
 
-/// The rate of one matrix product (m, k) x (k, n) over about `seconds`, in 1e9 operations a second.
+/// Measures the rate of a matrix product (m, k) x (k, n) for about `seconds`, in 1e9 operations a
+/// second.
 template <moe::Backend B>
 double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
   if (m < 1 || n < 1 || k < 1 || !(seconds >= 0 && seconds <= 3600))
@@ -78,7 +79,7 @@ inline std::string describe(const Plan& plan) {
                 f.training() * 1e-6, f.forward() * 1e-6, f.backward() * 1e-6);
 }
 
-/// Speed and time that a probe of `gflops` predicts for `steps` updates of `tokens` each.
+/// Predicts speed and time for `steps` updates of `tokens` each, if a probe measured `gflops`.
 inline std::string predict(const Plan& plan, double gflops, std::int64_t steps,
                            std::int64_t tokens) {
   const double speed = plan.efficiency * gflops * 1e9 / plan.flops.training();
@@ -89,8 +90,9 @@ inline std::string predict(const Plan& plan, double gflops, std::int64_t steps,
       100 * plan.efficiency);
 }
 
-/// The plan with its prediction, from a probe of this machine. `check` throws moe::Error if the
-/// plan does not fit; it may be for another machine, so that is a warning, and there is no probe.
+/// The plan as text, with a prediction from a probe of this machine. `check` throws moe::Error if
+/// the plan does not fit here. That is only a warning, as the plan may be for another machine, and
+/// then nothing is probed.
 template <moe::Backend B, class Check>
 std::string describe_with_speed(const Plan& plan, B& be, int dim, std::int64_t steps,
                                 std::int64_t tokens, const Check& check) {

@@ -6,8 +6,8 @@
 
 namespace lab {
 
-/// Draws the plots of a results folder with lab/programs/plots/plot.py, or says how to. True when
-/// they were drawn.
+/// Draws the plots of a results folder with lab/programs/plots/plot.py and returns true. If that is
+/// not possible, prints the command for it and returns false.
 inline bool draw_plots(const std::string& folder) {
   const std::string script = MOE_PLOT_SCRIPT;
   const char* chosen = std::getenv("MOE_PYTHON");

@@ -1,12 +1,13 @@
 #pragma once
 #include <moe_lab/settings.hpp>
 
-// What the programs of the laboratory start from, before options change it.
+// The settings that the programs of the laboratory start from, before options change them.
 
 namespace lab {
 
-/// What the documents say, with rates that count updates. Their balance loss is summed over the
-/// layers with experts, ours is a mean: 0.06 here is their 0.01 for six layers.
+/// The numbers of the documents that docs/reproduction.md compares with; warm-up and decay count
+/// updates. Their balance loss is summed over the layers with experts, ours is a mean: 0.06 here is
+/// their 0.01 for six layers.
 inline const Settings paper_settings{.model = "paper",
                                      .steps = 5000,
                                      .batch = 24,
@@ -14,7 +15,7 @@ inline const Settings paper_settings{.model = "paper",
                                      .accumulation = 4,
                                      .balance_weight = 0.06,
                                      .eval_every = 125};
-/// The same shape at a third of the width: two minutes of two cores.
+/// A mixture of the same kind with a third of the width and four layers: two minutes on two cores.
 inline const Settings small_settings{.model = "small",
                                      .steps = 300,
                                      .batch = 16,
@@ -25,7 +26,7 @@ inline const Settings small_settings{.model = "small",
                                      .beta2 = 0.99,
                                      .balance_weight = 0.04,
                                      .eval_every = 60};
-/// For tests and a first look: seconds.
+/// For tests and a first look: takes seconds.
 inline const Settings tiny_settings{.model = "tiny",
                                     .steps = 100,
                                     .batch = 8,

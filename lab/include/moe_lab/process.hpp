@@ -20,22 +20,22 @@
 
 extern char** environ;
 
-// Other programs that the laboratory starts: downloads, nvidia-smi, plots, builds. They are found
-// on PATH and started without a shell; their standard input is empty.
+// Starts other programs: downloads, nvidia-smi, plots, builds. They are found on PATH and started
+// without a shell. Their standard input is empty.
 
 namespace lab {
 
 /// Longer than any program runs.
 inline constexpr std::chrono::milliseconds forever = std::chrono::hours(24 * 365 * 100);
 
-/// Whether what a program prints goes where this program prints to, or nowhere.
+/// Where the output of a started program goes: to the output of this program, or nowhere.
 enum class Output { shown, hidden };
 
 namespace detail {
 
-/// Starts a program whose output goes to the descriptors `out` and `err`, and nowhere if they are
-/// below 0. In a group of its own, a kill reaches what it has started, too. Gives -1 when it could
-/// not be started.
+/// Starts a program whose output goes to the descriptors `out` and `err`; below 0: nowhere. With
+/// `own_group` it leads a process group, so that one kill also reaches the programs that it
+/// started. Returns -1 if it could not be started.
 inline pid_t spawn(std::vector<std::string> words, int out, int err, bool own_group) {
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
@@ -54,7 +54,7 @@ inline pid_t spawn(std::vector<std::string> words, int out, int err, bool own_gr
       ::posix_spawn_file_actions_adddup2(&actions, from, to);
   }
   ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  sigset_t none;  // no signal is blocked, whatever the thread that starts it has blocked
+  sigset_t none;  // the program must not inherit the signals that this thread blocks
   ::sigemptyset(&none);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setpgroup(&attributes, 0);
@@ -68,8 +68,9 @@ inline pid_t spawn(std::vector<std::string> words, int out, int err, bool own_gr
   return failed == 0 ? child : -1;
 }
 
-/// The exit code of a program that ends within `limit`. One that takes longer is killed. Gives -1
-/// when it was ended by a signal, and 0 when nobody can know because SIGCHLD is ignored.
+/// Waits for a program and returns its exit code. A program that takes longer than `limit` is
+/// killed. Returns -1 if a signal ended it, and 0 if the code cannot be known because SIGCHLD is
+/// ignored.
 inline int exit_code_of(pid_t child, bool own_group, std::chrono::milliseconds limit) {
   using Clock = std::chrono::steady_clock;
   auto end = Clock::now() + limit;
@@ -79,7 +80,7 @@ inline int exit_code_of(pid_t child, bool own_group, std::chrono::milliseconds l
     if (ended == child) return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     if (ended < 0 && errno != EINTR) return 0;
     if (Clock::now() >= end) {
-      if (killed) return -1;  // the system does not let it go
+      if (killed) return -1;  // it does not even end when killed
       ::kill(own_group ? -child : child, SIGKILL);
       killed = true;
       end = Clock::now() + std::chrono::milliseconds(500);
@@ -90,20 +91,21 @@ inline int exit_code_of(pid_t child, bool own_group, std::chrono::milliseconds l
 
 }  // namespace detail
 
-/// Runs a program and waits for it. Gives its exit code, or -1 when it could not be started, was
+/// Runs a program and waits for it. Returns its exit code, or -1 if it could not be started, was
 /// ended by a signal, or took longer than `limit` and was killed.   Test: tests/lab/process.cpp.
 ///
 ///     const bool good = lab::run({"python3", "plot.py", folder}, lab::Output::shown) == 0;
 inline int run(const std::vector<std::string>& words, Output output,
                std::chrono::milliseconds limit = forever) {
-  std::fflush(stdout);  // what was printed before comes before what it prints
+  std::fflush(stdout);  // keeps the order of our output and its output
   const bool shown = output == Output::shown;
   const pid_t child = detail::spawn(words, shown ? 1 : -1, shown ? 2 : -1, false);
   return child < 0 ? -1 : detail::exit_code_of(child, false, limit);
 }
 
-/// What a program writes to its standard output. Gives "" if it fails or takes longer than `limit`,
-/// or if the descriptor `stop` becomes readable; then it is killed, and so is what it has started.
+/// Runs a program and returns what it writes to standard output. Returns "" if it fails, writes
+/// more than 1 MB, takes longer than `limit`, or the descriptor `stop` becomes readable. In the
+/// last three cases it and the programs that it started are killed.
 /// Test: tests/lab/process.cpp.
 inline std::string output_of(const std::vector<std::string>& words, std::chrono::milliseconds limit,
                              int stop) {

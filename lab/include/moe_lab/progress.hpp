@@ -13,9 +13,9 @@
 
 namespace lab {
 
-/// What a person sees of a run: on a terminal a bar that moves, elsewhere a line every few seconds.
-/// Speed is that of training alone; its share of `peak_gflops` (0: not shown) is that of the work
-/// in flops.hpp; the time left is by the clock, evaluations included.
+/// Shows the progress of a run: on a terminal a moving bar, elsewhere a line every few seconds. The
+/// speed excludes evaluations. Its share of `peak_gflops` (0: not shown) counts the operations of
+/// model/flops.hpp. The time left includes evaluations.
 ///
 ///     lab::Progress progress({.steps = 2000, .flops_per_token = flops, .peak_gflops = peak});
 ///     callbacks.on_step = [&](const moe::StepRecord& row) { progress.step(row, monitor.sample());
@@ -71,7 +71,7 @@ class Progress {
     message(text + (row.best ? "  best so far" : "") + "  " + speed(row.tokens_per_second));
   }
 
-  /// A line of its own above the bar.
+  /// Prints a line above the bar.
   void message(const std::string& text) {
     clear();
     std::fprintf(o_.to, "%s\n", text.c_str());
@@ -88,7 +88,7 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// A loss of a step or an evaluation that has been made.
+  /// The loss of a step or an evaluation as text.
   static std::string loss(double value, const char* format) {
     return std::isfinite(value) ? lab::format(format, value) : "not finite";
   }
@@ -105,7 +105,7 @@ class Progress {
            "]";
   }
 
-  /// The worst layer's verdict; nothing for a dense model.
+  /// The verdict on the worst layer; "" for a dense model.
   static std::string experts(const moe::StepRecord& row) {
     if (row.health.empty()) return "";
     return "  " + moe::health_verdict(row.health, int(row.load.front().size()), row.collapsed);

@@ -24,9 +24,9 @@
 
 namespace lab {
 
-/// What this process uses. Units: 100 % = one core; MB = 1e6 bytes. NaN where it is not known.
+/// What this process uses. Units: 100 % = one core; MB = 1e6 bytes. Unknown values are NaN.
 struct Resources {
-  double cpu_percent = unknown;  // since the sample before
+  double cpu_percent = unknown;  // since the previous sample
   double memory_mb = unknown, peak_memory_mb = unknown;
   std::vector<GpuUse> gpus = {};
 };
@@ -41,9 +41,8 @@ inline double status_mb(std::string_view key) {
 
 }  // namespace detail
 
-/// One line: "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB 61 C", and with several GPUs, when one is
-/// more than 30 points away from the mean of the others, "uneven GPUs: GPU 3 12 %, the others 91
-/// %".
+/// One line: "cpu 187 %, 812 MB, gpu 93 % 4.1/80.0 GB 61 C", and, if one of several GPUs is more
+/// than 30 points away from the mean of the others, "uneven GPUs: GPU 3 12 %, the others 91 %".
 inline std::string describe(const Resources& use) {
   std::string line =
       std::isnan(use.cpu_percent) ? "cpu unknown" : format("cpu %.0f %%", use.cpu_percent);
@@ -68,9 +67,9 @@ inline std::string describe(const Resources& use) {
   return line;
 }
 
-/// Measures this process and, where nvidia-smi works, the GPUs that CUDA_VISIBLE_DEVICES leaves to
-/// it: a thread asks every two seconds, gives an answer five, and gives up after three failures.
-/// Without nvidia-smi there is no thread. Never throws for want of a measurement.
+/// Measures this process and, if nvidia-smi works, the GPUs that CUDA_VISIBLE_DEVICES leaves to it.
+/// A background thread runs nvidia-smi every 2 s, waits at most 5 s for its answer, and stops after
+/// 3 failures in a row. Without nvidia-smi there is no thread. Missing measurements are no errors.
 /// Test: tests/lab/resources.cpp.
 ///
 ///     lab::ResourceMonitor monitor;
@@ -79,7 +78,7 @@ class ResourceMonitor {
  public:
   ResourceMonitor() : ResourceMonitor(find_program("nvidia-smi")) {}
 
-  /// Asks this program about the GPUs; "": none.
+  /// Runs the program `nvidia_smi` for the GPUs; "": no GPUs are measured.
   explicit ResourceMonitor(const std::string& nvidia_smi,
                            std::chrono::milliseconds pause = std::chrono::seconds(2)) {
     int ends[2];
@@ -89,7 +88,8 @@ class ResourceMonitor {
     stop_ = moe::detail::Descriptor(ends[1]);
     const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
     const bool all = visible == nullptr;
-    // Signals are for the thread that trains.
+    // The new thread inherits a mask that blocks all signals, so that they reach the training
+    // thread.
     sigset_t every, before;
     ::sigfillset(&every);
     ::pthread_sigmask(SIG_SETMASK, &every, &before);
@@ -97,7 +97,7 @@ class ResourceMonitor {
       thread_ = std::thread([this, nvidia_smi, pause, all, list = std::string(all ? "" : visible)] {
         watch(nvidia_smi, pause, all ? nullptr : list.c_str());
       });
-    } catch (const std::system_error&) {  // no thread to be had: go on without GPUs
+    } catch (const std::system_error&) {  // no thread can be made: go on without GPUs
     }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
@@ -107,14 +107,15 @@ class ResourceMonitor {
     if (thread_.joinable()) thread_.join();
   }
 
-  /// Never waits for nvidia-smi: `gpus` is what it said last, empty before the first answer.
+  /// Never waits for nvidia-smi: `gpus` is its last answer, empty before the first one.
   Resources sample() {
     Resources now;
     const rusage usage = used();
     const double cpu = cpu_seconds(usage);
     const auto clock = Clock::now();
     const double elapsed = std::chrono::duration<double>(clock - clock_).count();
-    // Two calls in one breath would measure noise; the first one has nothing better to give.
+    // Over a very short time the rate would be noise, so the previous one is kept. The first call
+    // has no previous rate and accepts a shorter time.
     if (elapsed >= (std::isnan(cpu_percent_) ? 1e-4 : 0.005)) {
       cpu_percent_ = 100 * (cpu - cpu_) / elapsed;
       cpu_ = cpu;
@@ -122,7 +123,7 @@ class ResourceMonitor {
     }
     now.cpu_percent = cpu_percent_;
     now.memory_mb = detail::status_mb("VmRSS:");
-    // ru_maxrss may be that of the program that started this one.
+    // Preferred to ru_maxrss, which may be that of the program that started this one.
     now.peak_memory_mb = detail::status_mb("VmHWM:");
     if (std::isnan(now.peak_memory_mb) && usage.ru_maxrss > 0)
       now.peak_memory_mb = double(usage.ru_maxrss) * maxrss_mb;

@@ -5,11 +5,12 @@
 #include <moe/train/run_folder.hpp>
 #include <moe_lab/models.hpp>
 
-// results.json of one run, made from the rows of its metrics.jsonl: a resumed run has them all.
+// Writes results.json of one run from the rows of its metrics.jsonl, which also has the rows from
+// before a resume.
 
 namespace lab {
 
-/// What makes a run this run: to resume it, all of this must be the same.
+/// The identity of a run, as text: a run can only be resumed by one with the same identity.
 inline std::string identity(const Job& job, const moe::Json& config) {
   moe::Json json;
   json["name"] = job.name;
@@ -19,8 +20,8 @@ inline std::string identity(const Job& job, const moe::Json& config) {
   return json.dump(2) + "\n";
 }
 
-/// Whether the run is done; then `outcome` is what it came to.
-/// Errors: another run lies in its folder.
+/// Whether the run to resume is already done. If so, `outcome` is its result.
+/// Errors: its folder holds another run.
 inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) {
   const std::string settings = job.folder + "/settings.json", file = job.folder + "/results.json";
   if (!job.resume) return false;
@@ -50,19 +51,19 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
     return false;
   }
   if (of_old_version) {
-    if (!moe::newest_checkpoint(job.folder).empty()) return false;  // which knows what is missing
+    if (!moe::newest_checkpoint(job.folder).empty()) return false;  // it has what is missing
     throw moe::Error("cannot resume '", job.folder,
                      "': its results are of an older version of this program and its checkpoint "
                      "is gone; keep them and give another --out");
   }
-  // JSON has one word, null, for what is not known and for what is infinite.
+  // In JSON both unknown and infinite numbers are null.
   for (double* x : {&outcome.loss, &outcome.accuracy, &outcome.best, &outcome.train_loss})
     if (!std::isfinite(*x)) *x = moe::unknown;
   if (outcome.diverged) outcome.loss = INFINITY;
   return true;
 }
 
-/// What a run of the laboratory writes to its folder.
+/// Whether a file looks like one that a run of the laboratory wrote.
 inline bool is_settings(const std::string& path) {
   return moe::detail::has_members({"settings", "tokens"})(path);
 }
@@ -77,7 +78,7 @@ inline void add_run(moe::Removal& removal, const std::string& folder) {
   add_results(removal, folder);
 }
 
-/// Prepares the folder; true when a checkpoint to go on from is there.
+/// Prepares the folder. Returns true if it has a checkpoint to resume from.
 inline bool open_run(const Job& job, const moe::Json& config) {
   moe::make_folders(job.folder);
   moe::Removal old;
@@ -88,7 +89,8 @@ inline bool open_run(const Job& job, const moe::Json& config) {
   return job.resume && moe::has_checkpoint(job.folder);
 }
 
-/// The fields of the documents' config, by their names there, and then all of ours.
+/// The configuration: first the fields of the documents' config by the names they have there, then
+/// all settings.
 inline moe::Json config_json(const ModelConfig& c, const Settings& s) {
   moe::Json json;
   json["d_model"] = c.dim;
@@ -105,8 +107,8 @@ inline moe::Json config_json(const ModelConfig& c, const Settings& s) {
   return json;
 }
 
-/// The rows of metrics.jsonl. What cannot be read is left out with a warning: a run is worth its
-/// result without its history.
+/// The rows of metrics.jsonl. Unreadable rows are left out with a warning: a result without its
+/// full history is better than none.
 inline std::vector<moe::Json> rows_in(const std::string& folder) {
   const std::string file = folder + "/metrics.jsonl";
   std::vector<moe::Json> rows;
@@ -131,9 +133,9 @@ inline std::vector<moe::Json> rows_in(const std::string& folder) {
   return rows;
 }
 
-/// The rows as the documents' lists.
+/// Adds the rows as the lists that the documents' scripts write.
 inline void add_history(moe::Json& json, const std::vector<moe::Json>& rows) {
-  // A number that is not finite is null in the rows; so is what is made from it.
+  // A number that is not finite is null in the rows; its exp is null, too.
   const auto exp_of = [](const moe::Json& x) {
     return x.is_number() ? moe::Json(std::exp(x.as_double("loss"))) : moe::Json();
   };
@@ -173,7 +175,7 @@ inline void add_history(moe::Json& json, const std::vector<moe::Json>& rows) {
   json["performance_metrics"]["tokens_per_sec_history"] = std::move(speed);
 }
 
-/// Writes results.json; fills in the accuracy of the last step, which only the rows have.
+/// Writes results.json. Sets out.accuracy to that of the last step, which only the rows have.
 inline void write_results(const Job& job, const Model& model, int threads, Outcome& out) {
   const Settings& s = job.settings;
   moe::Json json;

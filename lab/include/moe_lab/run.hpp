@@ -7,11 +7,12 @@
 #include <moe_lab/settings.hpp>
 #include <string>
 
-// One training run of the laboratory: what it is asked, what came out, and its folder.
+// One training run of the laboratory: its job and its outcome.
 
 namespace lab {
 
-/// A run, in a folder of its own so that it can be stopped and resumed anywhere.
+/// What a run is to do. It has a folder of its own, so that it can be stopped and resumed at any
+/// time.
 struct Job {
   Settings settings;
   const Data& data;
@@ -20,7 +21,8 @@ struct Job {
   bool resume = false, progress = true;
 };
 
-/// What a run came to. Losses: validation, nats. Time: of training alone.
+/// The result of a run. Losses are validation losses in nats, except train_loss. Times exclude
+/// evaluations.
 struct Outcome {
   double loss = moe::unknown, accuracy = moe::unknown, best = moe::unknown,
          train_loss = moe::unknown;
@@ -29,7 +31,7 @@ struct Outcome {
   bool diverged = false;  // then `loss` is infinite
 
   double tokens_per_second() const { return seconds > 0 ? double(tokens) / seconds : moe::unknown; }
-  /// A run whose result must not be taken for one: most of its updates were skipped.
+  /// Whether the result must not be used: the run diverged, or most of its updates were skipped.
   bool failed() const {
     return diverged || 2 * skipped > updates || (std::isinf(loss) && !std::isnan(loss));
   }

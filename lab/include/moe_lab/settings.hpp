@@ -5,13 +5,13 @@
 #include <moe_lab/names.hpp>
 #include <string>
 
-// Every number a run of the laboratory starts from, but for the model's structure.
+// Every number that a run of the laboratory starts from, except the structure of its model.
 
 namespace lab {
 
 /// Steps and warm-up are updates of the optimiser, never micro-batches.
 struct Settings {
-  std::string model = {};  // one of models.hpp
+  std::string model = {};  // a name for model() of models.hpp
   int steps = 0, batch = 0, length = 0, accumulation = 1;
   std::string optimizer = "muon", schedule = "cosine", windows = "random";
   int warmup = -1;          // below 0: a twentieth of the steps
@@ -21,7 +21,7 @@ struct Settings {
   std::string muon_scale = "keller", orthogonalisation = "newton_schulz5";
   double adamw_lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, adamw_decay = 0.1;
   double clip = 1;
-  double dropout = 0.1;  // at all six places
+  double dropout = 0.1;  // at all six places of DropoutRates
   double balance_weight = 0.01, z_weight = 0, router_noise = 0.1, init_std = 0.02;
   int eval_every = 100, eval_length = 0, eval_tokens = 0, log_every = 10;
   std::uint64_t seed = 42;

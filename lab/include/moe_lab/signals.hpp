@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <iterator>
 
-// What the programs do when a terminal, a scheduler or a person asks them to end.
+// How the programs react when a terminal, a scheduler or a person asks them to end.
 
 namespace lab {
 
@@ -22,10 +22,10 @@ namespace detail {
 // Only these types may be touched in a handler.
 inline volatile std::sig_atomic_t asked = 0, finishing = 0;
 
-/// Signals that somebody sends again because the first did not end the program soon enough.
+/// Signals that a person repeats if the first one did not end the program soon enough.
 inline constexpr int impatient[] = {SIGINT, SIGTERM, SIGQUIT};
-/// Signals that come by themselves, some of them every second: SIGHUP when the terminal is closed,
-/// SIGXCPU at a limit of processor time, SIGUSR1 and SIGUSR2 as a scheduler's warning.
+/// Signals that are sent automatically, some of them every second: SIGHUP when the terminal is
+/// closed, SIGXCPU at a limit of processor time, SIGUSR1 and SIGUSR2 as a scheduler's warning.
 inline constexpr int patient[] = {SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
 inline volatile std::sig_atomic_t seen[std::size(impatient)] = {};
 
@@ -38,7 +38,7 @@ inline void on_signal(int number) {
   asked = 1;
   for (std::size_t i = 0; i < std::size(impatient); ++i) {
     if (impatient[i] != number) continue;
-    if (seen[i]) std::signal(number, SIG_DFL);  // whoever asks a third time does not wait
+    if (seen[i]) std::signal(number, SIG_DFL);  // the third one ends the program at once
     seen[i] = 1;
   }
 }
@@ -47,8 +47,8 @@ inline void on_signal(int number) {
 
 /// Catches every signal by which a terminal or a scheduler ends a program. Until finish_first() is
 /// called each of them ends it at once, with a sentence and the exit code above. A program that was
-/// started to outlive its terminal (nohup) stays so. A pipe that nobody reads and a limit on the
-/// size of files become errors of write.
+/// started by nohup still ignores SIGHUP. A pipe without a reader and a limit on the size of files
+/// become errors of write() instead of signals.
 /// Test: tests/programs/signals.py.
 ///
 ///     lab::signals::install();                        // lab::run_program does it

@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-// What several seeds say together.
+// Statistics over the seeds of an experiment.
 
 namespace lab {
 
-/// Mean and standard deviation of a sample (n - 1). NaN where it is not known: the mean of no
-/// value, the deviation of one.
+/// Mean and standard deviation of a sample (with n - 1). NaN if undefined: the mean of no value,
+/// the deviation of one.
 struct Spread {
   double mean = std::numeric_limits<double>::quiet_NaN(), deviation = mean;
   std::size_t count = 0;
@@ -31,13 +31,14 @@ inline Spread spread(const std::vector<double>& values) {
   return s;
 }
 
-/// "1.7391 +-0.0144" in columns of a table; without the deviation where one value has none.
+/// "1.7391 +-0.0144" in the columns of a table; "(one run)" in place of the deviation of one value.
 inline std::string describe(const Spread& s) {
   if (std::isnan(s.mean)) return "    unknown        ";
   return format("%8.4f", s.mean) + (s.count > 1 ? format(" +-%6.4f", s.deviation) : " (one run)");
 }
 
-/// Two-sided 5 % point of Student's t for so many degrees of freedom (from tables; 1.96 above 30).
+/// Two-sided 5 % point of Student's t for `freedom` degrees of freedom (from tables; 1.96 above
+/// 30).
 /// Test: tests/lab/statistics.cpp.
 inline double student_t(std::size_t freedom) {
   constexpr std::array<double, 30> t = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
@@ -47,11 +48,11 @@ inline double student_t(std::size_t freedom) {
   return freedom < 1 ? INFINITY : freedom <= t.size() ? t[freedom - 1] : 1.96;
 }
 
-/// Differences of runs that share seed and data order, as one finding: Student's paired t-test.
+/// Student's paired t-test on the differences of runs that share seed and data order.
 struct Comparison {
   Spread difference;
   bool significant = false;  // at the 5 % level
-  /// "+0.0689 +- 0.0115", or what is known of it.
+  /// "+0.0689 +- 0.0115"; for one seed without the deviation; or "unknown".
   std::string amount() const {
     if (!std::isfinite(difference.mean)) return "unknown";
     return format("%+.4f", difference.mean) +
@@ -66,12 +67,12 @@ struct Comparison {
   }
 };
 
-/// Whether a loss is lower than another; NaN, a loss that is not known, is above all others.
+/// Whether loss `a` is lower than loss `b`. An unknown loss, NaN, is above all others.
 inline bool is_lower(double a, double b) {
   return a < b || (std::isnan(b) && !std::isnan(a));
 }
 
-/// first[i] - second[i] for the same seed i.
+/// Compares first[i] - second[i], where both have the same seed i.
 inline Comparison compare(const std::vector<double>& first, const std::vector<double>& second) {
   std::vector<double> differences;
   for (std::size_t i = 0; i < first.size() && i < second.size(); ++i)

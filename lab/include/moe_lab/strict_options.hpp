@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-// Command lines: numbers and names are what was written, or an error.
+// Reads numbers and names of a command line exactly as they are written, or refuses them.
 
 namespace lab {
 
@@ -37,10 +37,10 @@ inline std::string objection_to_number(std::string_view type, const std::string&
   return errno == ERANGE ? "it is too large" : "";
 }
 
-/// Has every number of a command line read as it is written, and no name empty: --data "$TEXT" with
-/// an unset variable would otherwise mean the default. CLI11 alone takes -1 for the unsigned number
-/// 2^64 - 1, what is larger than that for 2^64 - 1 too, nan for a number in any range, and 0 for
-/// 1e-400. Call it when all options are declared, before they are parsed.
+/// Makes every number of a command line be read as it is written, and refuses empty names: --data
+/// "$TEXT" with an unset variable would otherwise mean the default. CLI11 alone reads -1 and all
+/// numbers above 2^64 - 1 as the unsigned number 2^64 - 1, accepts nan in any range, and reads
+/// 1e-400 as 0. Call it after all options are declared and before they are parsed.
 inline void read_strictly(CLI::App& app) {
   for (CLI::Option* option : app.get_options([](CLI::Option*) { return true; })) {
     const std::string type = option->get_type_name();

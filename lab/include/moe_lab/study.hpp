@@ -9,8 +9,9 @@
 #include <moe_lab/results.hpp>
 #include <moe_lab/statistics.hpp>
 
-// Several runs that are compared: each in OUT/runs/NAME, all of them in OUT/results.json. A study
-// that was stopped goes on with --resume: finished runs are read, the one in progress goes on.
+// A study: several runs that are compared. Each has its folder OUT/runs/NAME; OUT/results.json
+// lists all of them. After --resume the results of finished runs are read, and the run in progress
+// goes on.
 
 namespace lab {
 
@@ -23,7 +24,8 @@ struct Run {
   double lr() const { return settings.optimizer == "adamw" ? settings.adamw_lr : settings.muon_lr; }
 };
 
-/// Whether `folder` is the run NAME that a study made there: no link, and nothing put there later.
+/// Whether `folder` is the run `name` of a study: a folder, not a link, whose settings.json has
+/// that name.
 inline bool is_run_of_study(const std::string& folder, const std::string& name) {
   const std::string file = folder + "/settings.json";
   return std::filesystem::is_directory(std::filesystem::symlink_status(folder)) &&
@@ -31,12 +33,13 @@ inline bool is_run_of_study(const std::string& folder, const std::string& name) 
          *moe::parse_json(moe::read_file(file), file).find("name") == moe::Json(name);
 }
 
-/// Prepares --out for a run or a study, and holds it until the lock ends. --overwrite removes what
-/// these programs wrote there, known by its content, and nothing else; plots are drawn anew.
-/// Errors: an experiment that is neither to be resumed nor replaced, or of the other kind; a file
-/// of somebody else in the place of one of ours.
+/// Prepares --out for a run or a study, and holds it until the lock ends. --overwrite removes only
+/// files that these programs wrote, which it knows by their content. Plots stay and are drawn over.
+/// Errors: the folder holds an experiment, and neither --resume nor --overwrite is given; the
+/// experiment to resume is a run and not a study, or the other way round; a file of somebody else
+/// has the name of one of ours.
 [[nodiscard]] inline moe::FolderLock open_folder(const Common& c, bool study) {
-  signals::finish_first();  // an old experiment goes whole, or not at all
+  signals::finish_first();  // a signal must not leave an old experiment half removed
   moe::make_folders(c.out);
   moe::FolderLock lock(c.out, "study");
   const auto path = [&](const std::string& name) { return c.out + "/" + name; };
@@ -72,7 +75,8 @@ inline bool is_run_of_study(const std::string& folder, const std::string& name) 
   return lock;
 }
 
-/// "validation 1.7391 nats, accuracy 0.4700", or what is known instead.
+/// "validation 1.7391 nats, accuracy 0.4700"; or that it was not evaluated, diverged, or not
+/// trained.
 inline std::string describe(const Outcome& out) {
   std::string text = "validation ";
   if (std::isnan(out.loss))
@@ -88,7 +92,8 @@ inline std::string describe(const Outcome& out) {
   return text;
 }
 
-/// Draws the plots of --out unless --no-plots; 1 when --plots was given and they were not drawn.
+/// Draws the plots of --out unless --no-plots is given. Returns 1 if --plots is given and they
+/// could not be drawn, otherwise 0.
 inline int plots_at_the_end(const Common& common) {
   if (common.no_plots || draw_plots(common.out) || !common.plots) return 0;
   std::fprintf(stderr, "moe: --plots was given and the plots of '%s' could not be drawn\n",
@@ -98,7 +103,7 @@ inline int plots_at_the_end(const Common& common) {
 
 class Study {
  public:
-  /// `about`: what the study is; it must be the same when the study goes on.
+  /// `about` describes the study; it must be the same when the study is resumed.
   Study(const Common& common, const Data& data, const char* kind, moe::Json about)
       : common_(common), data_(data), lock_(open_folder(common, true)) {
     about["tokens"] = data.hash();
@@ -130,7 +135,7 @@ class Study {
   }
   std::string folder(const std::string& name) const { return common_.out + "/runs/" + name; }
 
-  /// Trains, or reads what a run came to that is done; then writes results.json anew.
+  /// Trains, or reads the result if the run is already done; then writes results.json anew.
   /// Errors: Stopped after a signal.
   Outcome run(const Run& run) {
     if (signals::interrupted()) throw Stopped{};
@@ -180,8 +185,8 @@ class Study {
 
   void save() const { moe::write_file(common_.out + "/results.json", json_.dump(2) + "\n"); }
 
-  /// Saves, draws, says how to have the same again, and gives the exit code: 1 when a run has
-  /// failed, or plots that were asked for could not be drawn.
+  /// Saves results.json, draws the plots, prints the command that repeats the study, and returns
+  /// the exit code: 1 if a run has failed or plots that were asked for could not be drawn.
   int end() {
     save();
     std::printf("\nresults in %s; the same again: %s\n", common_.out.c_str(),
@@ -200,7 +205,7 @@ class Study {
   const Data& data_;
   moe::FolderLock lock_;
   moe::Json json_;
-  std::string failed_;  // names of runs
+  std::string failed_;  // names of the failed runs
 };
 
 }  // namespace lab

@@ -8,13 +8,13 @@
 #include <moe_lab/results.hpp>
 #include <moe_lab/watch.hpp>
 
-// The training run of one compiled model. Included by its file only.
+// The training run of one compiled model. Included only by the file that compiles the model.
 
 namespace lab {
 
 inline moe::Options model_options(const Settings& s) {
   return {.max_tokens = int(batch_tokens(s)),
-          .norm_eps = 1.1920928955078125e-07,  // of nn.RMSNorm in fp32
+          .norm_eps = 1.1920928955078125e-07,  // the default of PyTorch's nn.RMSNorm in fp32
           .dropout = {.embedding = s.dropout,
                       .attention = s.dropout,
                       .attention_output = s.dropout,
@@ -30,17 +30,17 @@ inline moe::Options model_options(const Settings& s) {
 
 inline moe::TrainerOptions trainer_options(const Job& job) {
   moe::TrainerOptions o = trainer_options(job.settings, job.folder);
-  o.overwrite = job.resume;  // one that was stopped before its first save
+  o.overwrite = job.resume;  // replaces a run that was stopped before its first save
   o.tensorboard = true;
   return o;
 }
 
-/// Speed at a tenth, a quarter, a half, three quarters and the end.
+/// Lines about speed and loss after 10, 25, 50, 75 and 100 % of the steps.
 class Milestones {
  public:
   explicit Milestones(std::int64_t steps) : steps_(steps) {}
 
-  /// The line of a milestone, or "".
+  /// The line for this step, or "" if it is no milestone.
   std::string at(const moe::StepRecord& row) const {
     for (const int percent : {100, 75, 50, 25, 10}) {
       if (row.step != (steps_ * percent + 99) / 100) continue;
@@ -136,7 +136,7 @@ Outcome train(const Job& job, const char* name) {
   Outcome known;
   if (finished(job, moe::to_json(C), known)) return known;
   const Settings& s = job.settings;
-  require_room<C, Backend>(s, job.threads);  // a study takes hours, and memory comes and goes
+  require_room<C, Backend>(s, job.threads);  // again: free memory changes during a study
   return with_optimizer<Transformer>(s, [&]<class O>(std::type_identity<O>, const auto& options) {
     return train_with<Transformer, O>(job, name, options);
   });

@@ -9,7 +9,7 @@
 
 namespace lab {
 
-/// The use of the machine as columns of metrics.jsonl and curves of TensorBoard.
+/// The use of the machine, as columns of metrics.jsonl and curves of TensorBoard.
 inline std::vector<moe::Measurement> measurements(const Resources& use) {
   std::vector<moe::Measurement> all = {{"cpu_percent", use.cpu_percent},
                                        {"memory_mb", use.memory_mb}};
@@ -21,7 +21,7 @@ inline std::vector<moe::Measurement> measurements(const Resources& use) {
   return all;
 }
 
-/// Watches one run: shows its progress, measures the machine for its rows, and stops it after a
+/// Watches one run: shows its progress, measures the machine for its metrics, and stops it after a
 /// signal. It must outlive the trainer.   Test: tests/lab/watch.cpp.
 ///
 ///     lab::Watch watch({.steps = 2000, .flops_per_token = flops});
@@ -52,7 +52,7 @@ class Watch {
 
  private:
   ResourceMonitor monitor_;
-  Resources use_;  // when the last row was written
+  Resources use_;  // at the time of the last row
 };
 
 }  // namespace lab

@@ -1,5 +1,6 @@
-// What should fill the memory: many short sequences, or few long ones? Three strategies at several
-// learning rates, all with the same number of tokens (or of updates), judged on the same windows.
+// What should fill the memory: many short sequences, or few long ones? Compares three strategies at
+// several learning rates, all with the same number of tokens (or of updates), on the same
+// validation windows.
 // ablation_batch_vs_seqlen --help tells the options.
 #include <algorithm>
 #include <cmath>
@@ -128,7 +129,7 @@ class Program {
     add_documents_fields(study, name, config, strategy, result.rate, out);
   }
 
-  /// The run as the document's script writes it.
+  /// Adds the run to the fields that the script of the reproduced document writes.
   void add_documents_fields(lab::Study& study, const std::string& name, const std::string& config,
                             const Strategy& strategy, double rate, const lab::Outcome& out) const {
     moe::Json c;

@@ -10,7 +10,8 @@ struct Strategy {
   int batch, length;
 };
 
-/// Where every strategy is judged: the same windows, no longer than what the shortest has seen.
+/// What is compared. All strategies are evaluated on the same windows of `eval_length` tokens,
+/// which are no longer than the sequences of any strategy.
 struct Preset {
   const char* name;
   lab::Settings settings;

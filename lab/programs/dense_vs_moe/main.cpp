@@ -1,5 +1,6 @@
-// A dense transformer and its twins with experts, from the same seeds and data, under three rules:
-// equal updates, equal training FLOPs, equal wall time. dense_vs_moe --help tells the options.
+// Compares a dense transformer with its twins with experts, on the same seeds and data, under three
+// rules: equal updates, equal training FLOPs, equal wall time. dense_vs_moe --help tells the
+// options.
 #include <algorithm>
 #include <cmath>
 #include <moe_lab/knobs.hpp>
@@ -106,7 +107,8 @@ class Program {
   int equal_flops_steps() const {
     return int(std::lround(s_.steps * moe_.model.flops(s_.length) / dense_.model.flops(s_.length)));
   }
-  /// By the seconds of an update in the last runs of both.
+  /// Updates of the dense model that take as long as the mixture's run, by the seconds per update
+  /// of the last run of each.
   int equal_time_steps() const {
     const lab::Outcome &dense = dense_.seeds.back(), &moe = moe_.seeds.back();
     if (!(dense.seconds > 0 && moe.seconds > 0)) return s_.steps;
@@ -126,7 +128,8 @@ class Program {
     group.seeds.push_back(run_one(study, group, name, rate, steps, seed));
   }
 
-  /// Each model its own best rate of --rates, by one run with the first seed at equal updates.
+  /// Chooses for each model the best of --rates, by one run for each rate with the first seed, at
+  /// equal updates.
   void choose_rates(lab::Study& study) {
     const double given = s_.optimizer == "adamw" ? s_.adamw_lr : s_.muon_lr;
     std::fill(std::begin(rate_), std::end(rate_), given);

@@ -3,7 +3,7 @@
 
 namespace dense_vs_moe {
 
-/// llm-moe's counts, with every part that is active counted.
+/// The parameter counts of llm-moe's models. The active ones include every part that a token uses.
 inline constexpr std::size_t paper_dense_total = 29'496'192, paper_moe_total = 54'278'016,
                              paper_moe_active = 33'044'352;
 
@@ -20,7 +20,7 @@ inline lab::Settings small() {
   s.steps = 200, s.accumulation = 1, s.eval_every = 40;
   return s;
 }
-/// Half as many layers with experts: half the sum of their balance losses.
+/// Half as many layers have experts, so the sum of their balance losses is half as large.
 inline lab::Settings small_alternate() {  // also for the last half
   lab::Settings s = small();
   s.balance_weight /= 2;
@@ -30,8 +30,8 @@ inline lab::Settings tiny() {
   return lab::tiny_settings;
 }
 
-/// A dense model and its mixtures: one with feed-forwards of the same width as experts, one with
-/// experts so narrow that as many parameters are active as in the dense model.
+/// A dense model and two mixtures: in `moe` each expert is as wide as the dense feed-forward; in
+/// `iso_active` the experts are so narrow that as many parameters are active as in the dense model.
 struct Twins {
   const char *preset, *layers;  // which layers have experts
   lab::Settings (*settings)();

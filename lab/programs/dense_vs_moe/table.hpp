@@ -3,7 +3,7 @@
 #include <moe_lab/format.hpp>
 #include <moe_lab/study.hpp>
 
-// The table of llm-moe's document, under rules that make its comparison one.
+// The table of llm-moe's document, made for each rule that holds one quantity equal.
 
 namespace dense_vs_moe {
 
@@ -23,7 +23,7 @@ struct Group {
   std::vector<double> losses() const { return values(&lab::Outcome::loss); }
 };
 
-/// What is held equal, and the groups that this compares: the first with each of the others.
+/// What is held equal, and the groups that are compared: the first one with each of the others.
 struct Rule {
   std::string name, why;
   std::vector<const Group*> groups;
@@ -51,7 +51,7 @@ inline std::string row(const Group& g) {
          format("%9.1f\n", mean(g.values(&lab::Outcome::seconds)));
 }
 
-/// The table of a rule, and what its differences are worth.
+/// The table of a rule, followed by the differences and whether they are significant.
 inline std::string describe(const Rule& rule) {
   std::string text = format("\n%s: %s\n  %-22s%10s%10s%9s%9s%9s%17s%10s%8s%9s\n", rule.name.c_str(),
                             rule.why.c_str(), "", "params", "active", "updates", "Mtokens", "TFLOP",

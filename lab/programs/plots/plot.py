@@ -3,9 +3,9 @@
     plot.py DIR... [--out FOLDER] [--format png,svg] [--runs]
 
 DIR is the folder of a run (training curves, load of the experts, entropy of the routers) or of a
-study (ablation, dense_vs_moe, optimizers, upcycle). Files go to DIR/plots/. Exit codes: 0 all plots were
-written, 1 a folder cannot be plotted or
-stdout not written, 2 wrong usage, 3 matplotlib is missing.
+study (ablation, dense_vs_moe, optimizers, upcycle). Files go to DIR/plots/.
+Exit codes: 0 all plots were written, 1 a folder cannot be plotted or stdout not written, 2 wrong
+usage, 3 matplotlib is missing.
 Test: tests/programs/plots.py.
 """
 import argparse
@@ -40,7 +40,8 @@ def arguments():
 
 
 def targets(options):
-    """[(what draws, what it draws, folder of the plots)], all read before the first is drawn."""
+    """[(module that draws, what it draws, folder of the plots)]; everything is read here, before
+    anything is drawn."""
     import run_figures
     import study_figures
     import upcycle_figures
@@ -97,7 +98,7 @@ def main():
 
 
 def finish(code):
-    """The exit code when all of the output is written; 1 and a sentence where that cannot be."""
+    """Flushes the output and returns `code`, or 1 with a sentence if that is not possible."""
     try:
         if sys.stdout is None:  # closed by the caller
             raise OSError("stdout is closed")
@@ -110,7 +111,7 @@ def finish(code):
 def unwritten(error):
     print(f"moe: cannot write the names of the plots to stdout: {error}; give another place",
           file=sys.stderr)
-    # Python would try again at its end, and say so at length.
+    # Otherwise Python would try again when it ends, and print a traceback.
     sys.stdout = open(os.devnull, "w", encoding="utf-8")
     return 1
 

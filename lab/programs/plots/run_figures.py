@@ -23,7 +23,7 @@ def finite(rows, key):
 
 
 def with_perplexity(rows, loss):
-    """Rows whose perplexity is exp(loss) where the row does not say it."""
+    """The rows, with the perplexity exp(loss) if a row has none."""
     return [{"perplexity": math.exp(min(row.get(loss, math.nan), 700.0)), **row} for row in rows]
 
 
@@ -87,7 +87,7 @@ def load_map(run):
         return None
     lines = [row for layer in layers for row in layer]
     values = sorted(v for row in lines for v in row if math.isfinite(v)) or [1.0]
-    # A single outlier must not take the colours of all others.
+    # A single outlier must not make the colours of all others alike.
     top = max(2.0, values[int(0.995 * (len(values) - 1))])
     fig = style.figure(min(9.5, 2.2 + max(1.2, 0.11 * len(lines), 0.42 * len(layers))),
                        f"Load of the experts of {run.name}", run.info)

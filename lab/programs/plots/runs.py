@@ -13,7 +13,7 @@ NAN = float("nan")
 
 
 class PlotError(Exception):
-    """What the user can mend, in one sentence."""
+    """An error that the user can mend, as one sentence."""
 
 
 @dataclass
@@ -51,8 +51,8 @@ class Study:
 
 
 def number(value, where):
-    """A JSON number; null, which stands for a number that is not finite, and a missing field are
-    nan."""
+    """A JSON number as a float. A missing field, and null, which stands for a number that is not
+    finite, are nan."""
     if value is None:
         return NAN
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -184,7 +184,7 @@ def read_study(folder):
     listed = items(info.get("runs") or [{**configs.get(n, {}), **r, "name": n}
                                         for n, r in own.items()], "runs", path)
     entries = [read_entry(folder, kind, items(e, "runs", path, dict), own, path) for e in listed]
-    # A run may be listed twice, where it serves two comparisons.
+    # A run that serves two comparisons may be listed twice.
     entries = list({e.name: e for e in entries if math.isfinite(e.loss) or e.run.evals}.values())
     if not entries:
         raise PlotError(f"cannot plot {path}: none of its runs has a validation loss; "
@@ -198,7 +198,7 @@ def read_study(folder):
 
 
 def span(values, unit):
-    """The text of least to most; "" without values."""
+    """The text "least to most"; "" without values."""
     good = [v for v in values if math.isfinite(v)]
     texts = list(dict.fromkeys(f"{v:,.0f}" for v in (min(good), max(good)))) if good else []
     return f"{' to '.join(texts)} {unit} a run" if good else ""

@@ -94,7 +94,8 @@ def rates_by_group(ax, named, key="loss"):
 
 
 def crop(ax, values):
-    """Leaves the untrained beginning out: the last values fill at least a quarter of the panel."""
+    """Cuts the high losses of the beginning off: the last values fill at least a quarter of the
+    panel."""
     good = [v for v in values if math.isfinite(v)]
     if not good:
         return
@@ -187,8 +188,8 @@ def duo(study, rate):
 
 
 def dense_vs_moe(study):
-    """Three panels for the three honest rules, one for the final losses. Runs that only looked for
-    a learning rate are left out."""
+    """Three panels for the three rules of comparison, one for the final losses. Runs that only
+    search for a learning rate are left out."""
     named = groups([e for e in study.entries if not e.group.startswith("rates_")])
     fig = style.figure(7.2, "Dense against mixture of experts: mean of the seeds, band from lowest "
                        "to highest", study.info)

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullFor
 from runs import PlotError
 from summaries import caption
 
-# At 8 inches wide, 10 points are 8.1 on a page of 6.5 inches.
+# In inches. When a page with 6.5 inches of text shrinks the figure, 10 points become 8.1.
 WIDTH = 8.0
 SETTINGS = {
     "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "xtick.labelsize": 10,
@@ -24,8 +24,8 @@ SETTINGS = {
     "svg.hashsalt": "moe", "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.w_pad": 0.06, "figure.constrained_layout.wspace": 0.04,
 }
-# The colours of the strategies are those of the document; the others are told apart by the
-# colour-blind (Okabe and Ito).
+# The colours of the strategies are those of the document. The colour-blind can tell the others
+# apart (Okabe and Ito).
 COLOURS = {
     "large_batch": "#FF6B6B", "long_seq": "#4ECDC4", "balanced": "#45B7D1",
     "dense": "#0072B2", "moe": "#D55E00", "dense_equal_flops": "#56B4E9",
@@ -68,7 +68,7 @@ def figure(height, title, info):
 
 
 def plain(text):
-    """The text with no mathematics in it, whatever it holds."""
+    """The text escaped so that matplotlib reads none of it as mathematics."""
     return text.replace("$", r"\$")
 
 
@@ -145,7 +145,7 @@ def save(fig, folder, name, formats):
     for kind in formats:
         path = pathlib.Path(folder, f"{name}.{kind}")
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        # No dates and no versions: the same results give the same bytes.
+        # Without dates and versions the same results give the same bytes.
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

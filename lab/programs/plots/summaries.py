@@ -18,7 +18,7 @@ def groups(entries):
 
 
 def mean_and_sd(values):
-    """Mean and sample standard deviation of the finite values; nan without values, sd 0 of one."""
+    """Mean and sample standard deviation of the finite values: nan without values, sd 0 for one."""
     good = [v for v in values if math.isfinite(v)]
     if not good:
         return NAN, NAN

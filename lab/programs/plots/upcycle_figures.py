@@ -47,7 +47,8 @@ def history(growth):
 
 
 def words(growth):
-    """For each layer: rows are tokens, columns experts, colour the share of a token's occurrences."""
+    """A map for each layer: rows are tokens, columns experts, the colour is the share of a token's
+    occurrences."""
     tokens, table = specialisation(growth)
     if not tokens:
         return None

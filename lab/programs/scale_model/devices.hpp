@@ -4,7 +4,8 @@
 #include <string>
 #include <string_view>
 
-// What there is to rent. docs/scaling.md says which figures are measured, published or assumed.
+// The devices that can be rented. docs/scaling.md says which figures are measured, published or
+// assumed.
 
 namespace scale {
 
@@ -38,10 +39,10 @@ inline Device find_device(std::string_view name) {
                    "--peak-tflops and --memory-gb");
 }
 
-/// The share of the peak that training a mixture of this width is taken to reach:
+/// The share of the peak that training a mixture of width `dim` is assumed to reach:
 /// ceiling / (1 + (half / dim)^2), half of the ceiling at dim = half. On GPUs half grows with
 /// sqrt(peak): a small model is bound by launches and memory and reaches the same rate on all.
-/// An assumption between measured points, never a promise: docs/scaling.md.
+/// An assumption that fits a few measured points: docs/scaling.md.
 inline double assumed_mfu(const Device& device, int dim) {
   const double ceiling = device.gpu ? 0.25 : 0.65;
   const double half = device.gpu ? 1152 * std::sqrt(device.peak / h100_peak) : 128;

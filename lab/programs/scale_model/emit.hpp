@@ -4,12 +4,13 @@
 
 #include "report.hpp"
 
-// A plan as a header that a program includes.
+// Writes a plan as a header that a program can include.
 
 namespace scale {
 
 /// The header: namespace emitted with `model`, `steps`, `sequences`, `accumulation`, `muon_lr`,
-/// `adamw_lr`. `command` is repeated in a comment, without what would end or continue it.
+/// `adamw_lr`. `command` is repeated in a comment; characters that could end or continue the
+/// comment become '?'.
 inline std::string header(const Plan& p, const Request& r, std::string command) {
   for (char& c : command)
     if (c < ' ' || c > '~' || c == '\\') c = '?';
@@ -38,8 +39,8 @@ inline std::string header(const Plan& p, const Request& r, std::string command) 
   return out + "\n}  // namespace emitted\n";
 }
 
-/// Writes the header, all or nothing. A file that says something else is left alone unless `force`:
-/// an emitted header is there to be edited.
+/// Writes the header, whole or not at all. A file with other content is only replaced if `force`,
+/// because the user may have edited an emitted header.
 inline void write_header(const std::string& path, const std::string& text, bool force) {
   if (!force && moe::detail::exists(path) && moe::read_file(path) != text)
     throw moe::Error("cannot write '", path,

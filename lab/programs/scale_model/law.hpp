@@ -23,11 +23,12 @@ struct Law {
 
 /// As published, rounded.
 inline constexpr Law hoffmann{"Hoffmann et al. 2022", 1.69, 406.4, 410.7, 0.34, 0.28};
-/// The refit to the same runs, arXiv:2404.10102, whose optimum agrees with Hoffmann's other two
-/// approaches; the published constants' optimum does not.
+/// A refit to the same runs, arXiv:2404.10102. Its optimum agrees with Hoffmann's other two
+/// approaches; that of the published constants does not.
 inline constexpr Law besiroglu{"Besiroglu et al. 2024", 1.8172, 482.01, 2085.43, 0.3478, 0.3658};
 
-/// The runs that the constants were fitted to; outside them a prediction is an extrapolation.
+/// The range of the runs that the constants were fitted to. Outside it a prediction is an
+/// extrapolation.
 inline constexpr double least_fitted_parameters = 57e6, most_fitted_parameters = 16e9;
 inline constexpr double least_fitted_tokens = 0.25e9, most_fitted_tokens = 320e9;
 
@@ -50,16 +51,16 @@ inline double optimal_parameters(const Law& law, double tokens) {
   return std::pow(law.alpha * law.a / share, 1 / law.alpha);
 }
 
-/// What a mixture's loss is expected to be. A dense model of the active size does no better for
-/// the same work (pessimistic); one of sqrt(active * total) parameters is a rule of thumb for
-/// what a mixture is worth (optimistic), not a fitted law.
+/// The expected loss of a mixture. The pessimistic bound is the loss of a dense model with as many
+/// parameters as are active, for the same work. The optimistic one is that of a dense model with
+/// sqrt(active * total) parameters: a rule of thumb, not a fitted law.
 struct LossRange {
   double as_active = 0, as_geometric_mean = 0;  // by the chosen law
   double expected = 0;                          // half way between the two
   double low = 0, high = 0;                     // over all laws given
 };
 
-/// The chosen law is the first one.
+/// The first law is the chosen one.
 inline LossRange loss_range(std::span<const Law> laws, double active, double total, double tokens) {
   const double mean = std::sqrt(active * total);
   LossRange range;

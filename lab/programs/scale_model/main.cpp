@@ -1,5 +1,5 @@
 // Finds the mixture of experts that a budget pays for: its size, data, memory, time and expected
-// loss, on one kind of device or on all that it knows.  scale_model --help tells the options.
+// loss, on one kind of device or on all known ones.  scale_model --help tells the options.
 #include <moe_lab/cli.hpp>
 #include <optional>
 
@@ -53,7 +53,7 @@ void declare(CLI::App& app, Options& o) {
   app.add_flag("--json", o.json, "Print JSON instead of text");
 }
 
-/// Puts the overridden figures where they belong.
+/// Puts the figures that options override into the request.
 void resolve(Options& o) {
   Request& r = o.request;
   r.device = find_device(o.gpu);

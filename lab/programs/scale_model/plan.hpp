@@ -24,17 +24,17 @@ struct Request {
   std::optional<double> mfu = {}, tokens_per_second = {};             // of one device
   int experts = 8, top_k = 2, context = 512, vocab = 49152, dim = 0;  // dim 0: the best
   Law law = besiroglu;
-  bool own_law = false;     // the uncertainty is then that of the mixture alone
+  bool own_law = false;     // then other laws do not widen the range of the loss
   double batch_tokens = 0;  // of one update; 0: by the rule
   int sequences = 0;        // of one pass; 0: as many as fit, up to pass_tokens
   Widths bytes = {};
   double muon_lr = 0.02, adamw_lr = 3e-3;
 };
 
-/// Tokens of one pass that fill a device well enough; more are accumulated.
+/// The most tokens of one pass, enough to keep a device busy. Larger batches are accumulated.
 inline constexpr int pass_tokens = 16384;
-/// The share of a device's memory that a plan may use; the rest is the system's and the
-/// allocator's.
+/// The share of a device's memory that a plan may use. The rest is for the system and the
+/// allocator.
 inline constexpr double usable_memory = 0.9;
 inline constexpr int least_updates = 100;
 
@@ -47,7 +47,7 @@ struct Plan {
   const char* mfu_source = "";
   int steps = 0, sequences = 0, accumulation = 0;
   std::int64_t batch_tokens = 0, tokens = 0;
-  double hours = 0, cost = 0, flops = 0;  // of `tokens`; hours on the clock, all devices at work
+  double hours = 0, cost = 0, flops = 0;  // for `tokens`; hours by the clock
   double tokens_per_second = 0;           // of all devices
   Memory memory = {};                     // of one device
   bool fits = false;
@@ -65,7 +65,7 @@ inline std::string text(double number) {
 }
 }  // namespace detail
 
-/// Errors: the first figure that makes no sense.
+/// Errors: a figure that makes no sense; the first one is named.
 inline void check(const Request& r) {
   const auto must = [](bool good, const std::string& option, double value, const char* rule) {
     if (good) return;
@@ -105,8 +105,8 @@ inline void check(const Request& r) {
   positive("--muon-lr", r.muon_lr), positive("--adamw-lr", r.adamw_lr);
 }
 
-/// Sequences of one update: 4 sqrt(D) tokens, rounded to a power of two of sequences, at least
-/// one, and few enough for least_updates updates.
+/// Sequences of one update: as many as hold 4 sqrt(tokens) tokens, rounded to a power of two, at
+/// least one, and few enough for least_updates updates.
 inline int batch_rule(double tokens, int context) {
   const double wanted = std::max(1.0, 4 * std::sqrt(tokens) / context);
   const double most = std::max(1.0, tokens / context / least_updates);
@@ -114,7 +114,8 @@ inline int batch_rule(double tokens, int context) {
   return 1 << std::clamp(exponent, 0, 20);
 }
 
-/// The most sequences, a power of two up to `most`, with which training fits; 0: not even one.
+/// The most sequences, a power of two up to `most`, with which training fits into the memory; 0 if
+/// not even one does.
 inline int fitting_sequences(const moe::ModelConfig& c, const Widths& bytes, double capacity,
                              int most) {
   int fitting = 0;
@@ -171,10 +172,11 @@ inline void divide(Plan& plan, const Request& r, double affordable) {
 
 }  // namespace detail
 
-/// The model of the ladder with the least expected loss, of those that the budget trains on at
-/// least the tokens that the law finds optimal for their active size, and of those that see more
-/// tokens than every smaller one. A device-hour is worth 3600 peak mfu / token_flops tokens.
-/// More money never gives a higher loss: it only adds models and tokens.
+/// The model of the ladder with the least expected loss. Only two kinds of models are considered:
+/// those that the budget trains on at least as many tokens as the law finds optimal for their
+/// active size, and those that see more tokens than every smaller model. A device-hour gives 3600
+/// peak mfu / token_flops tokens. More money never gives a higher loss, because it only adds models
+/// and tokens.
 /// Errors: check(r); a budget too small for the smallest model; a speed above the peak.
 /// Test: tests/lab/scale_model.cpp.
 inline Plan make_plan(const Request& r) {
@@ -233,8 +235,8 @@ struct Offer {
   std::string reason = {};
 };
 
-/// The same budget on every device of the table, the least expected loss first. A speed and
-/// figures of a device are those of request.device alone; an MFU that is given holds for all.
+/// The same budget on every device of the table, the least expected loss first. A given speed and
+/// given figures of a device hold for request.device only; a given MFU holds for all.
 inline std::vector<Offer> compare(const Request& request) {
   check(request);
   std::vector<Offer> offers;

@@ -24,7 +24,7 @@ inline std::string duration(double hours) {
   if (hours >= 1) return lab::format("%.2f hours", hours);
   return lab::format(hours * 60 >= 1 ? "%.1f minutes" : "%.3f minutes", hours * 60);
 }
-/// "12.3 M": three digits are as many as a plan deserves.
+/// "12.3 M": a plan is not more precise than three digits.
 inline std::string rounded(double number) {
   const char* const units[] = {"", " K", " M", " B", " T"};
   int unit = 0;
@@ -34,7 +34,7 @@ inline std::string rounded(double number) {
 
 }  // namespace detail
 
-/// What a reader of the plan must know.
+/// The notes that a reader of the plan must know.
 inline std::vector<std::string> notes(const Plan& p) {
   std::vector<std::string> notes = {
       "The law was fitted on web text in a vocabulary of about 32,000: nats per token of other "

@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <moe/core/config.hpp>
 
-// The models to choose from, and what the library would count for each without compiling it.
+// The models to choose from, with the parameters and memory that the library would count for each,
+// computed without compiling the model.
 
 namespace scale {
 
@@ -27,7 +28,7 @@ constexpr moe::ModelConfig ladder(int rung, int vocab, int context, int experts,
   return config;
 }
 
-/// Learned numbers; `hidden` are those that Muon moves, AdamW has the others.
+/// Counts of parameters. Muon updates the `hidden` ones, AdamW the others.
 struct Parameters {
   std::int64_t total = 0, active = 0, embedding = 0, hidden = 0;
 };
@@ -59,7 +60,7 @@ struct Memory {
   double total() const { return weights + gradients + optimizer + activations; }
 };
 
-/// Numbers that forward keeps for backward, of one token.
+/// How many numbers forward keeps for backward, for one token.
 constexpr double kept_of_token(const moe::ModelConfig& c) {
   const double d = c.dim, layers = c.layers, experts = c.moe.experts, k = c.moe.top_k;
   const double h = c.expert_hidden();
@@ -67,8 +68,9 @@ constexpr double kept_of_token(const moe::ModelConfig& c) {
   return layers * (6 * d + c.heads + 2 + feed_forward) + d + 4;
 }
 
-/// Numbers that a batch of `tokens` needs: what is kept, the tables of the rotation, and what all
-/// layers and the head, whose logits are computed some rows at a time, work in one after another.
+/// How many numbers a batch of `tokens` needs: those kept for backward, the tables of the rotary
+/// positions, and the scratch memory that layers and head use one after another. The head computes
+/// its logits some rows at a time.
 constexpr double activation_numbers(const moe::ModelConfig& c, double tokens) {
   const double d = c.dim, experts = c.moe.experts, k = c.moe.top_k, h = c.expert_hidden();
   const double feed_forward = experts > 0 ? 2 * k * h + experts + 2 * k : 2 * h;
@@ -78,8 +80,9 @@ constexpr double activation_numbers(const moe::ModelConfig& c, double tokens) {
   return tokens * (kept_of_token(c) + d) + rotation + std::max(block, head);
 }
 
-/// Muon's momentum of hidden matrices, AdamW's two moments of the rest, and the room in which the
-/// experts of a layer are orthogonalised together.
+/// How many numbers the optimiser needs: Muon's momentum of the hidden matrices, AdamW's two
+/// moments of the other parameters, and the scratch memory in which the experts of a layer are
+/// orthogonalised together.
 constexpr double optimizer_numbers(const moe::ModelConfig& c) {
   const Parameters p = count(c);
   const double d = c.dim, h = c.expert_hidden(), layers = c.layers, experts = c.moe.experts;
@@ -89,8 +92,8 @@ constexpr double optimizer_numbers(const moe::ModelConfig& c) {
   return double(p.hidden) + 2 * double(p.total - p.hidden) + std::max(wide, square);
 }
 
-/// What training takes, for batches of `tokens`.   Test: tests/lab/scale_model.cpp compares it
-/// with moe::make_plan.
+/// The memory of training with batches of `tokens`.   Test: tests/lab/scale_model.cpp compares it
+/// with lab::make_plan.
 constexpr Memory memory(const moe::ModelConfig& c, std::int64_t tokens, const Widths& bytes) {
   const double total = double(count(c).total);
   return {total * bytes.weight, total * bytes.gradient, optimizer_numbers(c) * bytes.state,

@@ -5,11 +5,12 @@
 #include <moe_lab/corpus.hpp>
 #include <variant>
 
-// The text, its tokens, and what a checkpoint knows about both.
+// The text, its tokens, and what a checkpoint says about both.
 
 namespace shakespeare {
 
-/// The characters of a text, or, where they are more than a model has tokens, bytes.
+/// The tokens of a text: its characters, or bytes if it has more characters than the model has
+/// tokens.
 class Vocabulary {
  public:
   Vocabulary() : kind_(moe::ByteTokenizer{}) {}
@@ -32,7 +33,8 @@ class Vocabulary {
       throw moe::Error("cannot use ", name, ": ", error.sentence());
     }
   }
-  /// Something to begin with where no prompt was given: a line break where the text has any.
+  /// The prompt if none was given: a line break if the vocabulary has it, else a space, else the
+  /// first character.
   std::string default_prompt() const {
     const auto* characters = std::get_if<moe::CharTokenizer>(&kind_);
     if (!characters || characters->contains('\n')) return "\n";
@@ -76,11 +78,11 @@ struct Origin {
     if (const moe::Json* from = run->find("data")) source = from->as_string("run.data");
   }
 
-  /// " (text: a.txt)", where it is known.
+  /// " (text: a.txt)", or "" if it is unknown.
   std::string where() const { return source.empty() ? "" : " (" + source + ")"; }
 };
 
-/// A text, split, as tokens.
+/// A text, split into training and validation, as tokens.
 struct Data {
   lab::Corpus corpus;
   std::string hash;
@@ -91,12 +93,12 @@ struct Data {
       : corpus(lab::find_tiny_shakespeare(path)),
         hash(moe::hex(moe::xxh64(corpus.text.data(), corpus.text.size()))) {}
 
-  /// Its characters, if at most `most` are different; else its bytes.
+  /// Chooses characters if the text has at most `most` different ones, else bytes.
   void choose_vocabulary(int most) {
     const moe::CharTokenizer characters(corpus.text);
     vocabulary = characters.size() <= most ? Vocabulary(characters) : Vocabulary();
   }
-  /// Makes the tokens. Errors: parts that are shorter than a window.
+  /// Makes the tokens. Errors: training or validation is shorter than a window.
   void encode(int context) {
     const moe::Split part = moe::split(corpus.text, 0.1, name());
     train = vocabulary.encode(part.train, name());

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* demo_folder = "runs/demo";
 
-/// The settings of a checkpoint; those that it does not have yet are the preset's.
+/// The settings of a checkpoint. Those that an older checkpoint lacks are the preset's.
 Settings settings_of(const std::string& checkpoint, const Preset& preset) {
   const moe::Json manifest = moe::read_manifest(checkpoint);
   moe::Json all = moe::to_json(preset.defaults);
@@ -23,7 +23,8 @@ Settings settings_of(const std::string& checkpoint, const Preset& preset) {
   return settings;
 }
 
-/// The text of a run that goes on, or of a model that is evaluated.
+/// The text for a run that is resumed or a model that is evaluated, with the checkpoint's
+/// vocabulary.
 Data text_of(const Origin& origin, const std::string& path) {
   Data data(path);
   data.vocabulary = origin.vocabulary;
@@ -57,7 +58,7 @@ int resume(TrainRequest request, const Changes& changes) {
   return model.train(request, data);
 }
 
-/// `name`: the preset that was named.
+/// `name`: the preset that the user named, if any.
 int start(TrainRequest request, const Changes& changes, const std::optional<std::string>& name) {
   const Preset preset = changes.chosen(name);
   request.settings = preset.defaults;
@@ -194,8 +195,8 @@ struct SampleCommand {
   }
 };
 
-/// Trains the demo and lets it write. Its own folder is replaced; one that --out names is not,
-/// unless --overwrite says so.
+/// Trains the demo and lets it write. Its default folder is replaced; a folder that --out names is
+/// only replaced with --overwrite.
 int demo(TrainRequest request, const Changes& changes) {
   check(request);
   lab::Common& common = request.common;

@@ -9,8 +9,8 @@
 
 #include "program.hpp"
 
-// The options of `train` that replace a preset's or a checkpoint's value. Those of the document
-// that this program reproduces are accepted in its spelling, too.
+// The options of `train` that replace a preset's or a checkpoint's value. The spellings of the
+// document that this program reproduces are accepted, too.
 
 namespace shakespeare {
 
@@ -34,7 +34,7 @@ inline void within_one(const char* option, double value, bool one_allowed) {
                    (one_allowed ? "1" : "below 1"), "; correct the command");
 }
 
-/// The sizes of a model are compiled in; those that are given choose among the presets.
+/// The sizes of a model are compiled in. Options that give sizes choose the preset that has them.
 struct Sizes {
   struct Size {
     const char *flag, *document;
@@ -71,7 +71,7 @@ struct Sizes {
   }
 };
 
-/// The preset of a name.
+/// The preset of this name. Errors: there is none.
 inline Preset preset_named(const std::string& name) {
   std::string names;
   for (const Preset& preset : presets()) {
@@ -81,7 +81,7 @@ inline Preset preset_named(const std::string& name) {
   throw UsageError("there is no preset '", name, "': choose one of ", names);
 }
 
-/// The options that were given.
+/// The options that the user gave.
 struct Changes {
   std::optional<std::string> preset;
   std::optional<double> lr;
@@ -102,7 +102,7 @@ struct Changes {
   }
 
   /// The preset `name`, or the first one that has the sizes that were given.
-  /// Errors: it has other sizes, or there is none.
+  /// Errors: the named preset has other sizes, or no preset has them.
   Preset chosen(const std::optional<std::string>& name) const {
     const auto refuse = [](const Sizes::Size& size, const std::string& by, double has) {
       const auto text = [](double x) { return lab::format("%g", x); };

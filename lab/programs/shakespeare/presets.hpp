@@ -3,11 +3,11 @@
 #include <moe/core/config.hpp>
 #include <string>
 
-// The models of this program, fixed when it is compiled, and every number a run starts from.
+// The structures of the compiled models, and the settings that a run starts from.
 
 namespace shakespeare {
 
-/// What --option can change, and what a resumed run takes from its checkpoint.
+/// The settings that options can change, and that a resumed run takes from its checkpoint.
 struct Settings {
   std::string preset = {};
   int steps = 0, batch = 0;    // sequences of the model's context
@@ -22,8 +22,8 @@ struct Settings {
   int eval_every = 250, sample_every = 0;  // 0: no samples during training
   std::uint64_t seed = 1337;
 
-  /// The list of options that change a field: see lab::Knobs. The second spelling of a flag is the
-  /// document's that this program reproduces.
+  /// The list of options that change a field: see lab::Knobs. The second spelling of a flag is that
+  /// of the document that this program reproduces.
   template <class F>
   static void for_each_knob(F&& f) {
     f("--steps,--max_steps", &Settings::steps, "Updates");
@@ -65,7 +65,8 @@ inline const Settings demo_settings{.preset = "demo",
                                     .final_rate = 0.02,
                                     .eval_every = 250};
 
-/// The same model in the 500 steps of the document's quick test, with a sample now and then.
+/// The demo's model, trained for the 500 steps of the document's quick test, with a sample every
+/// 100.
 inline const Settings quick_settings = [] {
   Settings s = demo_settings;
   s.preset = "quick", s.steps = 500, s.eval_every = 100, s.sample_every = 100;
@@ -73,8 +74,9 @@ inline const Settings quick_settings = [] {
 }();
 
 /// The Tiny-Shakespeare mixture of electrixoul/moe_tests with its defects mended: the balance loss
-/// has its plus sign, experts start like every other matrix, decay is for matrices only, rates
-/// count updates, evaluation covers the validation split once, selection is by cross entropy.
+/// has its plus sign, experts start like every other matrix, only matrices decay, schedules count
+/// updates, evaluation covers the validation split once, and the best checkpoint is that of the
+/// lowest cross entropy.
 inline constexpr moe::ModelConfig full_config{.vocab = 65,
                                               .dim = 384,
                                               .layers = 4,
@@ -94,7 +96,7 @@ inline const Settings full_settings{.preset = "full",
                                     .warmup = 100,
                                     .final_rate = 0.1};
 
-/// The same model with the numbers that its document publishes: for a machine with hours to spare.
+/// The same model with the numbers that its document publishes. It takes hours.
 inline const Settings document_settings{.preset = "document",
                                         .steps = 10000,
                                         .batch = 64,
@@ -125,7 +127,7 @@ inline const Settings nanogpt_settings{.preset = "nanogpt",
                                        .final_rate = 0.1,
                                        .dropout = 0.2};
 
-/// The same model for texts with more characters than it has tokens: it reads bytes.
+/// The same model with bytes as tokens, for texts with more characters than it has tokens.
 constexpr moe::ModelConfig of_bytes(moe::ModelConfig config) {
   config.vocab = 256;
   return config;

@@ -7,7 +7,7 @@
 #include "data.hpp"
 #include "presets.hpp"
 
-// What main.cpp knows of the models. Their list is in lab/CMakeLists.txt.
+// The interface between main.cpp and the compiled models, which are listed in lab/CMakeLists.txt.
 
 namespace shakespeare {
 
@@ -27,7 +27,7 @@ struct SampleRequest {
   std::uint64_t seed = 0;
 };
 
-/// A compiled model. Each function but `plan` gives the exit code; errors are thrown as moe::Error.
+/// A compiled model. Each function returns the exit code; errors are thrown as moe::Error.
 struct Model {
   moe::ModelConfig config;
   int (*plan)(const TrainRequest&);
@@ -36,8 +36,8 @@ struct Model {
   int (*sample)(const SampleRequest&, const Vocabulary&);
 };
 
-/// A name for a model and the numbers a run starts from. `bytes`: for texts with too many
-/// characters, null where nobody has asked for it.
+/// A named choice of a model and the settings that a run starts from. `bytes`: the model for texts
+/// with too many characters, null if none is compiled.
 struct Preset {
   Settings defaults;
   const char *characters, *bytes;  // names of models

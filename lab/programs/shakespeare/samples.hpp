@@ -4,12 +4,13 @@
 
 #include "program.hpp"
 
-// What the model writes while it trains, for a person who watches: printed and kept in
-// OUT/samples.jsonl. Sampling draws from its own random streams, so the run has the same bits.
+// Samples that the model writes while it trains, printed and kept in OUT/samples.jsonl. Sampling
+// has its own random streams, so the run has the same bits as without samples.
 
 namespace shakespeare {
 
-/// Bytes that are no UTF-8 (a model of bytes writes them at first) as the replacement character.
+/// The text with the replacement character for every byte that is not valid UTF-8. A model of bytes
+/// writes such bytes early in training.
 inline std::string readable_text(std::string_view bytes) {
   std::string text;
   for (std::size_t at = 0; at < bytes.size();) {
@@ -35,7 +36,8 @@ class Samples {
     return s.sample_every > 0 && (step % s.sample_every == 0 || step == s.steps);
   }
 
-  /// Writes one; gives it for the screen. A model that gives no finite numbers has no sample.
+  /// Writes one sample to the file and returns the text for the screen. If the model fails, for
+  /// example because its logits are not finite, returns the reason.
   template <class Transformer>
   std::string take(Transformer& model, std::int64_t step) {
     const std::string prompt = vocabulary_.default_prompt();

@@ -10,7 +10,7 @@
 #include "program.hpp"
 #include "samples.hpp"
 
-// train, eval and sample for one model.
+// The commands train, eval and sample for one model.
 
 namespace shakespeare {
 
@@ -21,7 +21,7 @@ class Session {
   using Transformer = moe::Transformer<C, Backend>;
 
  public:
-  /// Prints what a run will take; no model is made.
+  /// Prints what a run will need, without making a model.
   static int plan(const TrainRequest& request) {
     const Settings& s = request.settings;
     Backend backend(request.common.threads);
@@ -105,7 +105,8 @@ class Session {
   }
 
  private:
-  /// Of a model without an optimiser, before it is built.
+  /// Errors: the model, without an optimiser, needs more memory than there is. Call it before the
+  /// model is built.
   static void require_memory(int tokens, int threads, std::size_t more, const std::string& what,
                              const std::string& advice) {
     lab::require_memory(moe::model_memory<Transformer>(tokens, threads).total() + more, what,

@@ -8,12 +8,13 @@
 #include <string>
 #include <vector>
 
-// The program for a model of another structure: built beside this one, and started in its place.
+// Builds the program for a model that is not compiled in, and runs it in place of this one.
 
 namespace simple_moe {
 
-/// Builds simple_moe_custom for the model of `header` and goes on as that program with `options`.
-/// Errors: there is no such file; it cannot be built or started. Otherwise it does not return.
+/// Builds simple_moe_custom for the model of `header` and becomes that program, with `options`.
+/// Does not return.
+/// Errors: there is no such file; the program cannot be built or started.
 /// Test: tests/custom_model/run.cmake.
 inline int become_custom(const std::string& header, const std::vector<std::string>& options) {
   std::error_code error;

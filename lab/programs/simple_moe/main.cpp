@@ -1,6 +1,5 @@
-// The simple transformer with a mixture of experts, trained with Muon and AdamW; and which of the
-// two optimisers is better when each has its best learning rate. simple_moe --help tells the
-// options.
+// Trains the simple transformer with a mixture of experts with Muon and AdamW. Can also compare the
+// two optimisers, each at its best learning rate. simple_moe --help tells the options.
 #include <algorithm>
 #include <cmath>
 #include <moe_lab/knobs.hpp>
@@ -15,7 +14,8 @@
 namespace simple_moe {
 namespace {
 
-/// The sizes that the documents' model has when every part that is active is counted.
+/// The parameter counts of the documents' model. The active ones include every part that a token
+/// uses.
 constexpr std::size_t paper_total = 79'059'840, paper_active = 36'592'512;
 
 struct Request {
@@ -26,10 +26,10 @@ struct Request {
   bool build = false;
 };
 
-/// What a preset starts from. A program that was built for a model of the user's own has that one
-/// alone, and the numbers of all presets.
+/// What a preset starts from. A program that was built for a user's own model has only that model
+/// compiled in, but knows the settings of all presets.
 struct Preset {
-  std::string name;  // also of its model
+  std::string name;  // also the name of its model
   lab::Settings settings;
   lab::ModelConfig config;
   const char* text;
@@ -90,7 +90,8 @@ int train(const Request& r, const lab::Model& model, const lab::Data& data) {
   return 1;
 }
 
-/// All runs of one optimiser: every rate with the first seed, the best rate with all seeds.
+/// All runs of one optimiser: every rate is tried with the first seed, the best rate with all
+/// seeds.
 struct Side {
   std::string optimizer;
   std::vector<double> rates;
@@ -172,8 +173,8 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
   return study.end();
 }
 
-/// The model of this structure, or null if none is compiled in.
-/// Errors: one is, but not with activations of this type.
+/// The compiled model of this structure, or null if there is none.
+/// Errors: it is compiled in, but not with activations of this type.
 const lab::Model* compiled(const lab::ModelConfig& config, bool bf16) {
   for (const Preset& preset : presets()) {
     const auto* const model = lab::find_compiled<lab::Model>(preset.name);
@@ -187,7 +188,8 @@ const lab::Model* compiled(const lab::ModelConfig& config, bool bf16) {
   return nullptr;
 }
 
-/// The options for the program that has the model compiled in: without what asks for it.
+/// The command line for the program that is built for the model: --model becomes --preset custom,
+/// and --build is left out.
 std::vector<std::string> options_for_custom(const std::vector<std::string>& words) {
   std::vector<std::string> options;
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -202,7 +204,7 @@ std::vector<std::string> options_for_custom(const std::vector<std::string>& word
   return options;
 }
 
-/// Writes the header of a model that is not compiled in; gives its path.
+/// Writes the header of a model that is not compiled in, and returns its path.
 std::string write_header(const Request& r, const lab::ModelConfig& config) {
   const std::string header = r.common.out + "/model.hpp";
   moe::make_folders(r.common.out);

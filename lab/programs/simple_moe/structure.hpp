@@ -3,8 +3,8 @@
 #include <moe_lab/cli.hpp>
 #include <moe_lab/models.hpp>
 
-// The structure of a model is compiled in. Options that ask for another one are answered with a
-// header, from which the program is built anew.
+// The structure of a model is compiled in. If options ask for another one, a header is written,
+// from which the program can be built anew.
 
 namespace simple_moe {
 
@@ -29,7 +29,7 @@ class Structure {
   }
   Structure(const Structure&) = delete;
 
-  /// `c` with what was given in its place.
+  /// `c` with the fields that options replace.
   lab::ModelConfig of(lab::ModelConfig c) const {
     const bool own_hidden = options_[4]->count() == 0 && options_[1]->count() > 0;
     int* const fields[] = {&c.vocab,  &c.dim,     &c.layers,      &c.heads,
@@ -61,7 +61,7 @@ class Structure {
       top_k_ = 0;
 };
 
-/// The header that MOE_LAB_MODEL names, with the numbers of a run beside the model.
+/// The text of a header for MOE_LAB_MODEL: the model and the numbers of a run.
 inline std::string model_header(const lab::ModelConfig& c, const lab::Settings& s) {
   const auto number = [](const char* name, auto value) {
     return "inline constexpr " +

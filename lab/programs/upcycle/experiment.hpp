@@ -10,8 +10,8 @@
 #include "specialisation.hpp"
 #include "tables.hpp"
 
-// The experiment for one dense model: train it, grow it, train on, and what that must be compared
-// with.
+// The experiment for one dense model: train it, grow it into a mixture, train on, and train the
+// controls to compare with.
 
 namespace growth {
 
@@ -20,7 +20,7 @@ class Experiment {
   using Dense = moe::Transformer<C, Backend>;
 
  public:
-  /// No data: only the plan is printed.
+  /// Without data (null) run() only prints the plan.
   Experiment(const Request& request, const Data* data)
       : request_(request), data_(data), backend_(request.common.threads) {}
 
@@ -54,7 +54,7 @@ class Experiment {
     if (!data_) return 0;
     lab::require_memory(plan.bytes + moe::workspace_bytes<Moe>(backend_.threads()),
                         "grow with preset " + s.preset, "use a smaller --batch or preset");
-    lab::signals::finish_first();  // an old experiment goes whole, or not at all
+    lab::signals::finish_first();  // a signal must not leave an old experiment half removed
     const moe::FolderLock lock = Folder{request_, s.seed}.open(*data_);
     std::printf("%s\n%s\n%zu tokens train, %zu validate\n", data_->source.c_str(),
                 data_->vocabulary.c_str(), data_->train.size(), data_->validation.size());
@@ -154,7 +154,8 @@ class Experiment {
             .probe = probe};
   }
 
-  /// The first windows of the validation split: the frozen probe.
+  /// The first windows of the validation split, the "frozen probe" on which dense and grown model
+  /// are compared.
   moe::Batch fixed_batch() const {
     const std::size_t length = C.context;
     const std::size_t windows = std::min<std::size_t>(std::size_t(request_.settings.batch),

@@ -1,6 +1,6 @@
-// Trains a dense model on short stories, grows it into a mixture of experts without changing what
-// it computes, trains on, and compares with what the same work would have brought without growing.
-// upcycle --help tells the options.
+// Trains a dense model on short stories, grows it into a mixture of experts (that computes the
+// same, with most recipes), trains on, and compares the result with what the same work gives
+// without growing. upcycle --help tells the options.
 #include <moe_lab/cli.hpp>
 #include <moe_lab/compiled.hpp>
 #include <moe_lab/knobs.hpp>
@@ -11,7 +11,7 @@
 namespace growth {
 namespace {
 
-/// Errors: options that are for another recipe or router than was chosen.
+/// Errors: options for another recipe or router than the chosen one.
 void check(const lab::Knobs<Settings>& knobs, const Settings& s) {
   const auto needs = [&](const char* flag, bool used, const std::string& what) {
     if (!used) knobs.refuse({flag}, "it is for " + what + "; leave it out, or choose that");

@@ -26,8 +26,10 @@ struct Folder {
     return request.common.out + "/seed" + std::to_string(seed) + "/" + name;
   }
 
-  /// Refuses to mix two experiments; keeps the settings for who resumes. The folder is this
-  /// program's until the lock ends.
+  /// Prepares the folder for this experiment, saves its settings, by which --resume recognises it,
+  /// and holds the folder until the lock ends.
+  /// Errors: the folder holds another experiment, or one that is neither to be resumed nor
+  /// replaced.
   [[nodiscard]] moe::FolderLock open(const Data& data) const {
     moe::make_folders(request.common.out);
     moe::FolderLock lock(request.common.out, "study");
@@ -62,9 +64,9 @@ struct Folder {
     return lock;
   }
 
-  /// What is left of an experiment that is replaced must not get into this one: neither rows into
-  /// its history, nor checkpoints into a phase that is resumed before it began. Files of others in
-  /// these places are refused.
+  /// Adds the files that an older experiment left for these seeds to the removal, so that its rows
+  /// cannot get into this history, nor its checkpoints into a phase that is resumed before it has
+  /// begun. Files of others in these places are refused.
   void add_results(moe::Removal& removal) const {
     removal.add_file(request.common.out + "/settings.json", is_settings());
     removal.add_file(request.common.out + "/results.json", is_results());
@@ -90,7 +92,7 @@ struct Folder {
     return moe::detail::has_rows_with({"seed", "phase"});
   }
 
-  /// Whether something of an experiment is there, though its settings are not.
+  /// Whether parts of an experiment are there. Called when its settings are not.
   bool holds_phases() const {
     if (moe::detail::exists(request.common.out + "/results.json")) return true;
     for (int i = 0; i < request.seeds; ++i) {
@@ -122,7 +124,7 @@ struct Folder {
   }
 };
 
-/// What a phase came to. Losses: validation, nats; NaN where not known.
+/// The result of a phase. Losses are validation losses in nats, except train_loss; NaN if unknown.
 struct Run {
   double loss = moe::unknown, best = moe::unknown, train_loss = moe::unknown,
          first_loss = moe::unknown;

@@ -4,14 +4,14 @@
 #include <moe_lab/names.hpp>
 #include <string>
 
-// The models of this program, fixed when it is compiled, and every number a run starts from.
+// The structures of the compiled models, and the settings that a run starts from.
 
 namespace growth {
 
 using moe::ModelConfig;
 using moe::Recipe;
 
-/// LayerNorm, GELU and biases, with what its original lacked: a causal mask and positions.
+/// LayerNorm, GELU and biases. Unlike its original it has a causal mask and positions.
 constexpr ModelConfig simple(int vocab, int dim, int layers, int heads, int context) {
   return {.vocab = vocab,
           .dim = dim,
@@ -24,7 +24,7 @@ constexpr ModelConfig simple(int vocab, int dim, int layers, int heads, int cont
           .position = moe::Position::rope_half,
           .activation = moe::Activation::gelu};
 }
-/// RMSNorm, SwiGLU, no biases: what Llama and SmolLM are.
+/// RMSNorm, SwiGLU, no biases, as Llama and SmolLM.
 constexpr ModelConfig smollm(int vocab, int dim, int layers, int heads, int context) {
   return {.vocab = vocab,
           .dim = dim,
@@ -37,7 +37,7 @@ constexpr ModelConfig smollm(int vocab, int dim, int layers, int heads, int cont
           .activation = moe::Activation::swiglu};
 }
 
-/// Too small for its text, so that more parameters help: docs/transfer.md has wider ones.
+/// So small for its text that more parameters help. docs/transfer.md has results of wider ones.
 inline constexpr ModelConfig tiny_simple = simple(2048, 32, 4, 2, 128);
 inline constexpr ModelConfig tiny_smollm = smollm(2048, 32, 4, 2, 128);
 inline constexpr ModelConfig small_simple = simple(50257, 256, 4, 4, 256);
@@ -45,7 +45,7 @@ inline constexpr ModelConfig small_smollm = smollm(50257, 256, 4, 4, 256);
 inline constexpr ModelConfig paper_simple = simple(50257, 832, 7, 8, 256);
 inline constexpr ModelConfig paper_smollm = smollm(50257, 832, 7, 8, 256);
 
-/// What grows out of a dense model. The three shapes need the same work for a token.
+/// The mixture that grows out of a dense model. All three shapes need the same work per token.
 constexpr ModelConfig mixture(ModelConfig dense, Recipe recipe) {
   if (recipe == Recipe::virtual_groups)
     return moe::with_experts(
@@ -56,7 +56,7 @@ constexpr ModelConfig mixture(ModelConfig dense, Recipe recipe) {
   return moe::with_experts(dense, {.experts = 8, .top_k = 2, .router_bias = true});
 }
 
-/// What options change. Steps are updates of the optimiser, AdamW.
+/// The settings that options change. Steps are updates of the optimiser, AdamW.
 struct Settings {
   std::string preset = {}, architecture = "simple";
   std::string recipe = "copy", router = "normal", optimizer_state = "fresh";

@@ -4,7 +4,7 @@
 
 #include "presets.hpp"
 
-// What main.cpp knows of the models. Their list is in lab/CMakeLists.txt.
+// The interface between main.cpp and the compiled models, which are listed in lab/CMakeLists.txt.
 
 namespace growth {
 
@@ -15,7 +15,8 @@ struct Request {
   bool controls = true;
 };
 
-/// A compiled model: the experiment with it. Gives the exit code; errors are thrown as moe::Error.
+/// A compiled model. `run` runs the experiment with it and returns the exit code; errors are thrown
+/// as moe::Error.
 struct Model {
   int (*run)(const Request&);
 };

@@ -5,16 +5,16 @@
 #include <moe_lab/format.hpp>
 #include <moe_lab/signals.hpp>
 
-// Which tokens go to which expert.
+// Measures which tokens go to which expert.
 
 namespace growth {
 
-/// One word of the vocabulary in one expert. `share`: of the word's occurrences, those of which
-/// this expert was among the chosen, from 0 to 1.
+/// One token of the vocabulary in one expert. `share`: the share of the token's occurrences for
+/// which this expert was among the chosen ones, from 0 to 1.
 struct Word {
   std::string text;
   double share = 0;
-  std::int64_t count = 0;  // of its assignments to this expert
+  std::int64_t count = 0;  // how often it was sent to this expert
 };
 
 /// What one expert of one layer is chosen for.
@@ -26,9 +26,9 @@ struct ExpertWords {
 /// [MoE layer][expert].
 using Specialisation = std::vector<std::vector<ExpertWords>>;
 
-/// Runs the model over the windows and counts every choice of its routers. The words of an expert
-/// are those that go to it more often than to others, among words with at least `least`
-/// assignments: by share, then by count.  Gives nothing after a signal.
+/// Runs the model over the windows and counts every choice of its routers. Lists for each expert at
+/// most `most_words` tokens, those with the largest share (then count) among tokens with at least
+/// `least` assignments in the layer. Returns an empty list after a signal.
 /// Test: tests/programs/upcycle.py.
 template <class Model>
 Specialisation specialisation(Model& model, const moe::DisjointWindows& windows,
@@ -84,7 +84,7 @@ Specialisation specialisation(Model& model, const moe::DisjointWindows& windows,
   return all;
 }
 
-/// The bytes of a token for a table or a file: line breaks and what is not ASCII as in C.
+/// The bytes of a token as printable ASCII: line breaks and other bytes are written as in C.
 inline std::string visible(const std::string& bytes) {
   std::string text;
   for (const char c : bytes) {
@@ -98,7 +98,7 @@ inline std::string visible(const std::string& bytes) {
   return text;
 }
 
-/// A line for every expert: its load, and its words with their shares.
+/// A line for every expert: its load, and its tokens with their shares.
 inline std::string describe(const Specialisation& all, int shown = 5) {
   std::string text = "which tokens go to which expert (share of a token's occurrences)\n";
   for (std::size_t layer = 0; layer < all.size(); ++layer) {

@@ -8,13 +8,14 @@
 #include "specialisation.hpp"
 #include "verification.hpp"
 
-// What the program prints and saves.
+// The tables that the program prints and saves.
 
 namespace growth {
 
 using lab::format;
 
-/// Sizes and the lengths of the phases. Work: token_flops of the library.
+/// The sizes of the models and the lengths of the phases. Work is counted by the library's
+/// token_flops.
 struct Plan {
   moe::ParameterCount dense, moe;
   double dense_flops = 0, moe_flops = 0;  // of training, for a token
@@ -45,7 +46,7 @@ Plan make_plan(const Settings& s, int context) {
 struct SeedResult {
   std::uint64_t seed = 0;
   Run dense = {}, moe = {}, control = {}, scratch = {};
-  // Nats, on the frozen probe.
+  // Losses in nats on the frozen probe.
   double fixed_dense = moe::unknown, fixed_grown = moe::unknown, fixed_final = moe::unknown;
   moe::UpcycleReport report = {};
   Specialisation words = {};
@@ -75,7 +76,8 @@ inline std::string describe(const Plan& p, const Settings& s) {
              double(p.bytes) * 1e-9);
 }
 
-/// The verification: every sequence of the frozen probe, the load of every layer.
+/// The verification: the difference on every sequence of the frozen probe, and the load of every
+/// layer.
 inline std::string describe(const moe::UpcycleReport& r) {
   std::string text = "  frozen probe      max |logit_dense - logit_mixture|\n";
   for (std::size_t i = 0; i < r.sequence_difference.size(); ++i)
@@ -110,7 +112,7 @@ inline std::string boundary(const SeedResult& r) {
                 r.moe.first_loss - r.moe.loss);
 }
 
-/// One number of every seed.
+/// One value from each seed.
 template <class F>
 std::vector<double> all(const std::vector<SeedResult>& results, const F& value) {
   std::vector<double> values;

@@ -4,7 +4,7 @@
 #include <moe/upcycle/report.hpp>
 #include <moe_lab/format.hpp>
 
-// Whether growing kept what its recipe promises.
+// Checks whether growing kept what its recipe promises.
 
 namespace growth {
 
@@ -25,11 +25,11 @@ constexpr Promise promise_of(moe::Recipe recipe) {
   }
 }
 
-/// The largest difference that other orders of summation may bring, of the largest logit: 1000
-/// units in the last place of fp32; measured are 16 to 19.
+/// The largest difference that another order of summation may cause, in units in the last place of
+/// the largest logit (fp32). Measured: 16 to 19.
 inline constexpr double most_ulp = 1000;
 
-/// A difference that is not finite keeps no promise.
+/// A difference that is not finite breaks every promise but `none`.
 inline bool passed(Promise promise, const moe::UpcycleReport& r) {
   if (promise == Promise::none) return true;
   if (!std::isfinite(r.max_difference)) return false;

@@ -2,7 +2,7 @@
 
 namespace moe::hostile {
 
-/// The root causes of performance-reliability.md, section D2, each with the CVEs it comes from.
+/// Root causes of vulnerabilities in readers of model files, each with the CVEs that it comes from.
 enum class Cause {
   count_wraps,          // 2024-25664, 25666, 25668: a count times a size wraps in malloc
   length_plus_one,      // 2024-25665, 23496: length n + 1 wraps
@@ -25,8 +25,8 @@ enum class Cause {
   index_from_text,      // advisory: stoi("-1") as an index
   negative_number,      // 2026-21869: a negative number from JSON
   dims_beyond_data,     // 2026-7482: dimensions above the data: over-read
-  assert_as_check,      // pattern 4: assert or abort instead of an error
-  conformance,          // a REJECTED row of the safetensors table, or malformed text
+  assert_as_check,      // assert or abort instead of an error
+  conformance,          // what the safetensors format forbids, or malformed text
   damage,               // cut off, bits flipped, bytes appended
   causes
 };

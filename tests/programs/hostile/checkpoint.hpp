@@ -21,7 +21,8 @@ inline constexpr ModelConfig small_config{.vocab = 11,
 using SmallBackend = Reference<float>;
 using SmallModel = Transformer<small_config, SmallBackend>;
 
-/// What numbers of a file may not be: they wrap, narrow, change their sign or are none.
+/// Numbers that a file may not have, because they would wrap, be narrowed or change their sign, or
+/// are not numbers.
 struct BadNumber {
   Cause cause;
   const char* text;
@@ -44,7 +45,8 @@ inline constexpr BadNumber bad_numbers[] = {{Cause::negative_number, "-1"},
                                             {Cause::nested_types, "{}"},
                                             {Cause::missing_part, "null"}};
 
-/// Texts that are no JSON, or would take much memory or stack as a tree: each about `bytes` long.
+/// Texts of about `bytes` bytes that are not JSON, or would take much memory or stack as a tree of
+/// values.
 template <class F>
 void bad_json(std::size_t bytes, F&& reject) {
   for (const char* text : {"", "null", "[]", "1", "\"\"", "{", "{\"a\":1,}", "{\"a\":1}x", "{a:1}",
@@ -62,7 +64,7 @@ void bad_json(std::size_t bytes, F&& reject) {
   reject(Cause::length_plus_one, "a long number", "{\"a\":" + std::string(bytes, '1') + "}");
 }
 
-/// The manifest's own checksum made right again after a change of its text.
+/// A changed text of the manifest, with the manifest's own checksum corrected.
 inline std::string sealed(std::string text) {
   const std::string before = "\"sha256\": \"";
   const std::size_t at = text.find(before) + before.size();
@@ -84,11 +86,11 @@ inline void attack_manifest(const std::string& folder, SmallModel& model, AdamW<
   reader.cut_and_appended(true, 11);
   reader.flipped(0, reader.good().size(), true, 13);
 
-  // From here on with the right checksum.
+  // From here on the checksum of the manifest is right.
   const std::size_t size = read_file(folder + "/model.safetensors").size();
   const struct {
     std::string name, good;
-    std::int64_t most;  // of what is taken
+    std::int64_t most;  // the largest value that is accepted
   } fields[] = {{"bytes", std::to_string(size), 0},
                 {"format_version", "1", 0},
                 {"experts", "3", 0},
@@ -119,7 +121,7 @@ inline void attack_manifest(const std::string& folder, SmallModel& model, AdamW<
   }
   reader.rejects(Cause::two_sizes, "sealed, one byte more than the file",
                  sealed(reader.with(std::to_string(size), std::to_string(size + 1))));
-  // A tree may take 16 MiB.
+  // The tree of a JSON value may take 16 MiB.
   reader.allow(16 << 20);
   const auto run = [&](const std::string& value) {
     return sealed(reader.with("\"model\": {", "\"run\": " + value + ", \"model\": {"));
@@ -141,7 +143,8 @@ inline void attack_manifest(const std::string& folder, SmallModel& model, AdamW<
       sealed(reader.with("\"model\": {", "\"model\": {\"" + std::string(much, 'a') + "\": 1,")));
 }
 
-/// model.safetensors of a checkpoint, which has every checksum: no change of a bit may pass.
+/// Attacks model.safetensors of a checkpoint. All of it is under checksums, so no change of a bit
+/// may pass.
 inline void attack_checkpoints(const test::ScratchFolder& scratch) {
   SmallBackend backend;
   SmallModel model(backend, {.max_tokens = 6});

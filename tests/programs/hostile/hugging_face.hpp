@@ -5,12 +5,12 @@
 
 namespace moe::hostile {
 
-/// config.json, by itself and on the way of an import.
+/// Attacks config.json, read alone and as part of an import.
 inline void attack_config(const std::string& folder, const std::function<void()>& import,
                           std::size_t others) {
   const std::string path = folder + "/config.json";
   std::string good = read_file(path);
-  while (good.back() != '}') good.pop_back();  // each byte is needed now
+  while (good.back() != '}') good.pop_back();  // now no byte can be left out
   Reader alone("config.json", path, path, good, [folder] { read_hugging_face_config(folder); });
   Reader reader("import, config.json", path, folder, alone.good(), import);
   reader.also_reads(others);
@@ -47,7 +47,7 @@ inline void attack_config(const std::string& folder, const std::function<void()>
   reader.flipped(0, alone.good().size(), false, 7);
 }
 
-/// The tensors of an import: right files of the wrong model.
+/// Attacks the tensors of an import with valid files of the wrong model.
 inline void attack_import(const std::string& folder, const std::function<void()>& import,
                           std::size_t others) {
   const std::string path = folder + "/model.safetensors";
@@ -89,7 +89,7 @@ inline void attack_import(const std::string& folder, const std::function<void()>
   reader.flipped(0, 8 + size, false, 29);
 }
 
-/// model.safetensors.index.json and the files that it names.
+/// Attacks model.safetensors.index.json and the files that it names.
 inline void attack_index(const std::string& folder) {
   const std::string path = folder + "/model.safetensors.index.json";
   const auto read = [folder] { HuggingFaceTensors files(folder); };

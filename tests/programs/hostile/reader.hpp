@@ -16,9 +16,9 @@
 #include "causes.hpp"
 #include "io/scratch.hpp"
 
-// A reader under attack: what it may say about a broken file, in how much memory and time.
+// Attacks a reader with broken files, and checks its error, memory and time.
 
-// GCC's package of the runtime has no header for these.
+// GCC's sanitizer runtime comes without a header for these.
 extern "C" {
 int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, std::size_t),
                                               void (*)(const volatile void*));
@@ -27,7 +27,8 @@ std::size_t __sanitizer_get_allocated_size(const volatile void*);
 
 namespace moe::hostile {
 
-/// Heap bytes that are alive, and the most there were: new and malloc, as the sanitizer sees them.
+/// The bytes that are allocated on the heap by new and malloc, as the sanitizer counts them, and
+/// their maximum.
 inline std::atomic<std::int64_t> live_bytes{0}, peak_bytes{0};
 inline void watch_heap() {
   const auto allocated = [](const volatile void*, std::size_t size) {
@@ -40,12 +41,13 @@ inline void watch_heap() {
   __sanitizer_install_malloc_and_free_hooks(allocated, released);
 }
 
-/// What all cases together came to, and the name of the one that runs: in memory that outlives it.
+/// The totals of all cases, and the name of the case that runs. They are in memory that outlives
+/// the process of the cases.
 struct Totals {
   char current[256];
   int cases, rejected, accepted, failures;
   std::array<int, causes> of_cause;
-  double worst_ratio, worst_seconds;  // ratio: of files of 2 MiB and more
+  double worst_ratio, worst_seconds;  // the ratio is of files of 2 MiB and more
   char worst_ratio_case[256];
   std::int64_t worst_small;  // bytes above twice the file, of the smaller ones
   char worst_small_case[256];
@@ -57,16 +59,17 @@ void keep_name(char (&to)[N], const std::string& name) {
   std::snprintf(to, N, "%s", name.c_str());
 }
 
-/// Without the sync of write_file, which thousands of cases need not wait for.
+/// Writes a file without the sync of write_file, which would slow thousands of cases down.
 inline void put_file(const std::string& path, std::string_view bytes) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (!file.flush()) throw Error("cannot write '", path, "' for the test; free some space");
 }
 
-/// One kind of file, a good example of it, and the function that reads it. What a broken example
-/// may do: moe::Error in one sentence that names `named`, in less than a second, with at most
-/// twice the bytes of the files and `constant` on the heap. The good one must be accepted.
+/// One kind of file, a good example of it, and the function that reads it. On a broken example the
+/// function must throw moe::Error with one sentence that contains `named`, within a second, and
+/// with at most `constant` bytes more on the heap than twice the size of the files. It must accept
+/// the good one.
 class Reader {
  public:
   static constexpr std::int64_t mebibyte = 1 << 20;
@@ -87,19 +90,21 @@ class Reader {
   /// Bytes of other files that the function reads as well.
   void also_reads(std::size_t bytes) { others_ = bytes; }
 
-  /// From here on so many bytes above twice the files.
+  /// From here on `constant` bytes more than twice the size of the files are allowed.
   void allow(std::int64_t constant) { constant_ = constant; }
 
   void rejects(Cause cause, const std::string& what, std::string_view bytes) {
     put_file(path_, bytes);
     check(cause, what, bytes.size(), true);
   }
-  /// Rejected with its typed error, or accepted where the format cannot tell.
+  /// Checks that the bytes are rejected with moe::Error, or accepted, as the format may not reveal
+  /// the change.
   void survives(Cause cause, const std::string& what, std::string_view bytes) {
     put_file(path_, bytes);
     check(cause, what, bytes.size(), false);
   }
-  /// As rejects(), for changes that are no content of the file: make() made them, undo() ends them.
+  /// As rejects(), for a change other than the content of the file: make() makes it, undo() undoes
+  /// it.
   void rejects_state(Cause cause, const std::string& what, const std::function<void()>& make,
                      const std::function<void()>& undo) {
     put_file(path_, good_);
@@ -107,14 +112,14 @@ class Reader {
     check(cause, what, good_.size(), true);
     undo();
   }
-  /// `good` with the first `part` replaced, which must be there.
+  /// The good example with the first `part` replaced. `part` must occur in it.
   std::string with(const std::string& part, const std::string& other) const {
     const std::size_t at = good_.find(part);
     if (at == std::string::npos) fail(kind_, "the test looks for '" + part + "', which is gone");
     return at == std::string::npos ? good_ : std::string(good_).replace(at, part.size(), other);
   }
 
-  /// A folder in the file's place, nothing there, and no bytes.
+  /// Attacks: a folder in place of the file, a missing file, and an empty one.
   void misplaced(bool empty_is_good = false) {
     rejects_state(
         Cause::missing_part, "a folder",
@@ -124,14 +129,16 @@ class Reader {
         Cause::missing_part, "absent", [&] { ::unlink(path_.c_str()); }, [] {});
     if (!empty_is_good) rejects(Cause::missing_part, "empty", "");
   }
-  /// Every length below the whole (with `step` > 1, those numbers of them), and 1 to 64 bytes more.
+  /// Attacks: the file cut to every length (with `step` > 1, to every `step`-th), and extended by 1
+  /// to 64 bytes.
   void cut_and_appended(bool must_reject, std::size_t step = 1) {
     for (std::size_t n = 0; n < good_.size(); n += step)
       damaged("cut to " + std::to_string(n), std::string_view(good_).substr(0, n), must_reject);
     for (std::size_t n = 1; n <= 64; ++n)
       damaged(std::to_string(n) + " bytes more", good_ + std::string(n, '\0'), must_reject);
   }
-  /// Each bit of the bytes from `begin` to `end`, and each byte as 0x00 and 0xFF.
+  /// Attacks: each bit of the bytes from `begin` to `end` flipped, and each byte replaced by 0x00
+  /// and 0xFF.
   void flipped(std::size_t begin, std::size_t end, bool must_reject, std::size_t step = 1) {
     for (std::size_t i = begin; i < std::min(end, good_.size()); i += step) {
       for (int change = 0; change < 10; ++change) {
@@ -168,7 +175,7 @@ class Reader {
     }
   }
 
-  /// Bytes of the path are the test's own and may be anything.
+  /// The path in the message is the test's own, so its bytes may be anything.
   static std::string why_not_a_sentence(const std::string& message, const std::string& named) {
     if (!message.starts_with("moe: ")) return "does not begin with 'moe: '";
     if (message.find("moe: ", 1) != std::string::npos) return "has 'moe: ' twice";

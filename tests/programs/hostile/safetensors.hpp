@@ -18,7 +18,7 @@ inline std::string entry(const std::string& name, const std::string& dtype,
          offsets + "}";
 }
 
-/// Reads all of a file, as bytes and as numbers.
+/// Reads all tensors of a file, as bytes and as numbers.
 inline void read_all(const std::string& path) {
   const Safetensors file(path);
   for (const auto& tensor : file.tensors()) {
@@ -27,7 +27,7 @@ inline void read_all(const std::string& path) {
   }
 }
 
-/// The REJECTED rows of the conformance table of interop.md, 1a, in its order.
+/// Attacks: what the reference reader of safetensors rejects.
 inline void conformance_of_safetensors(Reader& reader) {
   const std::string t = "{" + entry("t", "F32", "[2]", "[0,8]") + "}";
   const auto row = [&](const std::string& what, const std::string& bytes) {
@@ -178,7 +178,7 @@ inline void causes_in_safetensors(Reader& reader) {
   reader.rejects(Cause::assert_as_check, "the name twice",
                  file(good + "," + entry("a", "F32", "[0]", "[8,8]")));
 
-  // Much text for little: what is refused late must not have been kept dearly.
+  // Long headers that are refused late must not have taken much memory before.
   const auto many = [&](std::size_t count, const std::string& shape, const std::string& last) {
     std::string entries;
     for (std::size_t i = 0; i < count; ++i)

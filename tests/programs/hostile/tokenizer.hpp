@@ -4,7 +4,7 @@
 
 namespace moe::hostile {
 
-/// What a vocabulary {"token": id, ...} may not be. `good` is one whose first id is 0.
+/// Attacks: vocabularies {"token": id, ...} with errors. `good` is one whose first id is 0.
 template <class F>
 void bad_vocabularies(const std::string& good, F&& reject) {
   const auto with = [&](const std::string& part, const std::string& other) {
@@ -59,7 +59,7 @@ inline void attack_vocabulary_files(const test::ScratchFolder& scratch,
       reader.rejects(cause, what, text);
     };
     bad_json(4 << 20, [&](Cause cause, const std::string& what, const std::string& text) {
-      if (text != "\xEF\xBB\xBF{}") reject(cause, what, text);  // no tokens: merges.txt is named
+      if (text != "\xEF\xBB\xBF{}") reject(cause, what, text);  // that one names merges.txt
     });
     bad_vocabularies(reader.good(), reject);
     reader.misplaced();

@@ -49,12 +49,12 @@ inline void attack_token_files(const test::ScratchFolder& scratch) {
     reader.misplaced();
     reader.cut_and_appended(true);
     reader.flipped(0, 12, true);
-    reader.flipped(12, 16, false);  // the mark: without it the file is one of llm.c's own
+    reader.flipped(12, 16, false);  // our mark: without it the file is one of llm.c
     reader.flipped(16, 24, true);
     reader.flipped(24, 1024, false, 50);
     reader.flipped(1024, reader.good().size(), true);
   }
-  // nanoGPT's files have no header: only the tokens can be wrong.
+  // The files of nanoGPT have no header, so only the tokens can be wrong.
   const auto read = [=] { TokenFile(path, {.vocab = 8, .headerless = true}).tokens(); };
   Reader reader("headerless tokens", path, path, std::string("\1\0\7\0\2\0", 6), read);
   reader.rejects(Cause::padding_wraps, "an odd number of bytes", std::string(4 << 20, '\0') + '\1');
@@ -66,7 +66,7 @@ inline void attack_token_files(const test::ScratchFolder& scratch) {
   reader.flipped(0, 6, false);
 }
 
-/// A damaged file beside a text is no error: the tokens are made anew.
+/// Attacks the cached tokens of a text. A damaged cache is no error: the tokens are made anew.
 inline void attack_cached_tokens(const test::ScratchFolder& scratch) {
   const std::string text = scratch / "text.txt", folder = scratch / "cache";
   put_file(text, repeated("hear me speak\n", 100));

@@ -10,7 +10,8 @@ namespace lab {
 
 namespace detail {
 
-/// Tells stories: draws who, where and what once for each, so that a story agrees with itself.
+/// Writes stories. Names, place and thing are drawn once for each story, so that it does not
+/// contradict itself.
 class StoryTeller : WordPicker {
  public:
   explicit StoryTeller(std::uint64_t seed) : WordPicker(seed, 1) {}
@@ -34,7 +35,7 @@ class StoryTeller : WordPicker {
     return words.substr(words.find(' ') + 1);
   }
 
-  /// Everything that %slots name, drawn anew: who, where, what.
+  /// Draws new words for all %slots: names, place, thing and so on.
   void draw(const WordList& things) {
     const int animal = pick(story::animals.size), name = pick(story::girls.size);
     person("", "hero", animal, name);
@@ -76,7 +77,7 @@ class StoryTeller : WordPicker {
     slots_[prefix + "his"] = girl ? "her" : "his";
   }
 
-  /// Writes a form with its slots filled and its alternatives drawn.
+  /// Writes `form` with its slots filled in and one of each of its alternatives drawn.
   void tell(std::string_view form) {
     for (std::size_t i = 0; i < form.size();) {
       if (form[i] == '[') {

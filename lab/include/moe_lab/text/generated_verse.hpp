@@ -76,10 +76,10 @@ inline constexpr std::string_view couplets[][2] = {
 
 }  // namespace verse
 
-/// Writes scenes of verse from a small grammar. A slot of a line is '%' and a letter: A, N, V, R,
-/// T are adjectives, nouns, verbs, adverbs, names of two syllables, stress first (M the noun of
-/// the scene); a, n, v, s, d are adjectives, nouns, verbs, verbs with -s, verbs in the past of one
-/// syllable; x is a rhyme.
+/// Writes scenes of verse from a small grammar. A slot of a line is '%' and a letter. A, N, V, R,
+/// T: an adjective, noun, verb, adverb or name of two syllables, the first one stressed (M: the
+/// noun of the scene). a, n, v, s, d: an adjective, a noun, a verb, a verb with -s or a verb in the
+/// past, of one syllable. x: a rhyme.
 class VerseWriter : WordPicker {
  public:
   explicit VerseWriter(std::uint64_t seed) : WordPicker(seed, 0) {}
@@ -89,7 +89,7 @@ class VerseWriter : WordPicker {
     const int cast = 2 + pick(3), first = pick(verse::names.size);
     for (int i = 0; i < cast; ++i) cast_[i] = (first + 5 * i) % verse::names.size;
     theme_ = pick(verse::nouns.size);
-    // Statement by statement: the operands of + are drawn in no certain order.
+    // One statement for each draw: C++ may evaluate the operands of + in any order.
     text += "SCENE " + std::to_string(scene_) + ". " + upper_first(words(verse::places));
     text += " by " + words(verse::hours) + ".\n\n";
     text += "Enter " + name(0);
@@ -116,7 +116,7 @@ class VerseWriter : WordPicker {
   void speech(int speaker, int cast) {
     const int other = (speaker + 1 + pick(cast - 1)) % cast;
     text += name(speaker) + ":\n";
-    // Each name has its own oath: who speaks can be told from the words.
+    // Each name has its own oath, so that the words tell who speaks.
     if (pick(4) == 0) {
       text += spaced(verse::oaths[cast_[speaker] % verse::oaths.size]) + ", " +
               spaced(verse::names[cast_[other]]) + "!\n";

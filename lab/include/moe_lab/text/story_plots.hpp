@@ -14,7 +14,7 @@ inline constexpr WordList animals =
     "bunny bear fox cat dog mouse duck squirrel turtle frog pig lamb hedgehog bird pony kitten";
 inline constexpr WordList traits =
     "kind brave happy curious shy clever gentle cheerful quiet silly friendly playful";
-// A place and what one sees there have the same number in their lists.
+// A place and what one sees there have the same position in their lists.
 inline constexpr WordList places =
     "in_the_park in_the_garden in_the_forest at_the_beach on_the_farm at_the_playground "
     "in_the_meadow by_the_river by_the_lake on_the_hill in_the_village at_the_market";
@@ -38,7 +38,7 @@ inline constexpr WordList skills =
 inline constexpr WordList fears =
     "the_dark the_thunder the_big_slide the_deep_water the_high_bridge the_loud_train the_spider "
     "the_doctor the_noisy_machine";
-// The trick of the brave, as it is told and as it was done.
+// A trick against fear, in the infinitive and in the past.
 inline constexpr WordList tricks =
     "sing_a_song count_to_three take_a_deep_breath hold_hands think_of_something_nice";
 inline constexpr WordList tricks_done =

@@ -32,7 +32,7 @@ inline std::string upper_first(std::string word) {
   return word;
 }
 
-/// Draws from lists. Each kind of text has its own stream of numbers.
+/// Draws words from lists. Each kind of text has its own stream of random numbers.
 class WordPicker {
  public:
   WordPicker(std::uint64_t seed, std::uint32_t kind)
