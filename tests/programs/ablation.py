@@ -178,6 +178,10 @@ for config in results["ablation_configs"]:
 must(*run("adamw", "--optimizer", "adamw", "--rates", "0.001,0.003"))
 check(sorted({r["lr"] for r in read(root / "adamw/results.json")["runs"]}) == [0.001, 0.003],
       "the rates of AdamW")
+must(*run("unsorted", "--rates", "0.01,1e-12,1000"))
+summary = read(root / "unsorted/results.json")["summary"]
+check(summary["best_lr"] == 0.01 and not summary["at_the_edge_of_the_rates"],
+      f"the edge of rates in any order: {summary}")
 
 # Stopped in the middle and resumed.
 whole = without_times(read(root / "a/results.json"))

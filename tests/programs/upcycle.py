@@ -112,9 +112,11 @@ for recipe, exact in (("shared", True), ("permute", False), ("virtual_groups", F
     edge = json.loads((root / "b/results.json").read_text())["seeds"][0]["boundary"]
     checks.check(edge["exact"] == exact and (edge["max_logit_difference"] == 0) == exact, recipe)
 
-# After an experiment is replaced, none of its rows is left in the history.
-must(*run("a2"))
+# After an experiment is replaced, none of its rows is left in the history, and nothing of a seed
+# that the new one does not have.
+must(*run("a2", seeds=2))
 must(*run("a2", "--no-controls", "--overwrite"))
+checks.check(not any((root / "a2/seed2").glob("*/*")), "no checkpoints of another seed")
 rows = [json.loads(line) for line in (root / "a2/training_history.jsonl").read_text().splitlines()]
 checks.check({r["phase"] for r in rows} == {"dense", "moe"}, "no rows of a replaced experiment")
 

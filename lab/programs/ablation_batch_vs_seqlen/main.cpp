@@ -44,6 +44,7 @@ class Program {
                        r.budget);
     const std::string rates = r.rates.empty() ? p.rates : r.rates;
     rates_ = lab::numbers(rates, "--rates");
+    std::sort(rates_.begin(), rates_.end());
     for (const Strategy& s : p.strategies) common_ = std::lcm(common_, tokens_of(s));
     const double wanted = r.tokens > 0 ? r.tokens : p.tokens;
     tokens_ = std::max<std::int64_t>(1, std::llround(wanted / double(common_))) * common_;

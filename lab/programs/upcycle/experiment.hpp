@@ -88,9 +88,10 @@ class Experiment {
     auto grown = std::make_unique<Moe>(backend_, model_options(seed + 1000));
     const moe::UpcycleOptions options = upcycle_options(seed, fixed);
     result.report = moe::upcycle<R>(dense, *grown, options);
-    moe::AdamW<Moe> grown_optimizer(*grown, optimizer(request_.settings.phase2_lr));
+    std::optional<moe::AdamW<Moe>> grown_optimizer(std::in_place, *grown,
+                                                   optimizer(request_.settings.phase2_lr));
     if (request_.settings.optimizer_state == "copied")
-      moe::upcycle_state<R>(dense, *dense_optimizer, *grown, grown_optimizer, options);
+      moe::upcycle_state<R>(dense, *dense_optimizer, *grown, *grown_optimizer, options);
     dense_optimizer.reset();
     moe::save(*grown, folder.path("moe_model_init"));
     result.fixed_grown = fixed_loss(*grown, fixed);
@@ -99,20 +100,23 @@ class Experiment {
     require(promise_of(R), result.report);
 
     heading("phase 2: mixture", seed);
-    result.moe = phase(*grown, grown_optimizer, "moe", seed, 2, plan.moe_steps, folder);
+    result.moe = phase(*grown, *grown_optimizer, "moe", seed, 2, plan.moe_steps, folder);
     moe::save(*grown, folder.path("moe_model_final"));
     result.fixed_final = fixed_loss(*grown, fixed);
     samples(*grown);
     result.words = specialisation(*grown, validation_windows(), data_->tokenizer, 64);
     if (lab::signals::interrupted()) throw Stopped{};
     std::printf("%s%s", describe(result.words).c_str(), boundary(result).c_str());
+    grown_optimizer.reset();
     grown.reset();
 
     if (request_.controls) {
       heading("control: the dense model goes on, equal work", seed);
       moe::load(dense, folder.path("dense_model"));
-      moe::AdamW<Dense> control(dense, optimizer(request_.settings.phase2_lr));
-      result.control = phase(dense, control, "dense_control", seed, 2, plan.control_steps, folder);
+      dense_optimizer.emplace(dense, optimizer(request_.settings.phase2_lr));
+      result.control =
+          phase(dense, *dense_optimizer, "dense_control", seed, 2, plan.control_steps, folder);
+      dense_optimizer.reset();
 
       heading("control: the mixture from scratch, equal work in all", seed);
       Moe scratch(backend_, model_options(seed));

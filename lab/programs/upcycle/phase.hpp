@@ -64,15 +64,28 @@ struct Folder {
     return lock;
   }
 
-  /// Adds the files that an older experiment left for these seeds to the removal, so that its rows
-  /// cannot get into this history, nor its checkpoints into a phase that is resumed before it has
-  /// begun. Files of others in these places are refused.
+  /// The folders of the seeds that are asked for, and of all others that an older experiment left.
+  std::vector<Folder> all_seeds() const {
+    std::vector<Folder> all;
+    for (int i = 0; i < request.seeds; ++i) all.push_back({request, seed + std::uint64_t(i)});
+    for (const std::string& name : moe::detail::names_in(request.common.out)) {
+      const auto number = name.starts_with("seed")
+                              ? moe::whole_number<std::uint64_t>(std::string_view(name).substr(4))
+                              : std::nullopt;
+      if (number && !(*number >= seed && *number - seed < std::uint64_t(request.seeds)))
+        all.push_back({request, *number});
+    }
+    return all;
+  }
+
+  /// Adds the files of an older experiment to the removal, also of seeds that are not asked for
+  /// now: its rows must not get into this history, nor its checkpoints into a phase that is resumed
+  /// before it has begun. Files of others in these places are refused.
   void add_results(moe::Removal& removal) const {
     removal.add_file(request.common.out + "/settings.json", is_settings());
     removal.add_file(request.common.out + "/results.json", is_results());
     removal.add_file(request.common.out + "/training_history.jsonl", is_history());
-    for (int i = 0; i < request.seeds; ++i) {
-      const Folder one{request, seed + std::uint64_t(i)};
+    for (const Folder& one : all_seeds()) {
       for (const char* phase : phases) {
         removal.lock(one.path(phase));
         removal.add_run(one.path(phase));
@@ -95,8 +108,7 @@ struct Folder {
   /// Whether parts of an experiment are there. Called when its settings are not.
   bool holds_phases() const {
     if (moe::detail::exists(request.common.out + "/results.json")) return true;
-    for (int i = 0; i < request.seeds; ++i) {
-      const Folder one{request, seed + std::uint64_t(i)};
+    for (const Folder& one : all_seeds()) {
       for (const char* phase : phases)
         if (moe::holds_run(one.path(phase))) return true;
       for (const char* model : {"dense_model", "moe_model_init", "moe_model_final"})

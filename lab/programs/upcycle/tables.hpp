@@ -38,8 +38,9 @@ Plan make_plan(const Settings& s, int context) {
   plan.scratch_steps = int(std::lround(s.phase2_steps + s.phase1_steps / ratio));
   plan.batch_tokens = s.batch * context;
   const auto all = [](const auto& m) { return m.params + m.grads + m.cache + m.scratch; };
-  plan.bytes = all(Dense::memory(plan.batch_tokens)) + all(Moe::memory(plan.batch_tokens)) +
-               moe::AdamW<Moe>::bytes_needed();
+  // Most is needed while the state of the dense model's optimizer is copied to the mixture's.
+  plan.bytes = all(Dense::memory(plan.batch_tokens)) + moe::AdamW<Dense>::bytes_needed() +
+               all(Moe::memory(plan.batch_tokens)) + moe::AdamW<Moe>::bytes_needed();
   return plan;
 }
 
