@@ -1,6 +1,9 @@
 #pragma once
 #include <algorithm>
-#include <string_view>
+#include <moe/core/enum_names.hpp>
+#include <string>
+#include <type_traits>
+#include <utility>
 
 #include "case.hpp"
 
@@ -84,31 +87,22 @@ struct Case<kernel::LayerNormGainGrad<W, S>> {
   }
 };
 
-/// The names of an activation function without and with a gate; empty if no model uses it with a
-/// gate.
-template <class Act>
-struct Names;
-template <class W>
-struct Names<kernel::Gelu<W>> {
-  static constexpr std::string_view plain = "gelu", gated = "geglu";
-};
-template <class W>
-struct Names<kernel::GeluTanh<W>> {
-  static constexpr std::string_view plain = "gelu_tanh", gated = "";
-};
-template <class W>
-struct Names<kernel::Silu<W>> {
-  static constexpr std::string_view plain = "silu", gated = "swiglu";
-};
-template <class W>
-struct Names<kernel::ReluSquared<W>> {
-  static constexpr std::string_view plain = "relu_squared", gated = "";
-};
+/// The name of the library's activation Act; empty if no configuration can name it.
+template <class W, class Act, std::size_t I = 0>
+std::string name_of() {
+  if constexpr (I == enum_names<Activation>.size()) {
+    return "";
+  } else if constexpr (std::is_same_v<Act, kernel::ActivationOf<W, Activation(I)>>) {
+    return std::string(enum_names<Activation>[I]);
+  } else {
+    return name_of<W, Act, I + 1>();
+  }
+}
 
 /// Variants: plain; gated, with `more` tables; and with all options.
-template <class Act>
+template <class W, class Act>
 std::vector<Variant> activation_variants(const std::string& pass, int tables, int more) {
-  const std::string plain = std::string(Names<Act>::plain) + pass, name(Names<Act>::gated);
+  const std::string plain = name_of<W, Act>() + pass, name = name_of<W, kernel::Gated<Act>>();
   Variant gated{plain + ", gated"};
   if (!name.empty()) gated = {name + pass, {tables + more, tables + more, 1}};
   return {{plain, {tables, tables, 1}}, gated, {plain + ", gated, dropout"}};
@@ -116,7 +110,7 @@ std::vector<Variant> activation_variants(const std::string& pass, int tables, in
 
 template <class W, class Act, class S>
 struct Case<kernel::ActivationForward<W, Act, S>> {
-  static std::vector<Variant> variants() { return activation_variants<Act>("_forward", 2, 1); }
+  static std::vector<Variant> variants() { return activation_variants<W, Act>("_forward", 2, 1); }
   static auto make(auto& x, int v) {
     return Launch{x.rows,
                   kernel::ActivationForward<W, Act, S>{x.table(), x.table().when(v > 0), x.table(),
@@ -126,7 +120,7 @@ struct Case<kernel::ActivationForward<W, Act, S>> {
 };
 template <class W, class Act, class S>
 struct Case<kernel::ActivationBackward<W, Act, S>> {
-  static std::vector<Variant> variants() { return activation_variants<Act>("_backward", 4, 2); }
+  static std::vector<Variant> variants() { return activation_variants<W, Act>("_backward", 4, 2); }
   static auto make(auto& x, int v) {
     return Launch{x.rows, kernel::ActivationBackward<W, Act, S>{
                               x.table(), x.table().when(v > 0), x.table(), x.column(), x.table(),

@@ -1,9 +1,11 @@
 #pragma once
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <moe/core/activation.hpp>
 #include <moe/core/lane.hpp>
 #include <moe/core/random.hpp>
+#include <tuple>
 #include <type_traits>
 
 namespace moe::inline MOE_ISA::kernel {
@@ -118,25 +120,14 @@ struct UngatedActivation : std::type_identity<Act> {};
 template <class Act>
 struct UngatedActivation<Gated<Act>> : std::type_identity<Act> {};
 
-template <class W, Activation A>
-struct NamedActivation;
+/// The activations that a configuration can name, in the order of enum Activation: an activation of
+/// the library is one entry here and its name in core/activation.hpp.
 template <class W>
-struct NamedActivation<W, Activation::gelu> : std::type_identity<Gelu<W>> {};
-template <class W>
-struct NamedActivation<W, Activation::gelu_tanh> : std::type_identity<GeluTanh<W>> {};
-template <class W>
-struct NamedActivation<W, Activation::silu> : std::type_identity<Silu<W>> {};
-template <class W>
-struct NamedActivation<W, Activation::relu_squared> : std::type_identity<ReluSquared<W>> {};
-template <class W>
-struct NamedActivation<W, Activation::swiglu> : std::type_identity<Gated<Silu<W>>> {};
-template <class W>
-struct NamedActivation<W, Activation::geglu> : std::type_identity<Gated<Gelu<W>>> {};
+using Activations =
+    std::tuple<Gelu<W>, GeluTanh<W>, Silu<W>, ReluSquared<W>, Gated<Silu<W>>, Gated<Gelu<W>>>;
 
-/// The activation that a configuration names: an activation of the library is one line above and
-/// its name in core/activation.hpp.
 template <class W, Activation A>
-using ActivationOf = typename NamedActivation<W, A>::type;
+using ActivationOf = std::tuple_element_t<std::size_t(A), Activations<W>>;
 
 /// The function of an activation, whether it is behind a gate or not: kernels are the same for
 /// both.

@@ -40,14 +40,15 @@ using NormKernels = List<RmsNormForward<Wide, Stored>, RmsNormApply<Wide, Stored
                          LayerNormForward<Wide, Stored>, LayerNormApply<Wide, Stored>,
                          LayerNormBackward<Wide, Stored>, LayerNormGainGrad<Wide, Stored>>;
 
+/// Of all that a configuration can name. Behind a gate an activation has the same kernels.
+template <class Act, class Wide, class Stored>
+using KernelsOfActivation = std::conditional_t<
+    Act::gated, List<>,
+    List<ActivationForward<Wide, Act, Stored>, ActivationBackward<Wide, Act, Stored>>>;
+template <class Wide, class Stored, class... Acts>
+Join<KernelsOfActivation<Acts, Wide, Stored>...> kernels_of(std::tuple<Acts...>);
 template <class Wide, class Stored = Wide>
-using ActivationKernels =
-    List<ActivationForward<Wide, Gelu<Wide>, Stored>, ActivationBackward<Wide, Gelu<Wide>, Stored>,
-         ActivationForward<Wide, GeluTanh<Wide>, Stored>,
-         ActivationBackward<Wide, GeluTanh<Wide>, Stored>,
-         ActivationForward<Wide, Silu<Wide>, Stored>, ActivationBackward<Wide, Silu<Wide>, Stored>,
-         ActivationForward<Wide, ReluSquared<Wide>, Stored>,
-         ActivationBackward<Wide, ReluSquared<Wide>, Stored>>;
+using ActivationKernels = decltype(kernels_of<Wide, Stored>(Activations<Wide>()));
 
 /// The outputs of router and head are of type Wide, all others of type Stored.
 template <class Wide, class Stored = Wide>
