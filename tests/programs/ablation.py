@@ -175,13 +175,9 @@ for config in results["ablation_configs"]:
     batch, length = STRATEGIES[config["name"].split("_lr")[0]]
     check((config["effective_batch"], config["tokens_per_step"])
           == (2 * batch, 2 * batch * length), f"accumulation in {config}")
-must(*run("adamw", "--optimizer", "adamw", "--rates", "0.001,0.003"))
-check(sorted({r["lr"] for r in read(root / "adamw/results.json")["runs"]}) == [0.001, 0.003],
-      "the rates of AdamW")
-must(*run("unsorted", "--rates", "0.01,1e-12,1000"))
-summary = read(root / "unsorted/results.json")["summary"]
-check(summary["best_lr"] == 0.01 and not summary["at_the_edge_of_the_rates"],
-      f"the edge of rates in any order: {summary}")
+must(*run("adamw", "--optimizer", "adamw", "--rates", "0.003,0.001"))
+adamw = [r["lr"] for r in read(root / "adamw/results.json")["runs"]]
+check(adamw == 3 * [0.001] + 3 * [0.003], f"the rates of AdamW, which rise in any order: {adamw}")
 
 # Stopped in the middle and resumed.
 whole = without_times(read(root / "a/results.json"))

@@ -56,12 +56,12 @@ inline constexpr std::pair<std::string_view, std::string_view> renamed_fields[] 
 
 inline Json with_present_names(const Json& json) {
   if (!json.is_object()) return json;
-  Json present = Json::object();
+  Json::Object present;
   for (const auto& [name, value] : json.members("manifest")) {
     std::string_view now = name;
     for (const auto& [before, after] : renamed_fields)
       if (name == before) now = after;
-    present[now] = with_present_names(value);
+    present.emplace_back(std::string(now), with_present_names(value));
   }
   return present;
 }

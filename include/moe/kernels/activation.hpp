@@ -5,7 +5,7 @@
 #include <moe/core/activation.hpp>
 #include <moe/core/lane.hpp>
 #include <moe/core/random.hpp>
-#include <tuple>
+#include <moe/kernels/type_list.hpp>
 #include <type_traits>
 
 namespace moe::inline MOE_ISA::kernel {
@@ -124,10 +124,10 @@ struct UngatedActivation<Gated<Act>> : std::type_identity<Act> {};
 /// the library is one entry here and its name in core/activation.hpp.
 template <class W>
 using Activations =
-    std::tuple<Gelu<W>, GeluTanh<W>, Silu<W>, ReluSquared<W>, Gated<Silu<W>>, Gated<Gelu<W>>>;
+    List<Gelu<W>, GeluTanh<W>, Silu<W>, ReluSquared<W>, Gated<Silu<W>>, Gated<Gelu<W>>>;
 
 template <class W, Activation A>
-using ActivationOf = std::tuple_element_t<std::size_t(A), Activations<W>>;
+using ActivationOf = typename TypeAt<std::size_t(A), Activations<W>>::type;
 
 /// The function of an activation, whether it is behind a gate or not: kernels are the same for
 /// both.

@@ -24,16 +24,6 @@
 
 namespace moe::inline MOE_ISA::kernel {
 
-/// A list of types.
-template <class... Types>
-struct List {};
-
-/// The types of two lists, and of several.
-template <class... First, class... Second>
-List<First..., Second...> operator+(List<First...>, List<Second...>);
-template <class... Lists>
-using Join = decltype((Lists() + ...));
-
 template <class Wide, class Stored = Wide>
 using NormKernels = List<RmsNormForward<Wide, Stored>, RmsNormApply<Wide, Stored>,
                          RmsNormBackward<Wide, Stored>, RmsNormGainGrad<Wide, Stored>,
@@ -46,7 +36,7 @@ using KernelsOfActivation = std::conditional_t<
     Act::gated, List<>,
     List<ActivationForward<Wide, Act, Stored>, ActivationBackward<Wide, Act, Stored>>>;
 template <class Wide, class Stored, class... Acts>
-Join<KernelsOfActivation<Acts, Wide, Stored>...> kernels_of(std::tuple<Acts...>);
+Join<KernelsOfActivation<Acts, Wide, Stored>...> kernels_of(List<Acts...>);
 template <class Wide, class Stored = Wide>
 using ActivationKernels = decltype(kernels_of<Wide, Stored>(Activations<Wide>()));
 
