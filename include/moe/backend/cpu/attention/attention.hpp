@@ -195,25 +195,22 @@ class BlockAttention {
     for (int pack = 0; pack < b.registers; ++pack) {
       W* p = b.p + pack * width;
       const Pack lane = lane_numbers();
-      Pack max_score = Pack::load_unaligned(p);  // every query sees key 0
+      Pack max = Pack::load_unaligned(p);  // every query sees key 0
       const int all = std::min(b.keys, b.last_key(pack * width) + 1);
-      for (int j = 1; j < all; ++j)
-        max_score = xsimd::max(max_score, Pack::load_unaligned(p + j * lanes));
+      for (int j = 1; j < all; ++j) max = xsimd::max(max, Pack::load_unaligned(p + j * lanes));
       for (int j = std::max(1, all); j < b.keys; ++j) {
         const auto seen = lane >= Pack(W(j - b.last_key(pack * width)));
-        max_score = xsimd::select(seen, xsimd::max(max_score, Pack::load_unaligned(p + j * lanes)),
-                                  max_score);
+        max = xsimd::select(seen, xsimd::max(max, Pack::load_unaligned(p + j * lanes)), max);
       }
       Pack sum(W(0));
       for (int block = 0; block < b.keys; block += sum_block) {
         Pack part(W(0));
-        for_each_key(b, pack, block, std::min(b.keys, block + sum_block),
-                     [&](int j, const auto& seen) {
-                       const Pack e =
-                           seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - max_score)));
-                       e.store_unaligned(p + j * lanes);
-                       part += e;
-                     });
+        for_each_key(
+            b, pack, block, std::min(b.keys, block + sum_block), [&](int j, const auto& seen) {
+              const Pack e = seen(kernel::exp(Pack(Pack::load_unaligned(p + j * lanes) - max)));
+              e.store_unaligned(p + j * lanes);
+              part += e;
+            });
         sum += part;
       }
       const Pack inverse = Pack(W(1)) / sum;
@@ -223,7 +220,7 @@ class BlockAttention {
         value.store_unaligned(p + j * lanes);
       }
       W log_sum[width];
-      (max_score + kernel::log(sum)).store_unaligned(log_sum);
+      (max + kernel::log(sum)).store_unaligned(log_sum);
       for (int l = 0; l < std::min(width, b.count - pack * width); ++l)
         lse[b.lse_at(pack * width + l)] = log_sum[l];
     }
