@@ -1,6 +1,6 @@
 """Checks that a header includes only its own folder and those above it in the table of
-docs/design.md, and no header that is slow to compile; and that neither the library nor examples/
-include the laboratory.
+docs/design.md, and no header that is slow to compile; that none has more than 300 lines; and that
+neither the library nor examples/ include the laboratory.
 
 usage: check_includes.py PROJECT_DIR | --self-test
 """
@@ -13,6 +13,7 @@ import tempfile
 KERNEL = {"moe/core/activation.hpp", "moe/core/lane.hpp", "moe/core/random.hpp", "cmath",
           "cstddef", "cstdint", "type_traits"}
 BANNED = {"iostream", "regex", "ranges", "Eigen/Dense", "boost/pfr.hpp"}
+MOST_LINES = 300
 # Third-party headers and the only files that may include them.
 ONLY_IN = [(r"boost/pfr.*", r"tree/.*"), (r"xsimd/.*", r"backend/.*"),
            (r"Eigen/.*", r"backend/.*|model/eigen\.hpp"), (r"omp\.h", r"backend/.*")]
@@ -34,7 +35,11 @@ def violations(root):
         path = file.relative_to(include).as_posix()
         own, _, _ = path.rpartition("/")
         own = own.partition("/")[0]
-        includes = INCLUDE.findall(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if text.count("\n") > MOST_LINES:
+            found.append(f"{path} has {text.count(chr(10))} lines: divide what has more than "
+                         f"{MOST_LINES}")
+        includes = INCLUDE.findall(text)
         graph[path] = [name[4:] for name in includes if name.startswith("moe/")]
         if own and own not in place:
             found.append(f"{path}: the table in docs/design.md has no folder `{own}/`")
@@ -107,6 +112,7 @@ def self_test():
         ("layers/router.hpp", "<Eigen/Core>"), ("surprise/a.hpp", "<string>"),
         ("layers/router.hpp", "<moe/moe.hpp>"), ("io/b.hpp", "<moe/surprise/a.hpp>"),
         ("io/b.hpp", "<moe_lab/cli.hpp>"), ("../../examples/lesson.cpp", "<moe_lab/cli.hpp>"),
+        ("io/b.hpp", "<string>" + 300 * "\n"),
     ]
 
     def check(extra):
