@@ -47,11 +47,10 @@ static_assert(part_of_type<moe::kernel::Fused<HeadForward, HeadBackward>>() == P
 /// The part that a kernel of the forward or backward pass belongs to. It is found by the kernel's
 /// name, so that most new kernels need no line here.
 template <class Kernel>
-Part part_of(const Kernel& kernel) {
-  if constexpr (requires { kernel.groups; })
-    if (kernel.groups > 1) return Part::experts;  // gradient of the experts' biases
+Part part_of(const Kernel&, moe::Segments rows = {}) {
   constexpr Part part = detail::part_of_type<Kernel>();
-  return part;
+  const bool of_experts = part == Part::attention && rows.segments > 1;  // of their biases
+  return of_experts ? Part::experts : part;
 }
 
 /// A backend whose functions can be timed. Timing is off at first and then costs one branch a call.
@@ -82,8 +81,8 @@ class Timed : public B {
     timed(bench::part_of(kernel), [&] { B::rows(n, kernel); });
   }
   template <class Kernel>
-  void columns(int n, const Kernel& kernel) {
-    timed(bench::part_of(kernel), [&] { B::columns(n, kernel); });
+  void columns(int n, moe::Segments rows, const Kernel& kernel) {
+    timed(bench::part_of(kernel, rows), [&] { B::columns(n, rows, kernel); });
   }
 
   // Each product has two overloads: a template for operands of any type, and one for Value that
@@ -97,28 +96,24 @@ class Timed : public B {
     timed(product(m, n, k), [&] { B::gemm(m, n, k, a, b, c, ldc, o); });
   }
   template <class X, class Y, class Z, class... More>
-  void grouped_gemm_m(int groups, const int* offset, int n, int k, moe::Matrix<X> a,
-                      moe::Matrix<Y> b, std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc,
-                      Options o = {}, More&&... more) {
-    timed(Part::experts,
-          [&] { B::grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, more...); });
+  void grouped_gemm_m(moe::Segments rows, int n, int k, moe::Matrix<X> a, moe::Matrix<Y> b,
+                      std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, Options o = {},
+                      More&&... more) {
+    timed(Part::experts, [&] { B::grouped_gemm_m(rows, n, k, a, b, b_step, c, ldc, o, more...); });
   }
-  void grouped_gemm_m(int groups, const int* offset, int n, int k, In a, In b,
-                      std::ptrdiff_t b_step, Value* c, std::ptrdiff_t ldc, Options o = {},
-                      std::ptrdiff_t bias_step = 0) {
+  void grouped_gemm_m(moe::Segments rows, int n, int k, In a, In b, std::ptrdiff_t b_step, Value* c,
+                      std::ptrdiff_t ldc, Options o = {}, std::ptrdiff_t bias_step = 0) {
     timed(Part::experts,
-          [&] { B::grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, bias_step); });
+          [&] { B::grouped_gemm_m(rows, n, k, a, b, b_step, c, ldc, o, bias_step); });
   }
   template <class X, class Y, class Z, class... More>
-  void grouped_gemm_k(int groups, const int* offset, int m, int n, moe::Matrix<X> a,
-                      moe::Matrix<Y> b, Z* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
-                      Options o = {}, More&&... more) {
-    timed(Part::experts,
-          [&] { B::grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o, more...); });
+  void grouped_gemm_k(moe::Segments rows, int m, int n, moe::Matrix<X> a, moe::Matrix<Y> b, Z* c,
+                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, Options o = {}, More&&... more) {
+    timed(Part::experts, [&] { B::grouped_gemm_k(rows, m, n, a, b, c, ldc, c_step, o, more...); });
   }
-  void grouped_gemm_k(int groups, const int* offset, int m, int n, In a, In b, Value* c,
-                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, Options o = {}) {
-    timed(Part::experts, [&] { B::grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o); });
+  void grouped_gemm_k(moe::Segments rows, int m, int n, In a, In b, Value* c, std::ptrdiff_t ldc,
+                      std::ptrdiff_t c_step, Options o = {}) {
+    timed(Part::experts, [&] { B::grouped_gemm_k(rows, m, n, a, b, c, ldc, c_step, o); });
   }
 
   template <class... Arguments>

@@ -27,14 +27,16 @@ struct ScaleBackward {
 };
 template <class T, class W>
 struct ScaleGrad {
-  int count;
   moe::Table<const T> x, dy;
   moe::Table<W> dscale;
+  static constexpr int sums = 1;
   template <class V>
-  MOE_KERNEL void operator()(moe::Lane<V> i) const {
-    V sum(W(0));
-    for (int r = 0; r < count; ++r) sum = sum + x[r][i] * dy[r][i];
-    dscale[0][i] += sum;
+  MOE_KERNEL void add(V* sum, moe::Lane<V> i, int r) const {
+    sum[0] = sum[0] + x[r][i] * dy[r][i];
+  }
+  template <class V>
+  MOE_KERNEL void store(const V* sum, moe::Lane<V> i, int) const {
+    dscale[0][i] += sum[0];
   }
 };
 
@@ -56,7 +58,7 @@ struct Scale {
                        const Cache&, moe::Rows<const T, out> dy, moe::Rows<T, in> dx, Params& grad,
                        Scratch&) {
     be.rows(x.count, ScaleBackward<T, W>{dy, p.weight, dx});
-    be.columns(Dim, ScaleGrad<T, W>{x.count, x, dy, grad.weight});
+    be.columns(Dim, {1, x.count}, ScaleGrad<T, W>{x, dy, grad.weight});
   }
 };
 

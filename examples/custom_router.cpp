@@ -14,7 +14,7 @@ struct ChooseLargest {
   moe::Table<int> expert;  // (n, top_k)
   moe::Table<W> gates;     // (n, top_k)
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    group.for_each_index(1, [&](int) {
+    group.once([&] {
       for (int j = 0; j < expert.cols; ++j) {
         int best = -1;
         for (int e = 0; e < logits.cols; ++e) {

@@ -72,6 +72,29 @@ class Operands {
                     [&](int i) { return int(std::int64_t(n) * i * i / groups / groups); });
   }
 
+  /// Structures in the backend's memory. `read` gives the numbers of one that are compared; what
+  /// its pointers point to is compared anyway.
+  template <class X, class Read>
+  X* structures(const std::vector<X>& values, const Read& read) {
+    return keep<X>(
+        values.size(), [&](int i) { return values[std::size_t(i)]; },
+        [read](const std::vector<X>& now) {
+          std::vector<double> all;
+          for (const X& one : now)
+            for (const double number : read(one)) all.push_back(number);
+          return all;
+        });
+  }
+  template <class X>
+  X* structures(const std::vector<X>& values) {
+    return structures(values, [](const X&) { return std::vector<double>(); });
+  }
+  /// Numbers of type X as New has them, for a structure's pointers.
+  template <class X>
+  X* numbers_of(New n) {
+    return n;
+  }
+
   /// How many operands there are, and the numbers of operand i now.
   std::size_t count() const { return operands_.size(); }
   std::vector<double> numbers(std::size_t i) const { return operands_[i].read(); }
@@ -106,15 +129,21 @@ class Operands {
   }
   template <class X, class F>
   X* keep(std::size_t n, const F& f) {
+    return keep<X>(n, f, [](const std::vector<X>& now) {
+      return std::vector<double>(now.begin(), now.end());
+    });
+  }
+  template <class X, class F, class Read>
+  X* keep(std::size_t n, const F& f, const Read& read) {
     std::vector<X> host(n);
     for (std::size_t i = 0; i < n; ++i) host[i] = f(int(i));
     Arena<B> memory(*be_, n * sizeof(X));
     X* const data = reinterpret_cast<X*>(memory.data());
     be_->upload(data, host.data(), n * sizeof(X));
-    operands_.push_back({std::move(memory), sizeof(X), [be = be_, data, n] {
+    operands_.push_back({std::move(memory), sizeof(X), [be = be_, data, n, read] {
                            std::vector<X> now(n);
                            be->download(now.data(), data, n * sizeof(X));
-                           return std::vector<double>(now.begin(), now.end());
+                           return read(now);
                          }});
     return data;
   }

@@ -11,16 +11,20 @@ set(gpt2 [["model_type":"gpt2","vocab_size":96,"n_embd":32,"n_layer":2,"n_head":
 "n_positions":64,"n_inner":null]])
 set(failures 0)
 
+# A new file must be younger than the header made from the previous one, or it would not be read. The
+# clock of a file system may stand still for some hundredths of a second.
+function(write_config text)
+  execute_process(COMMAND "${CMAKE_COMMAND}" -E sleep 0.1)
+  file(WRITE "${work}/config.json" "${text}")
+endfunction()
+
 # make(text): writes the text as config.json, configures and builds; sets `said` to the output.
 function(make text)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "target" "more;options")
   if(NOT arg_target)
     set(arg_target chat-bot)
   endif()
-  # The new file must be younger than the header made from the previous one, or it would not be
-  # read.
-  execute_process(COMMAND "${CMAKE_COMMAND}" -E sleep 0.1)
-  file(WRITE "${work}/config.json" "${text}")
+  write_config("${text}")
   execute_process(COMMAND ${CMAKE_COMMAND} -S "${source}/tests/add_model" -B "${work}/build"
                           -G "${generator}" -D "moe_source=${source}" -D target=${arg_target}
                           -D "config=${work}/config.json" -D "more=${arg_more}"
@@ -94,7 +98,7 @@ string(ASCII 239 187 191 mark)
 gives("${mark}${changed}" model ".vocab = 10000," ".tied = false")
 
 # The header is made again when the file changes.
-file(WRITE "${work}/config.json" "{${gpt2},\"activation_function\":\"relu2\"}")
+write_config("{${gpt2},\"activation_function\":\"relu2\"}")
 execute_process(COMMAND ${CMAKE_COMMAND} --build "${work}/build" OUTPUT_QUIET
                 COMMAND_ERROR_IS_FATAL ANY)
 file(READ "${work}/build/moe_models/chat-bot/model.hpp" made)

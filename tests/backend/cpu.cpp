@@ -92,6 +92,20 @@ TEST_CASE("Cpu: zero and copy reach every byte of small and large blocks", "[mem
   }
 }
 
+/// Adds the number of rows to every column.
+struct CountRows {
+  Row<float> count;
+  static constexpr int sums = 1;
+  template <class V>
+  void add(V* sum, Lane<V>, int) const {
+    sum[0] = sum[0] + V(1.0f);
+  }
+  template <class V>
+  void store(const V* sum, Lane<V> i, int) const {
+    count[i] += sum[0];
+  }
+};
+
 TEST_CASE("Cpu: rows and columns visit everything once for every number of threads", "[kernels]") {
   for (const int threads : {1, 2, 3, 4}) {
     Cpu<float> cpu{threads};
@@ -101,9 +115,9 @@ TEST_CASE("Cpu: rows and columns visit everything once for every number of threa
       std::vector<float> row(size), column(size + 1);
       cpu.rows(n, [&](const auto&, int r) { row[std::size_t(r)] += 1; });
       const Row<float> all{column.data()};
-      cpu.columns(n, [&](auto i) { all[i] += 1.0f; });
+      cpu.columns(n, {1, 3}, CountRows{all});
       CHECK(std::count(row.begin(), row.end(), 1.0f) == n);
-      CHECK(std::count(column.begin(), column.end() - 1, 1.0f) == n);
+      CHECK(std::count(column.begin(), column.end() - 1, 3.0f) == n);
       CHECK(column.back() == 0);
     }
   }
@@ -149,15 +163,16 @@ TEST_CASE("Cpu: no function allocates after reserve", "[memory]") {
   const int before = allocations;
   cpu.gemm(140, 96, 600, {in, 600}, {in, 96}, out, 96);
   cpu.batched_gemm(3, 70, 40, 50, {in, 50}, 3500, {in, 40}, 2000, out, 40, 2800);
-  cpu.grouped_gemm_m(2, offset.data(), 96, 60, {in, 60}, {in, 1, 60}, 5760, out, 96);
-  cpu.grouped_gemm_k(2, offset.data(), 96, 60, {in, 96}, {in, 60}, out, 60, 5760);
+  cpu.grouped_gemm_m({2, offset.back(), offset.data()}, 96, 60, {in, 60}, {in, 1, 60}, 5760, out,
+                     96);
+  cpu.grouped_gemm_k({2, offset.back(), offset.data()}, 96, 60, {in, 96}, {in, 60}, out, 60, 5760);
   cpu.attention_forward(s, in, in, in, out, lse.data());
   cpu.attention_backward(s, in, in, in, in, in, lse.data(), out, out, out);
   cpu.group_by_expert(70, 2, 2, expert.data(), slot.data(), token.data(), sorted.data());
   cpu.rows(100, [&](const auto& group, int r) {
     out[r] = group.sum(99, [&](auto i) { return load(in, i); });
   });
-  cpu.columns(100, [&](auto i) { Row<float>{out}[i] = load(in, i); });
+  cpu.columns(100, {1, 3}, CountRows{{out}});
   CHECK(allocations == before);
   const int now = allocations;
   cpu.release(cpu.allocate(10), 10);

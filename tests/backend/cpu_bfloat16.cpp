@@ -140,8 +140,9 @@ void check_grouped_m(Be& be) {
             [&](auto& to, const auto& a, const auto& b, auto& c, const auto& bias, auto sign) {
               auto rows = matrix(a, 200, k, false);
               if (gathered) rows.rows = token.data();
-              to.grouped_gemm_m(groups, offset.data(), n, k, rows, matrix(b, k, n, kind & 2), n * k,
-                                c.data(), n, options(kind, sign, bias.data()), 100);
+              to.grouped_gemm_m({groups, offset.back(), offset.data()}, n, k, rows,
+                                matrix(b, k, n, kind & 2), n * k, c.data(), n,
+                                options(kind, sign, bias.data()), 100);
             });
         CHECK(e < bound);
       }
@@ -168,8 +169,8 @@ void check_grouped_k(Be& be) {
                 auto right = matrix(b, 430, n, false);
                 if (gathered & 1) left.rows = token.data();
                 if (gathered & 2) right.rows = token.data();
-                to.grouped_gemm_k(groups, offset.data(), m, n, left, right, c.data(), n, m * n,
-                                  options<V>(kind, sign, nullptr));
+                to.grouped_gemm_k({groups, offset.back(), offset.data()}, m, n, left, right,
+                                  c.data(), n, m * n, options<V>(kind, sign, nullptr));
               });
           CHECK(e < bound);
         }
@@ -197,16 +198,16 @@ std::vector<float> all_products(Be& be) {
   const GemmOptions<float> add{1, 1, nullptr};
   be.gemm(m, n, k, left, matrix(w, k, n, true), narrow.data(), n, {1, 1, w.data()});
   append(all, narrow);
-  be.gemm(m, n, k, left, matrix(w, k, n, true), wide.data(), n, {1, 0, nullptr, true});
+  be.gemm(m, n, k, left, matrix(w, k, n, true), wide.data(), n, {1, 0, nullptr, Precision::exact});
   append(all, wide);
   be.batched_gemm(2, 70, n, k, left, 70 * k, matrix(w, k, n, false), n * k, wide.data(), n, m * n,
                   add);
   append(all, wide);
-  be.grouped_gemm_m(groups, offset, n, k, left, matrix(w, k, n, true), n * k, narrow.data(), n,
-                    add);
+  be.grouped_gemm_m({groups, offset[groups], offset}, n, k, left, matrix(w, k, n, true), n * k,
+                    narrow.data(), n, add);
   append(all, narrow);
-  be.grouped_gemm_k(groups, longer, m, n, matrix(a, k, m, false), matrix(x, k, n, false),
-                    wide.data(), n, m * n, add);
+  be.grouped_gemm_k({groups, longer[groups], longer}, m, n, matrix(a, k, m, false),
+                    matrix(x, k, n, false), wide.data(), n, m * n, add);
   append(all, wide);
   return all;
 }

@@ -75,10 +75,11 @@ std::vector<T> all_products(int threads) {
   keep();
   cpu.batched_gemm(2, 70, n, k, {a.data(), k}, 70 * k, {b.data(), n}, n * k, c.data(), n, m * n);
   keep();
-  cpu.grouped_gemm_m(groups, offset, n, k, {a.data(), k}, {b.data(), 1, k}, n * k, c.data(), n);
+  cpu.grouped_gemm_m({groups, offset[groups], offset}, n, k, {a.data(), k}, {b.data(), 1, k}, n * k,
+                     c.data(), n);
   keep();
-  cpu.grouped_gemm_k(groups, longer, m, n, {a.data(), m}, {b.data(), n}, c.data(), n, m * n,
-                     {T(1), T(1)});
+  cpu.grouped_gemm_k({groups, longer[groups], longer}, m, n, {a.data(), m}, {b.data(), n}, c.data(),
+                     n, m * n, {T(1), T(1)});
   keep();
   return all;
 }
@@ -108,6 +109,57 @@ TEST_CASE("Cpu: gemm writes nothing beside its C", "[edge]") {
   cpu.gemm(m, n, 4, {a.data(), 4}, {b.data(), n}, c.data(), ldc);
   CHECK(std::count(c.begin(), c.end(), 4.0f) == m * n);
   CHECK(std::count(c.begin(), c.end(), -1.0f) == (m + 1) * ldc - m * n);
+}
+
+/// Largest difference of symmetric_gemm of two matrices (m, k) from the oracle, relative to the
+/// largest element; infinity if a result is not symmetric to the last bit.
+template <class T>
+double symmetric_error(Cpu<T>& cpu, int m, int k, bool transpose, const std::vector<T>& a,
+                       SymmetricOptions<T> o) {
+  Reference<double> oracle;
+  const std::vector<double> exact(a.begin(), a.end());
+  std::vector<T> got(std::size_t(2 * m * m), T(NAN));
+  std::vector<double> expected(got.size());
+  const auto view = [&](const auto& x) {
+    using X = typename std::remove_cvref_t<decltype(x)>::value_type;
+    return transpose ? Matrix<const X>{x.data(), 1, m} : Matrix<const X>{x.data(), k};
+  };
+  cpu.symmetric_gemm(2, m, k, view(a), m * k, got.data(), o);
+  oracle.symmetric_gemm(2, m, k, view(exact), m * k, expected.data(),
+                        {o.square, o.linear, o.identity, o.precision});
+  double worst = 0, largest = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const std::size_t side = std::size_t(m), block = i / (side * side) * side * side;
+    const std::size_t row = (i - block) / side, col = (i - block) % side;
+    if (got[i] != got[block + col * side + row]) return INFINITY;
+    worst = std::max(worst, std::abs(double(got[i]) - expected[i]));
+    largest = std::max(largest, std::abs(expected[i]));
+  }
+  return worst / largest;
+}
+
+TEST_CASE("Cpu: symmetric_gemm agrees with the oracle and is symmetric", "[parity]") {
+  for_float_and_double([]<class T>(T) {
+    const double bound = sizeof(T) == 4 ? 1e-5 : 1e-13;
+    for (const int threads : {1, 2}) {
+      Cpu<T> cpu{threads};
+      for (const int m : {1, 5, 70, 131})  // without and with strips, the last one shorter
+        for (const int k : {3, 150})
+          for (const bool transpose : {false, true}) {
+            CAPTURE(threads, m, k, transpose);
+            const auto a = random_numbers<T>(std::size_t(2 * m * k), 3);
+            CHECK(symmetric_error<T>(cpu, m, k, transpose, a, {}) < bound);
+          }
+      for (const int m : {5, 131}) {
+        auto a = random_numbers<T>(std::size_t(2 * m * m), 3);
+        for (int i = 0; i < 2 * m; ++i)
+          for (int j = 0; j < i % m; ++j)
+            a[std::size_t(i * m + j)] = a[std::size_t((i - i % m + j) * m + i % m)];
+        CHECK(symmetric_error<T>(cpu, m, m, false, a, {T(2), T(-1.5), T(3), Precision::exact}) <
+              bound);
+      }
+    }
+  });
 }
 
 TEST_CASE("Cpu: batched_gemm agrees with the oracle", "[parity]") {
@@ -142,7 +194,7 @@ TEST_CASE("Cpu: grouped_gemm_m agrees with the oracle, groups empty, single or s
         const double e = verb_error<T>(
             cpu, std::size_t(200 * k), std::size_t(groups * n * k), std::size_t(200 * n),
             [&](auto& be, const auto& a, const auto& b, auto& c, const auto& bias, auto sign) {
-              be.grouped_gemm_m(groups, offset.data(), n, k,
+              be.grouped_gemm_m({groups, offset.back(), offset.data()}, n, k,
                                 {a.data(), k, 1, gathered ? token.data() : nullptr},
                                 {b.data(), 1, k}, n * k, c.data(), n,
                                 options(gathered ? 3 : 2, sign, bias.data()), 100);
@@ -169,7 +221,7 @@ TEST_CASE("Cpu: grouped_gemm_k agrees with the oracle, groups empty, single or s
               cpu, std::size_t(700 * m), std::size_t(700 * n), std::size_t(groups * m * n),
               [&](auto& be, const auto& a, const auto& b, auto& c, const auto&, auto sign) {
                 using V = decltype(sign);
-                be.grouped_gemm_k(groups, offset.data(), m, n,
+                be.grouped_gemm_k({groups, offset.back(), offset.data()}, m, n,
                                   {a.data(), m, 1, gathered & 1 ? token.data() : nullptr},
                                   {b.data(), n, 1, gathered & 2 ? token.data() : nullptr}, c.data(),
                                   n, m * n, options<V>(kind, sign, nullptr));

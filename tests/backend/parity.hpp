@@ -62,7 +62,7 @@ inline std::vector<double> magnitudes(std::vector<double> v) {
   return v;
 }
 
-/// The options of five kinds of products; kind 4 is `exact`. With `sign` -1 alpha and beta are
+/// The options of five kinds of products; kind 4 is exact. With `sign` -1 alpha and beta are
 /// positive, for the sum of magnitudes.
 template <class V>
 GemmOptions<V> options(int kind, V sign, const V* bias) {
@@ -77,7 +77,7 @@ GemmOptions<V> options(int kind, V sign, const V* bias) {
     case 3:
       return {V(0.75), minus * V(1.25), bias};
     default:
-      return {V(1), V(0), nullptr, true};
+      return {V(1), V(0), nullptr, Precision::exact};
   }
 }
 

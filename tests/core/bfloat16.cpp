@@ -130,12 +130,12 @@ TEST_CASE("Reference: a float operand is rounded before a product unless it is e
   const Matrix<const float> b{w, 1};
   be.gemm(1, 1, 2, a, b, &y, 1);
   CHECK(y == 4);
-  be.gemm(1, 1, 2, a, b, &y, 1, {.exact = true});
+  be.gemm(1, 1, 2, a, b, &y, 1, {.precision = Precision::exact});
   CHECK(y == 4 * fine);
-  be.grouped_gemm_m(1, std::vector<int>{0, 1}.data(), 1, 2, a, b, 0, &y, 1);
+  be.grouped_gemm_m({1, 1, std::vector<int>{0, 1}.data()}, 1, 2, a, b, 0, &y, 1);
   CHECK(y == 4);
-  be.grouped_gemm_k(1, std::vector<int>{0, 2}.data(), 1, 1, Matrix<const bfloat16>{x, 1}, b, &y, 1,
-                    0, {.exact = true});
+  be.grouped_gemm_k({1, 2, std::vector<int>{0, 2}.data()}, 1, 1, Matrix<const bfloat16>{x, 1}, b,
+                    &y, 1, 0, {.precision = Precision::exact});
   CHECK(y == 4 * fine);
 }
 

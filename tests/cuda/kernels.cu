@@ -19,6 +19,10 @@ struct Group {
     for (int i = 0; i < n; ++i) f(i);
   }
   template <class F>
+  MOE_KERNEL void once(const F& f) const {
+    f();
+  }
+  template <class F>
   MOE_KERNEL Wide sum(int n, const F& f) const {
     Wide total(0);
     for (int i = 0; i < n; ++i) total = total + f(Lane<Wide>{i});
@@ -39,7 +43,9 @@ template <class Wide, class Kernel>
 __global__ void launch(Kernel kernel) {
   const int i = int(blockIdx.x);
   if constexpr (moe::kernel::is_column_kernel<Kernel>) {
-    kernel(Lane<Wide>{i});
+    Wide sums[Kernel::sums] = {};
+    kernel.add(sums, Lane<Wide>{i}, 0);
+    kernel.store(sums, Lane<Wide>{i}, 0);
   } else {
     kernel(Group<Wide>{}, i);
   }

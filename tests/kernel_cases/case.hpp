@@ -20,23 +20,24 @@ struct Variant {
   Traffic traffic = {};
 };
 
-/// A kernel and the number of rows or columns that it is launched for.
+/// A kernel and the number of rows or columns that it is launched for; columns have segments.
 template <class Kernel>
 struct Launch {
   int n;
   Kernel kernel;
+  Segments segments = {};
 
   template <class B>
   void operator()(B& be) const {
     if constexpr (kernel::is_column_kernel<Kernel>) {
-      be.columns(n, kernel);
+      be.columns(n, segments, kernel);
     } else {
       be.rows(n, kernel);
     }
   }
 };
 template <class Kernel>
-Launch(int, Kernel) -> Launch<Kernel>;
+Launch(int, Kernel, Segments = {}) -> Launch<Kernel>;
 
 /// What a kernel of the list needs in order to be tested and measured: its variants, and a launch
 /// of variant v on new operands. A kernel without a case does not compile there.

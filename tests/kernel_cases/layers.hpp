@@ -40,8 +40,10 @@ template <class W, class S>
 struct Case<kernel::RmsNormGainGrad<W, S>> {
   static std::vector<Variant> variants() { return {{"rms_norm_gain", {2, 2}}}; }
   static auto make(auto& x, int) {
-    return Launch{x.cols, kernel::RmsNormGainGrad<W, S>{x.rows, x.table(), x.positive(x.rows, 1),
-                                                        x.table(), x.row()}};
+    return Launch{
+        x.cols,
+        kernel::RmsNormGainGrad<W, S>{x.table(), x.positive(x.rows, 1), x.table(), x.row()},
+        {1, x.rows}};
   }
 };
 
@@ -81,9 +83,10 @@ struct Case<kernel::LayerNormGainGrad<W, S>> {
     return {{"layer_norm_gain", {2, 2}}, {"layer_norm_gain, no bias"}};
   }
   static auto make(auto& x, int v) {
-    return Launch{
-        x.cols, kernel::LayerNormGainGrad<W, S>{x.rows, x.table(), x.positive(x.rows, 2), x.table(),
-                                                x.row(), x.row().when(v == 0)}};
+    return Launch{x.cols,
+                  kernel::LayerNormGainGrad<W, S>{x.table(), x.positive(x.rows, 2), x.table(),
+                                                  x.row(), x.row().when(v == 0)},
+                  {1, x.rows}};
   }
 };
 
@@ -135,10 +138,11 @@ struct Case<kernel::BiasGrad<W, S>> {
   static std::vector<Variant> variants() { return {{"bias_grad", {1, 1}}, {"bias_grad, groups"}}; }
   static auto make(auto& x, int v) {
     if (v == 0)
-      return Launch{x.cols,
-                    kernel::BiasGrad<W, S>{1, x.rows, nullptr, nullptr, {}, x.table(), x.row()}};
-    return Launch{x.cols, kernel::BiasGrad<W, S>{3, 0, x.offsets(3, x.rows), x.permutation(x.rows),
-                                                 x.column(), x.table(), x.table(3, x.cols)}};
+      return Launch{x.cols, kernel::BiasGrad<W, S>{nullptr, {}, x.table(), x.row()}, {1, x.rows}};
+    return Launch{
+        x.cols,
+        kernel::BiasGrad<W, S>{x.permutation(x.rows), x.column(), x.table(), x.table(3, x.cols)},
+        {3, x.rows, x.offsets(3, x.rows)}};
   }
 };
 
@@ -204,9 +208,16 @@ struct Case<kernel::EmbeddingGrad<W, S>> {
     return {{"embedding_backward", {2, 3}}, {"embedding_backward, positions"}};
   }
   static auto make(auto& x, int v) {
-    const int* ids = v == 0 ? x.ids(x.rows, std::min(x.rows, x.cols)) : nullptr;
-    return Launch{x.cols, kernel::EmbeddingGrad<W, S>{x.rows, ids, v, v == 0 ? 1 : x.rows - 1,
-                                                      x.table(), x.table(), W(v == 0 ? 1 : 0.5)}};
+    if (v == 0)
+      return Launch{
+          x.cols,
+          kernel::EmbeddingGrad<W, S>{x.permutation(x.rows), 0, 0, 0, x.table(), x.table(), W(1)},
+          {std::min(x.rows, 5), x.rows, x.offsets(std::min(x.rows, 5), x.rows)}};
+    const int length = std::max(1, x.rows / 2);
+    return Launch{x.cols,
+                  kernel::EmbeddingGrad<W, S>{nullptr, 0, length, x.rows / length, x.table(),
+                                              x.table(), W(0.5)},
+                  {length, x.rows / length}};
   }
 };
 

@@ -46,14 +46,14 @@ template <class W>
 struct Case<kernel::ColumnMean<W>> {
   static std::vector<Variant> variants() { return {{"column_mean"}}; }
   static auto make(auto& x, int) {
-    return Launch{x.cols, kernel::ColumnMean<W>{x.rows, x.table(), x.row()}};
+    return Launch{x.cols, kernel::ColumnMean<W>{x.rows, x.table(), x.row()}, {1, x.rows}};
   }
 };
 template <class W>
 struct Case<kernel::LoadExcess<W>> {
   static std::vector<Variant> variants() { return {{"load_excess"}}; }
   static auto make(auto& x, int) {
-    return Launch{x.cols, kernel::LoadExcess<W>{x.cols, x.offsets(x.cols, 5 * x.cols), x.row()}};
+    return Launch{1, kernel::LoadExcess<W>{x.cols, x.offsets(x.cols, 5 * x.cols), x.row()}};
   }
 };
 

@@ -30,7 +30,8 @@ double token_error() {
   using L = TokenEmbedding<vocab, dim, Reference<double>, Scaled>;
   test::Owned<typename L::Params, Reference<double>> grad(be);
   test::set_leaves(grad.tree, std::vector<double>(weight.size(), 2.0));  // backward adds
-  L::backward(be, {tokens, n}, {dy.data(), n}, grad.tree);
+  test::Owned<typename L::Scratch, Reference<double>> scratch(be, n);
+  L::backward(be, {tokens, n}, {dy.data(), n}, grad.tree, scratch.tree);
   double worst = 0;
   for (std::size_t i = 0; i < weight.size(); ++i) {
     std::vector<test::Complex> nudged(weight.begin(), weight.end());
@@ -65,7 +66,8 @@ TEST_CASE("TokenEmbedding: no rows leave the gradient as it is", "[edge]") {
   using L = TokenEmbedding<vocab, dim, Reference<double>>;
   test::Owned<L::Params, Reference<double>> params(be);
   L::forward(be, params.tree, {nullptr, 0}, {nullptr, 0});
-  L::backward(be, {nullptr, 0}, {nullptr, 0}, params.tree);
+  test::Owned<L::Scratch, Reference<double>> scratch(be, 0);
+  L::backward(be, {nullptr, 0}, {nullptr, 0}, params.tree, scratch.tree);
   CHECK(test::largest(test::get_leaves<double>(params.tree)) == 0);
 }
 

@@ -15,23 +15,24 @@
 
 namespace {
 
-/// u = sign(lerp(m, g, rate1)),  p = keep * p - rate * u,  m = lerp(m, g, rate2),  grad = 0.
+/// u = sign(lerp(m, g, rate1)),  p = keep * p - rate * u,  m = lerp(m, g, rate2),  grad = 0, where
+/// rate is that of this update and keep = 1 - rate * weight_decay.
 template <class T>
 struct LionStep {
-  std::ptrdiff_t size;
-  T *p, *grad, *m;
-  T scale, rate1, rate2, keep, rate;
+  const moe::kernel::LeafChunk<T>* chunk;
+  const moe::kernel::StepControl* now;
+  double lr, weight_decay;
+  T rate1, rate2;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     using moe::select;
-    const moe::kernel::Chunk c(size, r);
-    const moe::Row<T> at_p{p + c.first}, at_grad{grad + c.first}, at_m{m + c.first};
-    group.for_each(c.length, [&]<class V>(moe::Lane<V> i) {
-      const V raw = at_grad[i], mean = at_m[i], value = at_p[i];
-      const V g = V(scale) * raw, none = V(T(0)), u = mean + V(rate1) * (g - mean);
+    const moe::kernel::LeafChunk<T> c = chunk[r];
+    const moe::Row<T> at_p{c.param}, at_m = c.state(0);
+    const T rate = T(lr * now->lr_factor), keep = T(1 - lr * now->lr_factor * weight_decay);
+    c.update(group, *now, T(now->grad_scale), [&]<class V>(moe::Lane<V> i, const V& g) {
+      const V mean = at_m[i], value = at_p[i], none = V(T(0)), u = mean + V(rate1) * (g - mean);
       const V down = select(u > none, V(rate), select(u < none, V(-rate), none));
       at_p[i] = moe::kernel::settled<T>(V(V(keep) * value - down));
       at_m[i] = moe::kernel::settled<T>(V(mean + V(rate2) * (g - mean)));
-      at_grad[i] = none;
     });
   }
 };
@@ -44,15 +45,10 @@ struct LionRule {
   static constexpr bool takes(moe::Role role) { return moe::decays(role); }
 
   template <class B>
-  void update(B& be, std::span<const moe::LeafUpdate<moe::Wide<B>>> leaves,
-              const moe::UpdateStep& step) const {
+  void update(B& be, const moe::RuleUpdate<moe::Wide<B>>& u) const {
     using T = moe::Wide<B>;
-    const double rate = lr * step.lr_factor;
-    for (const auto& leaf : leaves)
-      be.rows(moe::kernel::chunks(leaf.size()),
-              LionStep<T>{leaf.size(), leaf.param.data, leaf.grad.data, leaf.state(0).data,
-                          T(step.grad_scale), T(1 - beta1), T(1 - beta2),
-                          T(1 - rate * weight_decay), T(rate)});
+    be.rows(u.chunks,
+            LionStep<T>{u.chunk, u.control, lr, weight_decay, T(1 - beta1), T(1 - beta2)});
   }
 };
 

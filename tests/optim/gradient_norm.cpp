@@ -3,72 +3,107 @@
 #include "catch.hpp"
 #include "model.hpp"
 
+namespace {
+
+using namespace moe;
 using moe::test::TinyModel;
 
-namespace {
+/// A norm, and what it decides.
 template <class B>
-using Norm = moe::GradientNorm<B, typename TinyModel<B>::Params>;
+struct Measured {
+  TinyModel<B> model;
+  GradientNorm<B, typename TinyModel<B>::Params> norm{model.backend(), model.grads()};
+  Arena<B> memory{model.backend(), sizeof(kernel::StepControl)};
+
+  const kernel::StepControl& decide(double clip = 1) {
+    auto* const control = reinterpret_cast<kernel::StepControl*>(memory.data());
+    norm.decide(clip, model.loss_not_finite(), control);
+    return *control;
+  }
+  std::string first_bad_leaf() {
+    const int leaf = decide().first_bad_leaf;
+    return leaf < 0 ? "" : leaf_names<typename TinyModel<B>::Params>()[std::size_t(leaf)];
+  }
+};
 
 template <class B>
 void check_norm(double tolerance) {
-  TinyModel<B> model;
-  Norm<B> norm{model.backend()};
-  model.draw_grads(1);
-  const double expected = moe::test::norm_of(moe::test::values(model.grads()));
-  CHECK(std::abs(norm.measure(model.grads()) - expected) < tolerance * expected);
-  CHECK(norm.first_non_finite().empty());
+  Measured<B> x;
+  x.model.draw_grads(1);
+  const double expected = moe::test::norm_of(moe::test::values(x.model.grads()));
+  CHECK(std::abs(x.decide().norm - expected) < tolerance * expected);
+  CHECK(x.first_bad_leaf().empty());
 }
+
 }  // namespace
 
 TEST_CASE("GradientNorm: the root of the sum of all squares", "[optim]") {
-  check_norm<moe::Reference<double>>(1e-14);
-  check_norm<moe::Reference<float>>(1e-6);
+  check_norm<Reference<double>>(1e-14);
+  check_norm<Reference<float>>(1e-6);
 #ifdef MOE_TEST_HAS_CPU
-  check_norm<moe::Cpu<double>>(1e-14);
-  check_norm<moe::Cpu<float>>(1e-6);
+  check_norm<Cpu<double>>(1e-14);
+  check_norm<Cpu<float>>(1e-6);
 #endif
 }
 
 TEST_CASE("GradientNorm: expert biases do not count", "[optim]") {
-  TinyModel<moe::Reference<double>> model;
-  Norm<moe::Reference<double>> norm{model.backend()};
-  model.grads().blocks[1].expert_bias.data[0] = 1e6;
-  CHECK(norm.measure(model.grads()) == 0);
-  model.grads().blocks[1].gain.data[2] = -3;
-  model.grads().head.data[54] = 4;
-  CHECK(norm.measure(model.grads()) == 5);
+  Measured<Reference<double>> x;
+  x.model.grads().blocks[1].expert_bias.data[0] = 1e6;
+  CHECK(x.decide().norm == 0);
+  x.model.grads().blocks[1].gain.data[2] = -3;
+  x.model.grads().head.data[54] = 4;
+  CHECK(x.decide().norm == 5);
 }
 
 TEST_CASE("GradientNorm: knows the square of each matrix", "[optim]") {
-  TinyModel<moe::Reference<double>> model;
-  Norm<moe::Reference<double>> norm{model.backend()};
-  model.grads().blocks[0].up.matrix(1)[3] = 2;
-  CHECK(norm.measure(model.grads()) == 2);
+  Measured<Reference<double>> x;
+  x.model.grads().blocks[0].up.matrix(1)[3] = 2;
+  CHECK(x.decide().norm == 2);
   const std::size_t up = 5;  // embedding, position, gain, q, router come before it
-  CHECK(norm.squares()[up] == 0);
-  CHECK(norm.squares()[up + 1] == 4);
-  CHECK(norm.squares()[up + 2] == 0);
+  CHECK(x.norm.squares()[up] == 0);
+  CHECK(x.norm.squares()[up + 1] == 4);
+  CHECK(x.norm.squares()[up + 2] == 0);
 }
 
 TEST_CASE("GradientNorm: names the first leaf that is not finite", "[optim]") {
-  TinyModel<moe::Reference<float>> model;
-  Norm<moe::Reference<float>> norm{model.backend()};
+  Measured<Reference<float>> x;
   const float infinity = std::numeric_limits<float>::infinity();
-  model.grads().blocks[1].router.data[1] = -infinity;
-  model.grads().head.data[0] = std::numeric_limits<float>::quiet_NaN();
-  CHECK(!std::isfinite(norm.measure(model.grads())));
-  CHECK(norm.first_non_finite() == "blocks.1.router");
-  model.grads().embedding.data[1499] = 1e30f;  // its square overflows
-  CHECK(!std::isfinite(norm.measure(model.grads())));
-  CHECK(norm.first_non_finite() == "embedding");
-  model.zero_grads();
-  CHECK(norm.measure(model.grads()) == 0);
-  CHECK(norm.first_non_finite().empty());
+  x.model.grads().blocks[1].router.data[1] = -infinity;
+  x.model.grads().head.data[0] = std::numeric_limits<float>::quiet_NaN();
+  CHECK(!std::isfinite(x.decide().norm));
+  CHECK(x.first_bad_leaf() == "blocks.1.router");
+  x.model.grads().embedding.data[1499] = 1e30f;  // its square overflows
+  CHECK(!std::isfinite(x.decide().norm));
+  CHECK(x.first_bad_leaf() == "embedding");
+  x.model.zero_grads();
+  CHECK(x.decide().norm == 0);
+  CHECK(x.first_bad_leaf().empty());
 }
 
-TEST_CASE("clip_factor: never enlarges a gradient", "[optim]") {
-  CHECK(moe::clip_factor(0, 1) == 1);
-  CHECK(moe::clip_factor(1, 1) == 1);
-  CHECK(moe::clip_factor(4, 1) == 0.25);
-  CHECK(moe::clip_factor(4, std::numeric_limits<double>::infinity()) == 1);
+TEST_CASE("GradientNorm: clipping reduces a gradient and never enlarges it", "[optim]") {
+  Measured<Reference<double>> x;
+  const auto scale = [&](double norm, double clip) {
+    x.model.grads().head.data[3] = norm;
+    return x.decide(clip).grad_scale;
+  };
+  CHECK(scale(0, 1) == 1);
+  CHECK(scale(1, 1) == 1);
+  CHECK(scale(4, 1) == 0.25);
+  CHECK(scale(4, std::numeric_limits<double>::infinity()) == 1);
+}
+
+TEST_CASE("GradientNorm: counts updates and skips, and reads each loss once", "[optim]") {
+  Measured<Reference<double>> x;
+  x.model.grads().head.data[3] = 2;
+  CHECK(x.decide().updates == 1);
+  x.model.set_loss(NAN);
+  CHECK(x.decide().skip == 1);
+  const kernel::StepControl& now = x.decide();  // the loss of before is forgotten
+  CHECK((now.skip == 0 && now.loss_not_finite == 0));
+  CHECK((now.updates == 2 && now.skipped == 1 && now.consecutive_skips == 0));
+  CHECK(now.last_finite_norm == 2);
+  x.model.grads().head.data[3] = INFINITY;
+  x.decide();
+  CHECK((now.skip == 1 && now.consecutive_skips == 1 && now.grad_scale == 0));
+  CHECK(now.last_finite_norm == 2);
 }

@@ -45,7 +45,10 @@ class TinyModel {
 
   template <class... Threads>
   explicit TinyModel(Threads... threads)
-      : be_(threads...), values_(be_, bytes<Params>()), gradients_(be_, bytes<Params>()) {
+      : be_(threads...),
+        values_(be_, bytes<Params>()),
+        gradients_(be_, bytes<Params>()),
+        flag_(be_, sizeof(int)) {
     bind(params_, values_.data());
     bind(grads_, gradients_.data());
     fill(params_, 1, 1);
@@ -53,14 +56,13 @@ class TinyModel {
   Backend& backend() { return be_; }
   Params& params() { return params_; }
   Params& grads() { return grads_; }
-  bool loss_finite() const { return loss_finite_; }
+  int* loss_not_finite() { return reinterpret_cast<int*>(flag_.data()); }
   void zero_grads() {
     be_.zero(grads_.embedding.data, bytes<Params>());
-    mark_grads_zeroed();
+    be_.zero(flag_.data(), sizeof(int));
   }
-  void mark_grads_zeroed() { loss_finite_ = true; }
 
-  void set_loss(double loss) { loss_finite_ = loss_finite_ && std::isfinite(loss); }
+  void set_loss(double loss) { *loss_not_finite() = *loss_not_finite() || !std::isfinite(loss); }
   void draw_grads(std::uint64_t seed, double size = 1) { fill(grads_, seed + 100, size); }
 
  private:
@@ -75,9 +77,8 @@ class TinyModel {
         tree);
   }
   B be_;
-  Arena<B> values_, gradients_;
+  Arena<B> values_, gradients_, flag_;
   Params params_, grads_;
-  bool loss_finite_ = true;
 };
 
 /// Every leaf's values by path.

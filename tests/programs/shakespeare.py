@@ -54,7 +54,7 @@ result = must(*train("a"))
 summary = json.loads((root / "a/summary.json").read_text())
 for field in ("preset data params_total params_active params_embedding steps tokens seconds "
               "tokens_per_second flops_per_token train_loss val_loss val_perplexity best_val_loss "
-              "best_step threads seed").split():
+              "best_step device seed").split():
     checks.check(field in summary, f"summary.json has {field}")
 checks.check(summary["steps"] == 6 and summary["tokens"] == 6 * 2 * 128, "steps and tokens")
 checks.check(sorted(p.name for p in (root / "a").iterdir())

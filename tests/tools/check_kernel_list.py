@@ -7,10 +7,10 @@ import re
 import sys
 import tempfile
 
-# A kernel is called with a group and a row, or with a lane. Those of activations are made for each
+# A kernel is called with a group and a row, or adds a row to the sums of a column. Those of activations are made for each
 # of kernel::Activations.
 STRUCT = re.compile(r"^struct (\w+) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
-KERNEL = re.compile(r"^  MOE_KERNEL void operator\(\)\(", re.MULTILINE)
+KERNEL = re.compile(r"^  MOE_KERNEL void (?:operator\(\)|add)\(", re.MULTILINE)
 
 
 def listed(root):
@@ -41,7 +41,7 @@ def self_test():
                  "  MOE_KERNEL void operator()(const auto& group, int r) const {}\n};\n"
                  "struct NoKernel {\n  int x;\n};\n",
         "b.hpp": "struct Column {\n  template <class V>\n"
-                 "  MOE_KERNEL void operator()(Lane<V> i) const {}\n};\n",
+                 "  MOE_KERNEL void add(V* sum, Lane<V> i, int r) const {}\n};\n",
     }
     names, failed = ["Row", "Column"], []
     for out in [None] + names:

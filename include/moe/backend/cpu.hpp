@@ -7,7 +7,10 @@
 #include <moe/backend/cpu/memory.hpp>
 #include <moe/backend/cpu/simd/activation.hpp>
 #include <moe/backend/cpu/simd/lane_block.hpp>
+#include <moe/core/error.hpp>
 #include <moe/core/in_use.hpp>
+#include <moe/kernels/newton_schulz.hpp>
+#include <string>
 
 namespace moe::inline MOE_ISA {
 
@@ -40,6 +43,10 @@ class Cpu {
   Cpu& operator=(const Cpu&) = delete;
 
   int threads() const { return threads_; }
+  std::string describe() const {
+    return std::to_string(threads_) + (threads_ == 1 ? " thread" : " threads");
+  }
+  static constexpr int head_rows(int vocab) { return detail::head_rows_in_cache(vocab); }
   /// Bytes of the threads' workspaces for products and for attention of this shape.
   static std::size_t workspace_bytes(int threads, const AttentionShape& shape) {
     return std::size_t(threads) * (detail::Gemm<Wide, T>::bytes_of_thread() +
@@ -64,6 +71,14 @@ class Cpu {
   }
   void upload(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
+  /// Everything is done when its verb returns.
+  struct Ticket {};
+  Ticket later(void* to, const void* from, std::size_t bytes) {
+    download(to, from, bytes);
+    return {};
+  }
+  bool ready(Ticket) const { return true; }
+  void wait(Ticket) {}
   void synchronize() {}
 
   template <class Kernel>
@@ -80,16 +95,17 @@ class Cpu {
   /// Threads get ranges of whole blocks, so the number of threads does not change which columns are
   /// computed together.
   template <class Kernel>
-  void columns(int n, const Kernel& kernel) {
+  void columns(int n, Segments rows, const Kernel& kernel) {
     const auto in_use = hold();
+    const auto add = [&]<class V>(Lane<V> i) { detail::add_segments(rows, kernel, i, V(Wide(0))); };
     constexpr int width = Group::width, several = 4, block = several * width;
     const int parts = n <= 2 * width ? 1 : threads_;
     detail::parallel(parts, parts, [&](int part, int) {
       const auto [first, end] = detail::share(n, parts, part, block);
       int i = first;
-      for (; i + block <= end; i += block) kernel(Lane<detail::LaneBlock<Wide, several>>{i});
-      for (; i + width <= end; i += width) kernel(typename Group::Pack{i});
-      for (; i < end; ++i) kernel(Lane<Wide>{i});
+      for (; i + block <= end; i += block) add(Lane<detail::LaneBlock<Wide, several>>{i});
+      for (; i + width <= end; i += width) add(typename Group::Pack{i});
+      for (; i < end; ++i) add(Lane<Wide>{i});
     });
   }
 
@@ -106,19 +122,38 @@ class Cpu {
     const auto in_use = hold();
     gemm_.batched_gemm(batch, m, n, k, a, a_step, b, b_step, c, ldc, c_step, o);
   }
-  template <class A = T, class B = T, class C = T>
-  void grouped_gemm_m(int groups, const int* offset, int n, int k, Matrix<const A> a,
-                      Matrix<const B> b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
-                      GemmOptions<Wide> o = {}, std::ptrdiff_t bias_step = 0) {
-    const auto in_use = hold();
-    gemm_.grouped_gemm_m(groups, offset, n, k, a, b, b_step, c, ldc, o, bias_step);
+  void symmetric_gemm(int batch, int m, int k, Matrix<const Wide> a, std::ptrdiff_t a_step, Wide* c,
+                      SymmetricOptions<Wide> o) {
+    MOE_EXPECTS(o.is_plain() || k == m, "a polynomial of a matrix needs a square one, not ", m,
+                " x ", k);
+    // Strips of rows from the diagonal on. Four save 3/8 of the work; for small matrices that is
+    // not worth it.
+    const int strip = m < 128 ? m : (m + 3) / 4;
+    for (int first = 0; first < m; first += strip) {
+      const Matrix<const Wide> part{a.data + first * a.row_stride, a.row_stride, a.col_stride};
+      batched_gemm(batch, std::min(strip, m - first), m - first, k, part, a_step, transposed(part),
+                   a_step, c + std::ptrdiff_t(first) * m + first, m, std::ptrdiff_t(m) * m,
+                   {.precision = o.precision});
+    }
+    if (!o.is_plain())
+      rows(batch * m,
+           kernel::Polynomial<Wide>{m, strip, a.data, c, o.identity, o.linear, o.square});
+    if (strip < m) rows(batch * m, kernel::Mirror<Wide>{m, strip, c});
   }
   template <class A = T, class B = T, class C = T>
-  void grouped_gemm_k(int groups, const int* offset, int m, int n, Matrix<const A> a,
-                      Matrix<const B> b, C* c, std::ptrdiff_t ldc, std::ptrdiff_t c_step,
-                      GemmOptions<Wide> o = {}) {
+  void grouped_gemm_m(Segments rows, int n, int k, Matrix<const A> a, Matrix<const B> b,
+                      std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc, GemmOptions<Wide> o = {},
+                      std::ptrdiff_t bias_step = 0) {
     const auto in_use = hold();
-    gemm_.grouped_gemm_k(groups, offset, m, n, a, b, c, ldc, c_step, o);
+    MOE_EXPECTS(rows.offset, "grouped products need the offsets of their segments");
+    gemm_.grouped_gemm_m(rows.segments, rows.offset, n, k, a, b, b_step, c, ldc, o, bias_step);
+  }
+  template <class A = T, class B = T, class C = T>
+  void grouped_gemm_k(Segments rows, int m, int n, Matrix<const A> a, Matrix<const B> b, C* c,
+                      std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<Wide> o = {}) {
+    const auto in_use = hold();
+    MOE_EXPECTS(rows.offset, "grouped products need the offsets of their segments");
+    gemm_.grouped_gemm_k(rows.segments, rows.offset, m, n, a, b, c, ldc, c_step, o);
   }
 
   void reserve(const AttentionShape& shape) {

@@ -3,7 +3,10 @@
 #include <cmath>
 #include <cstring>
 #include <moe/backend/backend.hpp>
+#include <moe/core/error.hpp>
+#include <moe/kernels/newton_schulz.hpp>
 #include <new>
+#include <string>
 #include <vector>
 
 namespace moe::inline MOE_ISA {
@@ -30,8 +33,16 @@ class Reference {
   void copy(void* to, const void* from, std::size_t bytes) { std::memmove(to, from, bytes); }
   void upload(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
+  struct Ticket {};
+  Ticket later(void* to, const void* from, std::size_t bytes) {
+    download(to, from, bytes);
+    return {};
+  }
+  bool ready(Ticket) const { return true; }
+  void wait(Ticket) {}
   void synchronize() {}
-  int threads() const { return 1; }
+  std::string describe() const { return "1 thread"; }
+  static constexpr int head_rows(int vocab) { return detail::head_rows_in_cache(vocab); }
 
   struct Group {
     template <class F>
@@ -41,6 +52,10 @@ class Reference {
     template <class F>
     void for_each_index(int n, const F& f) const {
       for (int i = 0; i < n; ++i) f(i);
+    }
+    template <class F>
+    void once(const F& f) const {
+      f();
     }
     template <class F>
     W sum(int n, const F& f) const {
@@ -64,8 +79,8 @@ class Reference {
     for (int r = 0; r < n; ++r) kernel(Group{}, r);
   }
   template <class Kernel>
-  void columns(int n, const Kernel& kernel) {
-    for (int i = 0; i < n; ++i) kernel(Lane<W>{i});
+  void columns(int n, Segments rows, const Kernel& kernel) {
+    for (int i = 0; i < n; ++i) detail::add_segments(rows, kernel, Lane<W>{i}, W(0));
   }
 
   // The defaults of X and Y allow calls that write an operand of type W as {data, stride}.
@@ -93,31 +108,40 @@ class Reference {
       c += c_step;
     }
   }
+  void symmetric_gemm(int batch, int m, int k, Matrix<const W> a, std::ptrdiff_t a_step, W* c,
+                      SymmetricOptions<W> o) {
+    MOE_EXPECTS(o.is_plain() || k == m, "a polynomial of a matrix needs a square one, not ", m,
+                " x ", k);
+    batched_gemm(batch, m, m, k, a, a_step, transposed(a), a_step, c, m, std::ptrdiff_t(m) * m,
+                 {.precision = o.precision});
+    if (!o.is_plain())
+      rows(batch * m, kernel::Polynomial<W>{m, m, a.data, c, o.identity, o.linear, o.square});
+  }
   template <class X = const W, class Y = const W, class Z>
-  void grouped_gemm_m(int groups, const int* offset, int n, int k, Matrix<X> a, Matrix<Y> b,
+  void grouped_gemm_m(Segments segments, int n, int k, Matrix<X> a, Matrix<Y> b,
                       std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, GemmOptions<W> o = {},
                       std::ptrdiff_t bias_step = 0) {
-    for (int g = 0; g < groups; ++g) {
-      const int first = offset[g];
+    for (int g = 0; g < segments.segments; ++g) {
+      const int first = segments.begin(g);
       Matrix<X> rows = a;
       if (rows.rows) {
         rows.rows += first;
       } else {
         rows.data += first * a.row_stride;
       }
-      gemm(offset[g + 1] - first, n, k, rows, b, c + first * ldc, ldc, o);
+      gemm(segments.end(g) - first, n, k, rows, b, c + first * ldc, ldc, o);
       b.data += b_step;
       if (o.bias) o.bias += bias_step;
     }
   }
   template <class X = const W, class Y = const W, class Z>
-  void grouped_gemm_k(int groups, const int* offset, int m, int n, Matrix<X> a, Matrix<Y> b, Z* c,
+  void grouped_gemm_k(Segments segments, int m, int n, Matrix<X> a, Matrix<Y> b, Z* c,
                       std::ptrdiff_t ldc, std::ptrdiff_t c_step, GemmOptions<W> o = {}) {
-    for (int g = 0; g < groups; ++g, c += c_step)
+    for (int g = 0; g < segments.segments; ++g, c += c_step)
       for (int i = 0; i < m; ++i)
         for (int j = 0; j < n; ++j) {
           W sum(0);
-          for (int s = offset[g]; s < offset[g + 1]; ++s)
+          for (int s = segments.begin(g); s < segments.end(g); ++s)
             sum = sum + at(a, s, i, o) * at(b, s, j, o);
           Z& out = c[i * ldc + j];
           out = o.beta == W(0) ? W(o.alpha * sum) : W(o.alpha * sum + o.beta * out);
@@ -193,7 +217,7 @@ class Reference {
   static W at(const Matrix<X>& m, int i, int j, const GemmOptions<W>& o) {
     const std::ptrdiff_t row = m.rows ? m.rows[i] : i;
     const X& number = m.data[row * m.row_stride + j * m.col_stride];
-    return o.exact ? W(number) : W(T(number));
+    return o.precision != Precision::rounded ? W(number) : W(T(number));
   }
 
   struct Query {

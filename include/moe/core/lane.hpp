@@ -91,6 +91,17 @@ struct Table {
   }
 };
 
+/// Consecutive rows, divided into segments. Segment g begins at row offset[g] and ends before row
+/// offset[g + 1]; if `offset` is null, every segment has `count` rows.
+struct Segments {
+  int segments = 1;
+  int count = 0;  // with `offset`: the rows of all segments, or more
+  const int* offset = nullptr;
+
+  MOE_KERNEL int begin(int g) const { return offset ? offset[g] : g * count; }
+  MOE_KERNEL int end(int g) const { return offset ? offset[g + 1] : g * count + count; }
+};
+
 namespace kernel {
 
 /// The elementary functions that kernels use, for V a scalar or a SIMD pack: those of the standard

@@ -55,6 +55,11 @@ MOE_KERNEL constexpr std::uint64_t stream(std::uint64_t step, std::uint32_t laye
   return (step << 28) | (std::uint64_t(layer & 0xFFFFu) << 12) | std::uint64_t(site);
 }
 
+/// The stream of another step: that of `stream` plus *step. If `step` is null, `stream` itself.
+MOE_KERNEL constexpr std::uint64_t at_step(std::uint64_t stream, const std::uint64_t* step) {
+  return step ? stream + (*step << 28) : stream;
+}
+
 /// Maps 32 random bits to a uniform number in (0, 1), never 0 or 1.
 MOE_KERNEL constexpr double uniform(std::uint32_t bits) {
   return (double(bits) + 0.5) / 4294967296.0;
@@ -73,12 +78,15 @@ MOE_KERNEL double normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t
 struct Dropout {
   double rate = 0;
   std::uint64_t seed = 0, stream = 0;
+  const std::uint64_t* step = nullptr;  // in the backend's memory: added to that of the stream
 
   MOE_KERNEL bool active() const { return rate > 0; }
   MOE_KERNEL double scale() const { return 1 / (1 - rate); }
+  /// The same with the step in `stream`.
+  MOE_KERNEL Dropout of_step() const { return {rate, seed, at_step(stream, step)}; }
   /// The factor of element `index`: 0 or scale(). Eight elements share one call of the generator.
   MOE_KERNEL double factor(std::uint64_t index) const {
-    const std::uint32_t word = philox(seed, stream, index / 8).word[(index % 8) / 2];
+    const std::uint32_t word = philox(seed, at_step(stream, step), index / 8).word[(index % 8) / 2];
     const std::uint32_t bits = index % 2 == 0 ? word & 0xFFFFu : word >> 16;
     return double(bits) < rate * 65536.0 ? 0.0 : scale();
   }

@@ -193,7 +193,7 @@ struct ActivationBackward {
       y[r][i] = masked;
       return upstream * value;
     });
-    if (dgates.data) dgates(r) = dgate;
+    if (dgates.data) group.once([&] { dgates(r) = dgate; });
   }
 };
 

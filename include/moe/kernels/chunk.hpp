@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <moe/core/lane.hpp>
+#include <moe/kernels/step_control.hpp>
 #include <type_traits>
 
 // Chunks for element-wise passes over parameters. A leaf is divided into chunks of fixed length,
@@ -50,5 +51,30 @@ template <class W, class V>
 MOE_KERNEL V settled(const V& x) {
   return select(rests<W>(x), V(W(0)), x);
 }
+
+/// Up to `chunk` numbers of one matrix, their gradients and the states that a rule keeps of them.
+/// Tables of these are in the backend's memory, so that one launch updates all leaves of a rule.
+template <class W>
+struct LeafChunk {
+  W *param, *grad, *states;
+  std::ptrdiff_t state_stride;  // distance between two states, in numbers
+  int length;
+  bool decays;  // whether weight decay applies
+
+  MOE_KERNEL Row<W> state(int i) const { return {states + i * state_stride}; }
+
+  /// Calls f(lane, scale * gradient) for all numbers and sets the gradient to 0. If the update is
+  /// skipped, it only does the latter.
+  template <class F>
+  MOE_KERNEL void update(const auto& group, const StepControl& step, W scale, const F& f) const {
+    const Row<W> at_grad{grad};
+    if (step.skip) return group.for_each(length, [&]<class V>(Lane<V> i) { at_grad[i] = V(W(0)); });
+    group.for_each(length, [&]<class V>(Lane<V> i) {
+      const V raw = at_grad[i];
+      f(i, V(V(scale) * raw));
+      at_grad[i] = V(W(0));
+    });
+  }
+};
 
 }  // namespace moe::kernel

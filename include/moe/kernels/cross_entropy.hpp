@@ -10,15 +10,18 @@ struct CrossEntropyForward {
   Table<const W> logits;
   const int* targets;
   Table<W> loss, lse, correct;  // (n, 1) each
+  MOE_KERNEL int width() const { return logits.cols; }
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const W max_logit = group.max(logits.cols, [&](auto i) { return logits[r][i]; });
     const W sum =
         group.sum(logits.cols, [&](auto i) { return kernel::exp(logits[r][i] - max_logit); });
     const W at_target = logits(r, targets[r]);
     const W log_sum = max_logit + kernel::log(sum);
-    lse(r) = log_sum;
-    loss(r) = log_sum - at_target;
-    correct(r) = max_logit == at_target ? W(1) : W(0);
+    group.once([&] {
+      lse(r) = log_sum;
+      loss(r) = log_sum - at_target;
+      correct(r) = max_logit == at_target ? W(1) : W(0);
+    });
   }
 };
 
@@ -29,12 +32,13 @@ struct CrossEntropyBackward {
   const int* targets;
   Table<const W> lse;
   W scale;
+  MOE_KERNEL int width() const { return logits.cols; }
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const W log_sum = lse(r);
     group.for_each(logits.cols, [&](auto i) {
       logits[r][i] = scale * kernel::exp(logits[r][i].value() - log_sum);
     });
-    group.for_each_index(1, [&](int) { logits(r, targets[r]) = logits(r, targets[r]) - scale; });
+    group.once([&] { logits(r, targets[r]) = logits(r, targets[r]) - scale; });
   }
 };
 

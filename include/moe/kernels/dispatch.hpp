@@ -87,7 +87,7 @@ struct GateGrad {
         const Row<const W> b = bias[expert(t, j)];
         sum = sum + group.sum(dy.cols, [&](auto i) { return dy[t][i] * b[i]; });
       }
-      dgates(t, j) = sum;
+      group.once([&] { dgates(t, j) = sum; });
     }
   }
 };

@@ -24,20 +24,25 @@ struct EmbeddingForward {
   }
 };
 
-/// dweight[id] += scale * dy. Each lane processes one column of all rows, so no two threads write
-/// one element.
+/// dweight[start + g] += scale * the sum of dy over the rows of segment g.
+/// Of tokens, `row` has the rows sorted by token, and segment g those of token g; `length` and
+/// `count` are not used. Of positions, `row` is null, and segment g has the row of position g of
+/// each of `count` sequences, which have `length` rows.
 template <class W, class T = W>
 struct EmbeddingGrad {
-  int count;
-  const int* ids;
-  int start, length;
+  const int* row;
+  int start, length, count;
   Table<const T> dy;
   Table<W> dweight;
   W scale;
+  static constexpr int sums = 1;
   template <class V>
-  MOE_KERNEL void operator()(Lane<V> i) const {
-    for (int r = 0; r < count; ++r)
-      dweight[ids ? ids[r] : start + r % length][i] += scale * dy[r][i];
+  MOE_KERNEL void add(V* sum, Lane<V> i, int s) const {
+    sum[0] = sum[0] + dy[row ? row[s] : s % count * length + s / count][i];
+  }
+  template <class V>
+  MOE_KERNEL void store(const V* sum, Lane<V> i, int g) const {
+    dweight[start + g][i] += scale * sum[0];
   }
 };
 

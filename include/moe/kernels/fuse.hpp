@@ -11,6 +11,8 @@ template <class First, class Second>
 struct Fused {
   First first;
   Second second;
+  MOE_KERNEL int width() const requires requires(const First& f) { f.width(); }
+  { return first.width(); }
   MOE_KERNEL void operator()(const auto& group, int r) const {
     first(group, r);
     second(group, r);

@@ -10,7 +10,9 @@ struct LayerNormApply {
   Table<const W> gain, bias, stats;  // (1, dim) twice, (n, 2): mean, rstd
   Table<T> y;                        // (n, dim)
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const W mean = stats(r, 0), s = stats(r, 1);
+    apply(group, r, stats(r, 0), stats(r, 1));
+  }
+  MOE_KERNEL void apply(const auto& group, int r, W mean, W s) const {
     if (bias.data) {
       group.for_each(x.cols,
                      [&](auto i) { y[r][i] = (x[r][i] - mean) * s * gain[0][i] + bias[0][i]; });
@@ -35,9 +37,12 @@ struct LayerNormForward {
       const auto d = x[r][i] - mean;
       return d * d;
     });
-    stats(r, 0) = mean;
-    stats(r, 1) = W(1) / kernel::sqrt(square / W(x.cols) + eps);
-    LayerNormApply<W, T>{x, gain, bias, stats, y}(group, r);
+    const W s = W(1) / kernel::sqrt(square / W(x.cols) + eps);
+    group.once([&] {
+      stats(r, 0) = mean;
+      stats(r, 1) = s;
+    });
+    LayerNormApply<W, T>{x, gain, bias, stats, y}.apply(group, r, mean, s);
   }
 };
 
@@ -71,20 +76,20 @@ struct LayerNormBackward {
 /// `dbias.data` may be null.
 template <class W, class T = W>
 struct LayerNormGainGrad {
-  int count;
   Table<const T> x;
   Table<const W> stats;
   Table<const T> dy;
   Table<W> dgain, dbias;
+  static constexpr int sums = 2;  // of dgain and of dbias
   template <class V>
-  MOE_KERNEL void operator()(Lane<V> i) const {
-    V gain(W(0)), bias(W(0));
-    for (int r = 0; r < count; ++r) {
-      gain = gain + dy[r][i] * (x[r][i] - stats(r, 0)) * stats(r, 1);
-      bias = bias + dy[r][i];
-    }
-    dgain[0][i] += gain;
-    if (dbias.data) dbias[0][i] += bias;
+  MOE_KERNEL void add(V* sum, Lane<V> i, int r) const {
+    sum[0] = sum[0] + dy[r][i] * (x[r][i] - stats(r, 0)) * stats(r, 1);
+    sum[1] = sum[1] + dy[r][i];
+  }
+  template <class V>
+  MOE_KERNEL void store(const V* sum, Lane<V> i, int) const {
+    dgain[0][i] += sum[0];
+    if (dbias.data) dbias[0][i] += sum[1];
   }
 };
 

@@ -12,6 +12,7 @@
 #include <moe/kernels/layer_norm.hpp>
 #include <moe/kernels/muon.hpp>
 #include <moe/kernels/newton_schulz.hpp>
+#include <moe/kernels/report.hpp>
 #include <moe/kernels/residual.hpp>
 #include <moe/kernels/rms_norm.hpp>
 #include <moe/kernels/rope.hpp>
@@ -66,16 +67,21 @@ using DispatchKernels = List<GatesToSlots<Wide>, Combine<Wide, Stored>, Dispatch
 
 template <class Wide>
 using LossKernels = List<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>,
-                         Fused<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>>>;
+                         Fused<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>>,
+                         SumLosses<Wide>, FinishReport<Wide>>;
 
 template <class Wide>
 using OptimizerKernels =
-    List<NormSquare<Wide>, AdamW<Wide>, ExpertBiasStep<Wide>, Momentum<Wide>, Descend<Wide>>;
+    List<GradientSquare<Wide>, MatrixSquare<Wide>, DecideStep, AdamWPrepare, AdamW<Wide>,
+         ExpertBiasStep<Wide>, Fused<Momentum<Wide>, NormSquare<Wide>>, Descend<Wide>>;
 
 /// Newton-Schulz orthogonalization, beside the products.
 template <class Wide>
-using NewtonSchulzKernels =
-    List<InverseNorm<Wide>, ScaleMatrix<Wide>, Polynomial<Wide>, Mirror<Wide>>;
+using NewtonSchulzKernels = List<NormSquare<Wide>, InverseNorm<Wide>, ScaleMatrix<Wide>>;
+
+/// What a backend may launch itself, in its symmetric_gemm.
+template <class Wide>
+using SymmetricKernels = List<Polynomial<Wide>, Mirror<Wide>>;
 
 /// All of them. A kernel that a layer or an optimizer launches must be in this list
 /// (tests/model/kernel_list.cpp), and so must every kernel of this folder
@@ -85,7 +91,7 @@ using AllKernels =
     Join<NormKernels<Wide, Stored>, ActivationKernels<Wide, Stored>, BiasKernels<Wide, Stored>,
          ResidualKernels<Wide, Stored>, EmbeddingKernels<Wide, Stored>, RopeKernels<Wide, Stored>,
          RouterKernels<Wide>, DispatchKernels<Wide, Stored>, LossKernels<Wide>,
-         OptimizerKernels<Wide>, NewtonSchulzKernels<Wide>>;
+         OptimizerKernels<Wide>, NewtonSchulzKernels<Wide>, SymmetricKernels<Wide>>;
 
 /// True if the list contains Kernel.
 ///
@@ -96,10 +102,10 @@ inline constexpr bool is_in = false;
 template <class Kernel, class... Kernels>
 inline constexpr bool is_in<Kernel, List<Kernels...>> = (std::is_same_v<Kernel, Kernels> || ...);
 
-/// True for a kernel of `columns`, which is called with a lane; the others are kernels of `rows`.
+/// True for a kernel of `columns`, which says how many sums it needs; the others are of `rows`.
 template <class Kernel>
-inline constexpr bool is_column_kernel = requires(const Kernel& kernel, Lane<float> i) {
-  kernel(i);
+inline constexpr bool is_column_kernel = requires {
+  Kernel::sums;
 };
 
 /// Calls f.template operator()<Type>() for each type of a list, in order.

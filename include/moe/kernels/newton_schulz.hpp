@@ -2,8 +2,7 @@
 #include <moe/core/lane.hpp>
 
 // The element-wise steps between the matrix products of Newton-Schulz orthogonalization. `gram` and
-// `square` are symmetric (m x m) matrices. The products compute only their blocks on and above the
-// diagonal, in strips of `strip` rows.
+// `square` are symmetric (m x m) matrices.
 
 namespace moe::inline MOE_ISA::kernel {
 
@@ -15,6 +14,7 @@ struct InverseNorm {
   const W* partial;
   W* factor;
   double stretch, eps;
+  static constexpr bool one_lane = true;
   MOE_KERNEL void operator()(const auto&, int i) const {
     double square = 0;
     for (int j = 0; j < parts; ++j) square += double(partial[std::ptrdiff_t(i) * parts + j]);
@@ -38,7 +38,7 @@ struct ScaleMatrix {
   }
 };
 
-/// square = a I + b * gram + c * square, on and above the diagonal blocks.
+/// square = a I + b * gram + c * square, on and above the diagonal blocks of `strip` rows.
 template <class W>
 struct Polynomial {
   int m, strip;

@@ -9,8 +9,8 @@ struct RmsNormApply {
   Table<const T> x;           // (n, dim)
   Table<const W> gain, rstd;  // (1, dim), (n, 1)
   Table<T> y;                 // (n, dim)
-  MOE_KERNEL void operator()(const auto& group, int r) const {
-    const W s = rstd(r);
+  MOE_KERNEL void operator()(const auto& group, int r) const { apply(group, r, rstd(r)); }
+  MOE_KERNEL void apply(const auto& group, int r, W s) const {
     group.for_each(x.cols, [&](auto i) { y[r][i] = x[r][i] * s * gain[0][i]; });
   }
 };
@@ -25,8 +25,9 @@ struct RmsNormForward {
   W eps;
   MOE_KERNEL void operator()(const auto& group, int r) const {
     const W square = group.sum(x.cols, [&](auto i) { return x[r][i] * x[r][i]; });
-    rstd(r) = W(1) / kernel::sqrt(square / W(x.cols) + eps);
-    RmsNormApply<W, T>{x, gain, rstd, y}(group, r);
+    const W s = W(1) / kernel::sqrt(square / W(x.cols) + eps);
+    group.once([&] { rstd(r) = s; });
+    RmsNormApply<W, T>{x, gain, rstd, y}.apply(group, r, s);
   }
 };
 
@@ -52,20 +53,21 @@ struct RmsNormBackward {
   }
 };
 
-/// dgain += sum over rows of dy * x * rstd. Each lane processes one column, so the order of the sum
-/// is fixed.
+/// dgain += sum over rows of dy * x * rstd.
 template <class W, class T = W>
 struct RmsNormGainGrad {
-  int count;
   Table<const T> x;
   Table<const W> rstd;
   Table<const T> dy;
   Table<W> dgain;
+  static constexpr int sums = 1;
   template <class V>
-  MOE_KERNEL void operator()(Lane<V> i) const {
-    V sum(W(0));
-    for (int r = 0; r < count; ++r) sum = sum + dy[r][i] * x[r][i] * rstd(r);
-    dgain[0][i] += sum;
+  MOE_KERNEL void add(V* sum, Lane<V> i, int r) const {
+    sum[0] = sum[0] + dy[r][i] * x[r][i] * rstd(r);
+  }
+  template <class V>
+  MOE_KERNEL void store(const V* sum, Lane<V> i, int) const {
+    dgain[0][i] += sum[0];
   }
 };
 

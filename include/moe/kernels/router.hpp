@@ -11,6 +11,7 @@ struct Routing {
   bool sigmoid, renormalize, uniform;
   double noise;  // standard deviation of the noise on logits; 0 outside training
   std::uint64_t seed, stream;
+  const std::uint64_t* step = nullptr;  // as in Dropout
 };
 
 /// sigmoid(x) = 1 / (1 + exp(-x)), in a form that cannot overflow.
@@ -47,16 +48,14 @@ struct RouteForward {
   Table<W> stats;              // (n, 2)
   Routing routing;
 
-  MOE_KERNEL void operator()(const auto& group, int r) const {
-    group.for_each_index(1, [&](int) { route(r); });
-  }
-  MOE_KERNEL void route(int r) const {
+  static constexpr bool one_lane = true;
+  MOE_KERNEL void operator()(const auto&, int r) const {
     const int experts = logits.cols;
     if (routing.noise > 0) {
       for (int e = 0; e < experts; ++e)
         logits(r, e) =
             logits(r, e) +
-            W(routing.noise * normal(routing.seed, routing.stream,
+            W(routing.noise * normal(routing.seed, at_step(routing.stream, routing.step),
                                      std::uint64_t(r) * std::uint64_t(experts) + std::uint64_t(e)));
     }
     lse(r) = softmax(
@@ -129,10 +128,8 @@ struct RouteBackward {
   Routing routing;
   W balance, z, entropy;
 
-  MOE_KERNEL void operator()(const auto& group, int r) const {
-    group.for_each_index(1, [&](int) { backward(r); });
-  }
-  MOE_KERNEL void backward(int r) const {
+  static constexpr bool one_lane = true;
+  MOE_KERNEL void operator()(const auto&, int r) const {
     const int experts = logits.cols;
     // A gate is the exponential of a log score, so its gradient with respect to the log score is
     // dgates * gates. Renormalization removes the component of dgates along the gates. It is
@@ -168,17 +165,20 @@ struct RouteBackward {
   }
 };
 
-/// total[c] = mean over rows of x[r][c], in row order.
+/// mean[c] = mean over the `count` rows of x[r][c].
 template <class W>
 struct ColumnMean {
   int count;
   Table<const W> x;
-  Table<W> total;
+  Table<W> mean;
+  static constexpr int sums = 1;
   template <class V>
-  MOE_KERNEL void operator()(Lane<V> i) const {
-    V sum(W(0));
-    for (int r = 0; r < count; ++r) sum = sum + x[r][i];
-    total[0][i] = sum / W(double(count));
+  MOE_KERNEL void add(V* sum, Lane<V> i, int r) const {
+    sum[0] = sum[0] + x[r][i];
+  }
+  template <class V>
+  MOE_KERNEL void store(const V* sum, Lane<V> i, int) const {
+    mean[0][i] = sum[0] / W(double(count));
   }
 };
 
@@ -188,11 +188,12 @@ template <class W>
 struct LoadExcess {
   int experts;
   const int* offset;
-  Table<W> dbias;
-  template <class V>
-  MOE_KERNEL void operator()(Lane<V> i) const {
-    dbias[0][i] += generate(i, [&](int e) {
-      return W(double(offset[e + 1] - offset[e]) - double(offset[experts]) / double(experts));
+  Table<W> dbias;  // (1, experts)
+  MOE_KERNEL void operator()(const auto& group, int r) const {
+    group.for_each(experts, [&](auto i) {
+      dbias[r][i] += generate(i, [&](int e) {
+        return W(double(offset[e + 1] - offset[e]) - double(offset[experts]) / double(experts));
+      });
     });
   }
 };

@@ -170,8 +170,8 @@ struct Attention {
       const int rows = dx.count * NormHeads;
       be.rows(rows, kernel::RmsNormBackward<W, T>{
                         c.pre_norm, p.weight, c.rstd, after, {before.data, head_dim}, false});
-      be.columns(head_dim,
-                 kernel::RmsNormGainGrad<W, T>{rows, c.pre_norm, c.rstd, after, grad.weight});
+      be.columns(head_dim, {1, rows},
+                 kernel::RmsNormGainGrad<W, T>{c.pre_norm, c.rstd, after, grad.weight});
       return before;
     }
   }

@@ -20,9 +20,7 @@ struct CrossEntropyHead {
   using T = Value<B>;  // of activations
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim;
-  /// Rows in a chunk: as many as have 2^19 logits (2 MB in float, a large second-level cache), but
-  /// at least 256, so that reading and packing the weight costs little beside the products.
-  static constexpr int chunk = std::clamp((1 << 19) / Vocab, 256, 4096);
+  static constexpr int chunk = B::head_rows(Vocab);
   struct Cache {
     Rows<W, 1> loss, lse, correct;
   };

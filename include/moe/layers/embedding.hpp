@@ -19,14 +19,22 @@ struct TokenEmbedding {
   struct Params {
     Param<W, Role::embedding, Vocab, Dim> weight;
   };
+  /// The rows sorted by token.
+  struct Scratch {
+    Rows<int, 1> place_of, row_of;
+    Fixed<int, Vocab + 1> offset;
+  };
 
   static void forward(B& be, const Params& p, Rows<const int, 1> tokens, Rows<T, out> y) {
     be.rows(y.count,
             kernel::EmbeddingForward<W, T>{tokens.data, 0, 1, p.weight, y, scale(), false});
   }
-  static void backward(B& be, Rows<const int, 1> tokens, Rows<const T, out> dy, Params& grad) {
-    be.columns(Dim,
-               kernel::EmbeddingGrad<W, T>{dy.count, tokens.data, 0, 1, dy, grad.weight, scale()});
+  static void backward(B& be, Rows<const int, 1> tokens, Rows<const T, out> dy, Params& grad,
+                       Scratch& s) {
+    be.group_by_expert(dy.count, Vocab, 1, tokens.data, s.place_of.data, s.row_of.data,
+                       s.offset.data);
+    be.columns(Dim, {Vocab, dy.count, s.offset.data},
+               kernel::EmbeddingGrad<W, T>{s.row_of.data, 0, 0, 0, dy, grad.weight, scale()});
   }
 
  private:
@@ -52,8 +60,10 @@ struct PositionEmbedding {
                                                     W(1), true});
   }
   static void backward(B& be, const Pass& pass, Rows<const T, out> dy, Params& grad) {
-    be.columns(Dim, kernel::EmbeddingGrad<W, T>{dy.count, nullptr, pass.start, pass.length, dy,
-                                                grad.weight, W(1)});
+    const int sequences = dy.count / pass.length;
+    be.columns(Dim, {pass.length, sequences},
+               kernel::EmbeddingGrad<W, T>{nullptr, pass.start, pass.length, sequences, dy,
+                                           grad.weight, W(1)});
   }
 };
 

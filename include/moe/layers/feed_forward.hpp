@@ -76,8 +76,7 @@ struct FeedForward {
     be.gemm(Dim, Hidden, x.count, transposed(matrix(dy)), matrix(s.act), grad.down_proj.weight.data,
             Hidden, {.beta = W(1)});
     if constexpr (Traits.bias)
-      be.columns(Dim,
-                 kernel::BiasGrad<W, T>{1, x.count, nullptr, nullptr, {}, dy, grad.down_proj.bias});
+      be.columns(Dim, {1, x.count}, kernel::BiasGrad<W, T>{nullptr, {}, dy, grad.down_proj.bias});
     Up::backward(be, p.up_proj, x, s.dact, dx, grad.up_proj, add);
     if constexpr (gated) Gate::backward(be, p.gate_proj, x, s.dgate, dx, grad.gate_proj);
   }

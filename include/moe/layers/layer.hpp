@@ -14,14 +14,18 @@ struct Pass {
   int length;     // tokens of each sequence
   int start = 0;  // position of each sequence's first token
   bool training = false;
-  std::uint64_t step = 0;  // selects the random streams
+  // Their sum selects the random streams. The second is in the backend's memory, or null: a backend
+  // that repeats a recorded step counts there (repeats_steps).
+  std::uint64_t step = 0;
+  const std::uint64_t* step_in_memory = nullptr;
   int layer = 0;
   int moe_layers = 1;     // each auxiliary loss is averaged over them
   double loss_scale = 1;  // of backward: 1 / number of accumulated batches
 
   /// The dropout of a site in this layer. Off outside training.
   Dropout dropout(double rate, RandomStream site) const {
-    return {training ? rate : 0, options->seed, stream(step, std::uint32_t(layer), site)};
+    return {training ? rate : 0, options->seed, stream(step, std::uint32_t(layer), site),
+            step_in_memory};
   }
 };
 

@@ -13,10 +13,10 @@ namespace moe::inline MOE_ISA {
 ///     Up::forward(backend, params, x, y);
 template <int In, int Out, Backend B, bool Bias = false, Role R = Role::hidden>
 struct Linear {
-  static constexpr bool exact = R == Role::router;
+  static constexpr Precision precision = R == Role::router ? Precision::exact : Precision::rounded;
   using T = Value<B>;  // of activations
   using W = Wide<B>;   // of parameters and sums
-  using Y = std::conditional_t<exact, W, T>;
+  using Y = std::conditional_t<precision == Precision::exact, W, T>;
   static constexpr int in = In, out = Out;
   struct Params {
     Param<W, R, Out, In> weight;
@@ -27,17 +27,17 @@ struct Linear {
 
   static void forward(B& be, const Params& p, Rows<const T, in> x, Rows<Y, out> y) {
     be.gemm(x.count, Out, In, matrix(x), transposed(matrix(p.weight)), y.data, Out,
-            {.bias = Bias ? p.bias.data : nullptr, .exact = exact});
+            {.bias = Bias ? p.bias.data : nullptr, .precision = precision});
   }
 
   static void backward(B& be, const Params& p, Rows<const T, in> x, Rows<const Y, out> dy,
                        Rows<T, in> dx, Params& grad, bool add = true) {
     be.gemm(x.count, In, Out, matrix(dy), matrix(p.weight), dx.data, In,
-            {.beta = W(add ? 1 : 0), .exact = exact});
+            {.beta = W(add ? 1 : 0), .precision = precision});
     be.gemm(Out, In, x.count, transposed(matrix(dy)), matrix(x), grad.weight.data, In,
-            {.beta = W(1), .exact = exact});
+            {.beta = W(1), .precision = precision});
     if constexpr (Bias)
-      be.columns(Out, kernel::BiasGrad<W, Y>{1, x.count, nullptr, nullptr, {}, dy, grad.bias});
+      be.columns(Out, {1, x.count}, kernel::BiasGrad<W, Y>{nullptr, {}, dy, grad.bias});
   }
 
   // The same in the form of a Layer. Cache and Scratch are empty.

@@ -138,9 +138,9 @@ struct MoE {
                 s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
     weights(be, c, by_token(dy, c), matrix(act), grad.experts.down_proj);
     if constexpr (bias)
-      be.columns(Dim, kernel::BiasGrad<W, T>{Experts, 0, c.router.report.offset.data,
-                                             c.router.token_of.data, c.gate_of_slot, dy,
-                                             grad.experts.down_proj.bias});
+      be.columns(Dim, slots(c),
+                 kernel::BiasGrad<W, T>{c.router.token_of.data, c.gate_of_slot, dy,
+                                        grad.experts.down_proj.bias});
     be.rows(x.count, kernel::GateGrad<W, T>{s.dgate_of_slot,
                                             dy,
                                             {bias ? p.experts.down_proj.bias.data : nullptr, Dim},
@@ -164,23 +164,21 @@ struct MoE {
   template <int In, int Out, Role R, bool Bias>
   static void experts(B& be, const Cache& c, Matrix<const T> a, const Stack<In, Out, R, Bias>& p,
                       Rows<T, Out, TopK> y) {
-    be.grouped_gemm_m(Experts, c.router.report.offset.data, Out, In, a,
-                      transposed(matrix(p.weight)), Out * In, y.data, Out,
+    be.grouped_gemm_m(slots(c), Out, In, a, transposed(matrix(p.weight)), Out * In, y.data, Out,
                       {.bias = Bias ? p.bias.data : nullptr}, Out);
   }
   /// da[slot] = beta * da[slot] + W_e^T dy[slot].
   template <int In, int Out, Role R, bool Bias>
   static void back(B& be, const Cache& c, Matrix<const T> dy, const Stack<In, Out, R, Bias>& p,
                    Rows<T, In, TopK> da, W beta) {
-    be.grouped_gemm_m(Experts, c.router.report.offset.data, In, Out, dy, matrix(p.weight), Out * In,
-                      da.data, In, {.beta = beta});
+    be.grouped_gemm_m(slots(c), In, Out, dy, matrix(p.weight), Out * In, da.data, In,
+                      {.beta = beta});
   }
   /// dW_e += sum over the slots of e of dy[slot] a[slot]^T.
   template <int In, int Out, Role R, bool Bias>
   static void weights(B& be, const Cache& c, Matrix<const T> dy, Matrix<const T> a,
                       Stack<In, Out, R, Bias>& grad) {
-    be.grouped_gemm_k(Experts, c.router.report.offset.data, Out, In, dy, a, grad.weight.data, In,
-                      Out * In, {.beta = W(1)});
+    be.grouped_gemm_k(slots(c), Out, In, dy, a, grad.weight.data, In, Out * In, {.beta = W(1)});
   }
   template <int In, int Out, Role R, bool Bias>
   static void project_back(B& be, Rows<const T, Dim> x, const Cache& c,
@@ -189,8 +187,12 @@ struct MoE {
     back(be, c, matrix(dy), p, dslots, beta);
     weights(be, c, matrix(dy), by_token(x, c), grad);
     if constexpr (Bias)
-      be.columns(Out, kernel::BiasGrad<W, T>{
-                          Experts, 0, c.router.report.offset.data, nullptr, {}, dy, grad.bias});
+      be.columns(Out, slots(c), kernel::BiasGrad<W, T>{nullptr, {}, dy, grad.bias});
+  }
+
+  /// The slots of each expert.
+  static Segments slots(const Cache& c) {
+    return {Experts, c.up.count, c.router.report.offset.data};
   }
 
   static Table<const T> pre(const Cache& c) {

@@ -46,7 +46,7 @@ struct RMSNorm {
   static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
                        Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&,
                        bool add = true) {
-    be.columns(Dim, kernel::RmsNormGainGrad<W, T>{x.count, x, c.rstd, dy, grad.weight});
+    be.columns(Dim, {1, x.count}, kernel::RmsNormGainGrad<W, T>{x, c.rstd, dy, grad.weight});
     be.rows(x.count, kernel::RmsNormBackward<W, T>{x, p.weight, c.rstd, dy, dx, add});
   }
 };
@@ -92,8 +92,8 @@ struct LayerNorm {
   static void backward(B& be, const Pass&, const Params& p, Rows<const T, in> x, const Cache& c,
                        Rows<const T, out> dy, Rows<T, in> dx, Params& grad, Scratch&,
                        bool add = true) {
-    be.columns(Dim,
-               kernel::LayerNormGainGrad<W, T>{x.count, x, c.stats, dy, grad.weight, bias(grad)});
+    be.columns(Dim, {1, x.count},
+               kernel::LayerNormGainGrad<W, T>{x, c.stats, dy, grad.weight, bias(grad)});
     be.rows(x.count, kernel::LayerNormBackward<W, T>{x, p.weight, c.stats, dy, dx, add});
   }
 

@@ -79,9 +79,10 @@ struct Router {
                                     routing(pass)});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
                        c.report.offset.data);
-    be.columns(Experts,
+    be.columns(Experts, {1, x.count},
                kernel::ColumnMean<W>{x.count, c.probs, {c.report.mean_probs.data, Experts}});
-    be.columns(2, kernel::ColumnMean<W>{x.count, c.token_stats, {c.report.means.data, 2}});
+    be.columns(2, {1, x.count},
+               kernel::ColumnMean<W>{x.count, c.token_stats, {c.report.means.data, 2}});
   }
 
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
@@ -94,8 +95,7 @@ struct Router {
                                               W(o.balance_weight * each), W(o.z_weight * each),
                                               W(o.entropy_weight * each)});
     if constexpr (Traits.expert_bias)
-      be.columns(Experts,
-                 kernel::LoadExcess<W>{Experts, c.report.offset.data, grad.selection.bias});
+      be.rows(1, kernel::LoadExcess<W>{Experts, c.report.offset.data, grad.selection.bias});
     typename Score::Params score{grad.weight, grad.bias};
     Score::backward(be, {p.weight, p.bias}, x, s.dlogits, dx, score);
   }
@@ -108,7 +108,8 @@ struct Router {
             pass.options->round_robin_routing,
             pass.training ? pass.options->router_noise : 0,
             pass.options->seed,
-            stream(pass.step, std::uint32_t(pass.layer), RandomStream::router_noise)};
+            stream(pass.step, std::uint32_t(pass.layer), RandomStream::router_noise),
+            pass.step_in_memory};
   }
 };
 

@@ -1,9 +1,11 @@
 #pragma once
 #include <array>
 #include <moe/kernels/dropout.hpp>
+#include <moe/kernels/report.hpp>
 #include <moe/layers/cross_entropy.hpp>
 #include <moe/layers/embedding.hpp>
 #include <moe/model/block.hpp>
+#include <moe/model/loss.hpp>
 #include <moe/tree/bind.hpp>
 #include <moe/tree/per_layer.hpp>
 #include <span>
@@ -39,11 +41,11 @@ struct Decoder {
     typename Norm::Params final_norm;
     HeadParams head;
   };
-  /// The results that the host reads after a pass. The leaves are contiguous, so that one download
-  /// transfers all of them.
+  /// What the report of a pass is made from.
   struct Results {
     std::array<RouterReport<C.moe.experts, W>, C.moe_layers()> routers;
     typename Head::Cache head;
+    Rows<double, 2> partial;  // row c: sums of chunk c of the head's losses
   };
   struct Cache {
     Rows<int, 1> tokens, targets;
@@ -59,13 +61,14 @@ struct Decoder {
     typename Norm::Scratch norm;
     typename Head::Scratch head;
   };
-  /// All blocks share their scratch memory, and the head shares it with them.
+  /// All blocks share their scratch memory, and head and embedding share it with them.
   struct StageScratch {
     static constexpr bool overlaid = true;
     PerLayer<C, typename StreamBlock<BlockOf<false>, T>::Scratch,
              typename StreamBlock<BlockOf<true>, T>::Scratch, true>
         block;
     HeadScratch head;
+    typename Tokens::Scratch tokens;
   };
   struct Scratch {
     Rows<T, C.dim> stream;  // output of the last block; in backward its gradient
@@ -110,7 +113,7 @@ struct Decoder {
     drop(be, embedding_dropout(pass), s.stream, s.stream);
     if constexpr (learned_positions)
       Positions::backward(be, pass, s.stream, grad.position_embedding);
-    Tokens::backward(be, c.tokens, s.stream, grad.token_embedding);
+    Tokens::backward(be, c.tokens, s.stream, grad.token_embedding, s.stage.tokens);
   }
 
   /// From c.normed and the targets to the loss of each row.
@@ -137,13 +140,24 @@ struct Decoder {
     drop(be, final_dropout(pass), h.dy, h.dy);
   }
 
-  /// The address of the results.
-  static const void* begin(const Results& r) {
+  using Report = PassReport<C.moe_layers(), C.moe.experts>;
+  /// Writes the numbers of the report of a pass, with the losses of `tokens` targets (0: it had
+  /// none). A loss that is not finite sets `loss_not_finite`, unless that is null.
+  static void report(B& be, const Pass& pass, int tokens, Cache& c, double* to,
+                     int* loss_not_finite) {
+    Results& r = c.results;
+    const Options& o = *pass.options;
+    be.rows(kernel::chunks(tokens),
+            kernel::SumLosses<W>{tokens, r.head.loss.data, r.head.correct.data, r.partial});
+    kernel::RouterResults<W> routers{C.moe_layers(), C.moe.experts, nullptr, nullptr, nullptr, 0};
     if constexpr (C.moe_layers() > 0) {
-      return r.routers[0].offset.data;
-    } else {
-      return r.head.loss.data;
+      const auto& first = r.routers[0];
+      routers.offset = first.offset.data, routers.mean_probs = first.mean_probs.data;
+      routers.means = first.means.data;
+      routers.step = std::ptrdiff_t(bytes<RouterReport<C.moe.experts, W>>());
     }
+    be.rows(1, kernel::FinishReport<W>{tokens, r.partial.data, routers, o.balance_weight,
+                                       o.z_weight, o.entropy_weight, to, loss_not_finite});
   }
 
   /// The head's weight; with tied weights, the token embedding.
@@ -191,10 +205,10 @@ struct Decoder {
     static_assert(HasRouter<Blk>,
                   "moe: a block with experts needs static const auto& router(const Cache&), which "
                   "gives the router's cache");
-    using Report = RouterReport<C.moe.experts, W>;
     if constexpr (HasRouter<Blk>) {  // one error is enough
       const auto& from = Blk::router(c.blocks.mixture[std::size_t(at)]).report;
-      be.copy(c.results.routers[std::size_t(at)].offset.data, from.offset.data, bytes<Report>());
+      be.copy(c.results.routers[std::size_t(at)].offset.data, from.offset.data,
+              bytes<RouterReport<C.moe.experts, W>>());
     }
   }
 };

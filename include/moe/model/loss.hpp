@@ -1,8 +1,6 @@
 #pragma once
 #include <array>
 #include <cstddef>
-#include <moe/core/config.hpp>
-#include <moe/core/options.hpp>
 #include <moe/tree/fields.hpp>
 #include <type_traits>
 
@@ -44,41 +42,36 @@ inline void Loss::divide(double n) {
   for_each_field(divide_field, *this);
 }
 
-/// Each expert's share of the assignments, from a router's offsets. The shares sum to 1.
-template <int Experts>
-std::array<double, std::size_t(Experts)> expert_shares(const int* offset) {
-  std::array<double, std::size_t(Experts)> load{};
-  const int all = offset[Experts] > 1 ? offset[Experts] : 1;
-  for (int e = 0; e < Experts; ++e)
-    load[std::size_t(e)] = double(offset[e + 1] - offset[e]) / double(all);
-  return load;
-}
+/// What the host reads after a pass: the losses, and how each router of the model routed.
+template <int MoeLayers, int Experts>
+struct PassReport {
+  Loss loss = {};
+  struct Routing {
+    std::array<double, std::size_t(Experts)> load = {};  // each expert's share of the assignments
+    double entropy = 0;  // mean entropy of the router's probabilities, in nats; at most ln(experts)
+  };
+  std::array<Routing, std::size_t(MoeLayers)> routing = {};
 
-/// The losses of a pass over `tokens` targets (0 if it had none), from the Decoder's results in
-/// host memory. balance = experts * sum over e of load_e * P_e, where P_e is the mean probability.
-/// Source: Fedus et al. 2021, arXiv:2101.03961, eq. 4.
-template <ModelConfig C, class Results>
-Loss collect_loss(const Results& r, int tokens, const Options& o) {
-  Loss loss{.tokens = tokens};
-  for (int i = 0; i < tokens; ++i) {
-    loss.cross_entropy += double(r.head.loss.data[i]);
-    loss.accuracy += double(r.head.correct.data[i]);
+  /// How many numbers kernel::FinishReport writes, and the report that they are.
+  static constexpr std::size_t numbers = 6 + std::size_t(MoeLayers * (Experts + 1));
+  static PassReport read(const std::array<double, numbers>& from, int tokens) {
+    PassReport report{{from[0], from[1], from[2], from[3], from[4], from[5], tokens}};
+    const double* at = from.data() + 6;
+    for (Routing& routing : report.routing) {
+      for (double& share : routing.load) share = *at++;
+      routing.entropy = *at++;
+    }
+    return report;
   }
-  // Without targets this is 0 / 0: not known.
-  loss.cross_entropy /= double(tokens);
-  loss.accuracy /= double(tokens);
-  constexpr int experts = C.moe.experts;  // clang 14 crashes on C.moe.experts in the loop
-  for (const auto& router : r.routers) {
-    const auto load = expert_shares<experts>(router.offset.data);
-    for (int e = 0; e < experts; ++e)
-      loss.balance += double(load.size()) * load[std::size_t(e)] * double(router.mean_probs[e]) /
-                      C.moe_layers();
-    loss.z += double(router.means[0]) / C.moe_layers();
-    loss.entropy += double(router.means[1]) / C.moe_layers();
-  }
-  loss.total = loss.cross_entropy + o.balance_weight * loss.balance + o.z_weight * loss.z -
-               o.entropy_weight * loss.entropy;
-  return loss;
-}
+};
+
+/// A pass that may not have been computed yet, between Transformer::queue and Transformer::collect.
+/// It must stay where it is in between.
+template <class B, class Report>
+struct PendingPass {
+  std::array<double, Report::numbers> numbers = {};
+  int tokens = 0;
+  typename B::Ticket ticket = {};
+};
 
 }  // namespace moe

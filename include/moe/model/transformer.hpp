@@ -1,7 +1,6 @@
 #pragma once
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <limits>
 #include <memory>
 #include <moe/core/batch.hpp>
@@ -20,10 +19,9 @@
 
 namespace moe::inline MOE_ISA {
 
-/// A decoder-only language model with its memory. Decoder is the network. Transformer owns four
-/// arenas (the optimizer owns the fifth), uploads batches and downloads results. It allocates
-/// nothing after construction. Gradients accumulate until zero_grads(), which an optimizer's update
-/// includes.
+/// A decoder-only language model with its memory. Decoder is the network. Transformer owns arenas,
+/// uploads batches and downloads reports. It allocates nothing after construction. Gradients
+/// accumulate until zero_grads(), which an optimizer's update includes.
 /// BlockTemplate: Block, or your own (examples/custom_layer.cpp).
 /// One thread at a time: give each thread of a server its own backend and model, or take turns.
 /// Errors: moe::Error for invalid options, a batch that does not fit (sizes, tokens or targets
@@ -50,6 +48,8 @@ class Transformer {
   using Params = typename Network::Params;
   using Cache = typename Network::Cache;
   using Scratch = typename Network::Scratch;
+  using Report = typename Network::Report;
+  using Pending = PendingPass<B, Report>;
   static constexpr ModelConfig config = C;
 
   Transformer(B& be, const Options& options)
@@ -59,10 +59,13 @@ class Transformer {
         grads_arena_(be, bytes<Params>()),
         cache_arena_(be, bytes<Cache>(max_tokens())),
         scratch_arena_(be, bytes<Scratch>(max_tokens())),
-        results_memory_(bytes<Results>(max_tokens())) {
+        report_arena_(be, bytes<ReportMemory>()) {
     bind(params_, params_arena_.data());
     bind(grads_, grads_arena_.data());
-    be_.reserve(attention_shape());
+    bind(report_memory_, report_arena_.data());
+    AttentionShape largest = attention_shape();
+    largest.sequences = (max_tokens() + C.context - 1) / C.context;
+    be_.reserve(largest);
     set_initial_values(be_, params_, *options_, C.layers);
   }
   Transformer(const Transformer&) = delete;
@@ -71,13 +74,9 @@ class Transformer {
   /// and router noise are on; their random stream is numbered passes(), which then advances.
   Loss forward(const Batch& batch, bool training = true) {
     const auto in_use = hold();
-    begin(batch, training);
-    Network::forward(be_, pass_, params_, cache_, scratch_);
-    state_ = State::logits;
-    if (!batch.targets) return collect();
-    Network::head_forward(be_, pass_, params_, cache_, scratch_);
-    state_ = State::loss;
-    return collect();
+    Pending pending;
+    queue_forward(pending, batch, training);
+    return collect(pending).loss;
   }
 
   /// Adds loss_scale * d(total loss) to grads().
@@ -96,15 +95,40 @@ class Transformer {
   /// only once.
   Loss forward_backward(const Batch& batch, double loss_scale = 1) {
     const auto in_use = hold();
+    Pending pending;
+    queue(pending, batch, loss_scale);
+    return collect(pending).loss;
+  }
+
+  /// forward and forward_backward in two parts. queue() does not wait until the pass is computed;
+  /// collect() does, and gives its losses and routing. Passes are collected in their order.
+  void queue_forward(Pending& pending, const Batch& batch, bool training = true) {
+    const auto in_use = hold();
+    begin(batch, training);
+    Network::forward(be_, pass_, params_, cache_, scratch_);
+    state_ = State::logits;
+    if (batch.targets) {
+      Network::head_forward(be_, pass_, params_, cache_, scratch_);
+      state_ = State::loss;
+    }
+    queue_report(pending);
+  }
+  void queue(Pending& pending, const Batch& batch, double loss_scale = 1) {
+    const auto in_use = hold();
     if (!batch.targets) throw Error("cannot train on a batch: ", no_targets);
     begin(batch, true);
     pass_.loss_scale = loss_scale;
     Network::forward(be_, pass_, params_, cache_, scratch_);
     Network::head_forward_backward(be_, pass_, params_, cache_, grads_, scratch_);
     state_ = State::logits;
-    const Loss loss = collect();
+    queue_report(pending);
     Network::backward(be_, pass_, params_, cache_, grads_, scratch_);
-    return loss;
+  }
+  const Report& collect(Pending& pending) {
+    const auto in_use = hold();
+    be_.wait(pending.ticket);
+    collected_ = true;
+    return report_ = Report::read(pending.numbers, pending.tokens);
   }
 
   /// The logits (n, vocab) of the last forward pass, on the host.
@@ -150,16 +174,17 @@ class Transformer {
     return {logits_.data(), std::size_t(sequences) * C.vocab};
   }
 
-  /// Each expert's share of the assignments of an MoE layer in the last pass. The shares sum to 1.
+  /// Each expert's share of the assignments of an MoE layer in the last pass that was collected.
+  /// The shares sum to 1.
   std::array<double, std::size_t(C.moe.experts)> expert_load(int moe_layer) const {
     require_routed(moe_layer);
-    return expert_shares<C.moe.experts>(results().routers[std::size_t(moe_layer)].offset.data);
+    return report_.routing[std::size_t(moe_layer)].load;
   }
 
-  /// The mean entropy of the router's probabilities in the last pass, in nats; at most ln(experts).
+  /// The mean entropy of the router's probabilities in that pass, in nats; at most ln(experts).
   double router_entropy(int moe_layer) const {
     require_routed(moe_layer);
-    return double(results().routers[std::size_t(moe_layer)].means[1]);
+    return report_.routing[std::size_t(moe_layer)].entropy;
   }
 
   /// Reserves model and backend for the calling thread, for the lifetime of the returned object;
@@ -177,14 +202,12 @@ class Transformer {
   const Cache& cache() const { return cache_; }
   void zero_grads() {
     be_.zero(grads_arena_.data(), grads_arena_.bytes());
-    mark_grads_zeroed();
+    be_.zero(loss_not_finite(), sizeof(int));
   }
-  /// For an optimizer that has set grads() to zero itself.
-  void mark_grads_zeroed() { loss_finite_ = true; }
-  /// True if all losses since the last zero_grads() were finite. Passes without a loss do not
-  /// count.
-  bool loss_finite() const { return loss_finite_; }
-  const Loss& loss() const { return loss_; }
+  /// In the backend's memory: 1 if a training pass since the last update or zero_grads() had a loss
+  /// that is not finite. The next update is skipped then.
+  int* loss_not_finite() { return report_memory_.loss_not_finite.data; }
+  const Loss& loss() const { return report_.loss; }
   /// The number of training passes: the position of the dropout and noise streams, part of a
   /// checkpoint.
   std::uint64_t passes() const { return passes_; }
@@ -199,12 +222,12 @@ class Transformer {
     return {1, C.context, C.context, C.context, C.heads, C.kv_heads_or_default(), C.head_dim()};
   }
   static Memory memory(int tokens) {
-    return {bytes<Params>(), bytes<Params>(), bytes<Cache>(tokens), bytes<Scratch>(tokens)};
+    return {bytes<Params>(), bytes<Params>(), bytes<Cache>(tokens) + bytes<ReportMemory>(),
+            bytes<Scratch>(tokens)};
   }
 
  private:
   using Head = typename Network::Head;
-  using Results = typename Network::Results;
 
   int max_tokens() const { return options_->max_tokens; }
   static Options checked(const Options& options) {
@@ -220,39 +243,31 @@ class Transformer {
     const int n = batch.sequences * batch.length;
     state_ = State::nothing;
     without_targets_ = !batch.targets;
-    results_known_ = false;
     bind(cache_, cache_arena_.data(), n);
     bind(scratch_, scratch_arena_.data(), n);
     be_.upload(cache_.tokens.data, batch.tokens, std::size_t(n) * sizeof(int));
     if (batch.targets) be_.upload(cache_.targets.data, batch.targets, std::size_t(n) * sizeof(int));
+    const std::uint64_t step = training ? passes_++ : 0;
+    if constexpr (repeats_steps<B>) be_.upload(report_memory_.step.data, &step, sizeof step);
     pass_ = {.options = options_.get(),
              .length = batch.length,
              .training = training,
-             .step = training ? passes_++ : 0,
+             .step = repeats_steps<B> ? 0 : step,
+             .step_in_memory = repeats_steps<B> ? report_memory_.step.data : nullptr,
              .moe_layers = std::max(1, C.moe_layers())};
   }
 
-  /// The results of the last pass in host memory, downloaded at once when they are first needed.
-  const Results& results() const {
-    if (!results_known_) {
-      const int n = cache_.tokens.count;
-      bind(results_, results_memory_.data(), n);
-      be_.download(results_memory_.data(), Network::begin(cache_.results), bytes<Results>(n));
-      results_known_ = true;
-    }
-    return results_;
-  }
-  /// The losses of the last pass. A pass without targets did not include the head.
-  Loss collect() {
-    loss_ = collect_loss<C>(results(), without_targets_ ? 0 : cache_.tokens.count, *options_);
-    if (!without_targets_) loss_finite_ = loss_finite_ && std::isfinite(loss_.total);
-    return loss_;
+  void queue_report(Pending& pending) {
+    pending.tokens = without_targets_ ? 0 : cache_.tokens.count;
+    double* const report = report_memory_.report.data;
+    Network::report(be_, pass_, pending.tokens, cache_, report,
+                    pass_.training ? loss_not_finite() : nullptr);
+    pending.ticket = be_.later(pending.numbers.data(), report, sizeof pending.numbers);
   }
   void require_routed(int moe_layer) const {
-    if (moe_layer >= 0 && moe_layer < C.moe_layers() && state_ != State::unused) return;
+    if (moe_layer >= 0 && moe_layer < C.moe_layers() && collected_) return;
     throw Error("cannot tell the routing of MoE layer ", moe_layer, ": the model has ",
-                C.moe_layers(), " of them",
-                (state_ == State::unused ? " and has read no batch" : ""),
+                C.moe_layers(), " of them", (collected_ ? "" : " and no pass of it was collected"),
                 "; count them from 0, after a forward pass");
   }
 
@@ -264,19 +279,22 @@ class Transformer {
   B& be_;
   mutable detail::InUse in_use_;
   std::unique_ptr<Options> options_;  // Pass points to it
-  Arena<B> params_arena_, grads_arena_, cache_arena_, scratch_arena_;
+  struct ReportMemory {
+    Fixed<double, int(Report::numbers)> report;
+    Fixed<int, 1> loss_not_finite;
+    Fixed<std::uint64_t, 1> step;
+  };
+  Arena<B> params_arena_, grads_arena_, cache_arena_, scratch_arena_, report_arena_;
   Params params_{}, grads_{};
   Cache cache_{};
   Scratch scratch_{};
+  ReportMemory report_memory_{};
   Pass pass_{};
-  Loss loss_{};
-  mutable std::vector<std::byte> results_memory_;
-  mutable Results results_{};
-  mutable bool results_known_ = false;
+  Report report_{};
   std::vector<W> logits_;
   std::uint64_t passes_ = 0;
   State state_ = State::unused;
-  bool without_targets_ = false, loss_finite_ = true;
+  bool without_targets_ = false, collected_ = false;
 };
 
 }  // namespace moe

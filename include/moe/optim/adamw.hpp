@@ -33,21 +33,25 @@ struct AdamWRule {
     return *this;
   }
 
+  /// The factors of the current update.
   template <class B>
-  void update(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep& step) const {
-    using T = Wide<B>;
-    const double rate = lr * step.lr_factor, t = double(step.number);
-    for (const LeafUpdate<T>& leaf : leaves) {
-      const double decay = decays(leaf.param.role) ? weight_decay : 0;
-      // The root of a nonzero v is far above at_rest, so raising eps to at_rest changes nothing. A
-      // smaller eps could be 0 in a narrow T, and give 0 / 0 where there is no gradient.
-      be.rows(kernel::chunks(leaf.size()),
-              kernel::AdamW<T>{leaf.size(), leaf.param.data, leaf.grad.data, leaf.state(0).data,
-                               leaf.state(1).data, T(step.grad_scale), T(1 - beta1), T(1 - beta2),
-                               T(1 - rate * decay), T(rate / (1 - std::pow(beta1, t))),
-                               T(1 / std::sqrt(1 - std::pow(beta2, t))),
-                               T(std::max(eps, kernel::at_rest<T>))});
+  struct Workspace {
+    Arena<B> factors;
+    Workspace(B& be, std::span<const LeafUpdate<Wide<B>>>) : factors(be, bytes_needed({})) {}
+    static std::size_t bytes_needed(std::span<const LeafInfo>) {
+      return sizeof(kernel::AdamWFactors);
     }
+  };
+
+  template <class B>
+  void update(B& be, const RuleUpdate<Wide<B>>& u, Workspace<B>& work) const {
+    using T = Wide<B>;
+    auto* const factors = reinterpret_cast<kernel::AdamWFactors*>(work.factors.data());
+    be.rows(1, kernel::AdamWPrepare{u.control, factors, lr, beta1, beta2, weight_decay});
+    // The root of a nonzero v is far above at_rest, so raising eps to at_rest changes nothing. A
+    // smaller eps could be 0 in a narrow T, and give 0 / 0 where there is no gradient.
+    be.rows(u.chunks, kernel::AdamW<T>{u.chunk, u.control, factors, T(1 - beta1), T(1 - beta2),
+                                       T(std::max(eps, kernel::at_rest<T>))});
   }
 };
 

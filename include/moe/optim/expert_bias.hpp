@@ -24,11 +24,8 @@ struct ExpertBiasRule {
   }
 
   template <class B>
-  void update(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep&) const {
-    using T = Wide<B>;
-    for (const LeafUpdate<T>& leaf : leaves)
-      be.rows(kernel::chunks(leaf.size()),
-              kernel::ExpertBiasStep<T>{leaf.size(), leaf.param.data, leaf.grad.data, T(rate)});
+  void update(B& be, const RuleUpdate<Wide<B>>& u) const {
+    be.rows(u.chunks, kernel::ExpertBiasStep<Wide<B>>{u.chunk, u.control, Wide<B>(rate)});
   }
 };
 

@@ -1,109 +1,93 @@
 #pragma once
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <moe/backend/backend.hpp>
-#include <moe/kernels/chunk.hpp>
 #include <moe/kernels/gradient_norm.hpp>
 #include <moe/tree/leaves.hpp>
-#include <string>
 #include <vector>
 
 namespace moe::inline MOE_ISA {
 
-/// min(1, clip / norm): the factor that reduces a gradient with L2 norm `norm` to `clip`.
-inline double clip_factor(double norm, double clip) {
-  return norm > clip ? clip / norm : 1;
-}
-
-/// The L2 norm of a gradient over all leaves except expert biases, which hold loads, not gradients.
-/// The backend sums chunks of fixed length, which are then added in double, in order: the same bits
-/// for any number of threads. A value whose square overflows counts as non-finite.
-/// Never throws or allocates after construction.  Test: tests/optim/gradient_norm.cpp.
+/// Measures the L2 norm of a gradient over all leaves except expert biases, which hold loads, not
+/// gradients, and decides in the backend's memory about the update; see kernel::DecideStep.
+/// Chunks of fixed length are summed in Wide, and their sums added in double, in order: the same
+/// bits for any number of threads. A value whose square overflows counts as not finite.
+/// Never throws, waits or allocates after construction.  Test: tests/optim/gradient_norm.cpp.
 ///
-///     moe::GradientNorm<moe::Cpu<float>, Params> norm{backend};
-///     const double factor = moe::clip_factor(norm.measure(grads), 1.0);
+///     moe::GradientNorm norm{backend, model.grads()};
+///     norm.decide(/*clip=*/1.0, loss_not_finite, control);  // both in the backend's memory
 template <class B, class Params>
 class GradientNorm {
   using T = Wide<B>;
+  using Chunk = kernel::GradientChunk<T>;
+  using Matrix = kernel::GradientMatrix;
 
  public:
-  explicit GradientNorm(B& be)
-      : be_(&be),
-        arena_(be, bytes_needed()),
-        partial_(bytes_needed() / sizeof(T)),
-        squares_(matrices()) {}
-
-  /// The bytes of the backend's memory that a GradientNorm holds.
-  static std::size_t bytes_needed() {
-    std::size_t partials = 0;
-    for (const LeafInfo& leaf : leaves<Params>())
-      if (measured(leaf)) partials += std::size_t(leaf.count) * std::size_t(chunks(leaf));
-    return partials * sizeof(T);
-  }
-
-  /// Returns the norm; infinite or NaN if any gradient is.
-  double measure(const Params& grads) {
-    launch(grads);
-    double total = 0;
-    std::size_t at = 0, matrix = 0, number = 0;
-    first_bad_ = none;
-    for (const LeafInfo& leaf : leaves<Params>()) {
-      for (int i = 0; measured(leaf) && i < leaf.count; ++i) {
-        double square = 0;
-        for (int c = 0; c < chunks(leaf); ++c) square += double(partial_[at++]);
-        squares_[matrix++] = square;
-        total += square;
-        if (first_bad_ == none && !std::isfinite(square)) first_bad_ = number;
+  GradientNorm(B& be, Params& grads) : be_(&be), arena_(be, bytes_needed()) {
+    std::vector<Chunk> chunks;
+    std::vector<Matrix> matrices;
+    int number = 0;
+    for (const LeafInfo& info : leaves<Params>()) {
+      const auto leaf = view<T>(grads, info);
+      const std::ptrdiff_t size = std::ptrdiff_t(info.rows) * info.cols;
+      for (int i = 0; measured(info) && i < info.count; ++i) {
+        matrices.push_back({int(chunks.size()), kernel::chunks(size), number});
+        for (std::ptrdiff_t at = 0; at < size; at += kernel::chunk)
+          chunks.push_back(
+              {leaf.matrix(i) + at, int(std::min<std::ptrdiff_t>(kernel::chunk, size - at))});
       }
       ++number;
     }
-    return std::sqrt(total);
+    chunks_ = int(chunks.size()), matrices_ = int(matrices.size());
+    std::byte* at = arena_.data();
+    const auto place = [&]<class X>(X*& to, int count) {
+      to = reinterpret_cast<X*>(at);
+      at += rounded(sizeof(X) * std::size_t(count));
+    };
+    place(chunk_, chunks_), place(matrix_, matrices_), place(partial_, chunks_);
+    place(square_, matrices_);
+    be.upload(chunk_, chunks.data(), chunks.size() * sizeof(Chunk));
+    be.upload(matrix_, matrices.data(), matrices.size() * sizeof(Matrix));
   }
 
-  /// After measure: the squared norms of the matrices of all measured leaves, in order. The address
-  /// is the same after every call.
-  const double* squares() const { return squares_.data(); }
+  /// Queues the decision about an update. `loss_not_finite` is read and set to 0.
+  void decide(double clip, int* loss_not_finite, kernel::StepControl* control) {
+    be_->rows(chunks_, kernel::GradientSquare<T>{chunk_, partial_});
+    be_->rows(matrices_, kernel::MatrixSquare<T>{matrix_, partial_, square_});
+    be_->rows(1, kernel::DecideStep{matrices_, matrix_, square_, clip, loss_not_finite, control});
+  }
 
-  /// After measure: the path of the first leaf with a non-finite gradient, or empty.
-  std::string first_non_finite() const {
-    return first_bad_ == none ? "" : leaf_names<Params>()[first_bad_];
+  /// The squared norms of the matrices of all measured leaves, in order, in the backend's memory.
+  const double* squares() const { return square_; }
+
+  /// The bytes of the backend's memory that a GradientNorm holds.
+  static std::size_t bytes_needed() {
+    std::size_t chunks = 0, matrices = 0;
+    for (const LeafInfo& leaf : leaves<Params>()) {
+      if (!measured(leaf)) continue;
+      const int each = kernel::chunks(std::ptrdiff_t(leaf.rows) * leaf.cols);
+      chunks += std::size_t(leaf.count) * std::size_t(each);
+      matrices += std::size_t(leaf.count);
+    }
+    return rounded(chunks * sizeof(Chunk)) + rounded(matrices * sizeof(Matrix)) +
+           rounded(chunks * sizeof(T)) + rounded(matrices * sizeof(double));
   }
 
   /// True if a leaf counts towards the norm.
   static bool measured(const LeafInfo& leaf) { return leaf.role != Role::expert_bias; }
 
  private:
-  static constexpr std::size_t none = std::size_t(-1);
-
-  static int chunks(const LeafInfo& leaf) {
-    return kernel::chunks(std::ptrdiff_t(leaf.rows) * leaf.cols);
-  }
-  static std::size_t matrices() {
-    std::size_t total = 0;
-    for (const LeafInfo& leaf : leaves<Params>())
-      if (measured(leaf)) total += std::size_t(leaf.count);
-    return total;
-  }
-
-  void launch(const Params& grads) {
-    T* const partial = reinterpret_cast<T*>(arena_.data());
-    T* at = partial;
-    for (const LeafInfo& leaf : leaves<Params>()) {
-      if (!measured(leaf)) continue;
-      const int n = leaf.count * chunks(leaf);
-      const T* const grad = view<T>(grads, leaf).data;
-      be_->rows(n, kernel::NormSquare<T>{std::ptrdiff_t(leaf.rows) * leaf.cols, grad, at});
-      at += n;
-    }
-    be_->synchronize();
-    be_->download(partial_.data(), partial, partial_.size() * sizeof(T));
+  static std::size_t rounded(std::size_t bytes) {
+    return (bytes + leaf_alignment - 1) / leaf_alignment * leaf_alignment;
   }
 
   B* be_;
   Arena<B> arena_;
-  std::vector<T> partial_;
-  std::vector<double> squares_;
-  std::size_t first_bad_ = none;
+  Chunk* chunk_;
+  Matrix* matrix_;
+  T* partial_;
+  double* square_;
+  int chunks_, matrices_;
 };
 
 }  // namespace moe

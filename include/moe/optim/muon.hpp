@@ -16,33 +16,30 @@ enum class MuonScale { keller, moonlight };
 
 namespace detail {
 
-/// Matrix `matrix` of the leaf with index `leaf` among those that Muon updates.
-struct MuonMatrix {
-  std::size_t leaf;
-  int matrix;
-};
-
 /// All matrices of one shape, from any leaf: small products are fast only if many are computed
 /// together.
 struct MuonStack {
   int rows, cols;
-  std::size_t batch = 4;  // matrices per orthogonalization: at least this many, or one whole leaf
-  std::vector<MuonMatrix> matrices = {};
+  std::size_t batch;  // matrices per orthogonalization: at most this many, or one whole leaf
+  std::size_t matrices = 0;
 
-  std::size_t max_batch() const { return std::min(batch, matrices.size()); }
+  std::size_t max_batch() const { return std::min(batch, matrices); }
   std::size_t size() const { return std::size_t(rows) * std::size_t(cols); }
+  bool holds(int of_rows, int of_cols) const { return rows == of_rows && cols == of_cols; }
 };
 
-inline std::vector<MuonStack> muon_stacks(std::span<const LeafInfo> leaves) {
+template <class B>
+std::vector<MuonStack> muon_stacks(std::span<const LeafInfo> leaves) {
+  constexpr std::size_t few = 4, all = std::size_t(-1);
+  std::size_t batch = few;
+  if constexpr (requires { B::whole_stacks; }) batch = B::whole_stacks ? all : few;
   std::vector<MuonStack> stacks;
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
-    const LeafInfo& leaf = leaves[i];
-    auto stack = std::find_if(stacks.begin(), stacks.end(), [&](const MuonStack& s) {
-      return s.rows == leaf.rows && s.cols == leaf.cols;
-    });
-    if (stack == stacks.end()) stack = stacks.insert(stack, {leaf.rows, leaf.cols});
+  for (const LeafInfo& leaf : leaves) {
+    auto stack = std::find_if(stacks.begin(), stacks.end(),
+                              [&](const MuonStack& s) { return s.holds(leaf.rows, leaf.cols); });
+    if (stack == stacks.end()) stack = stacks.insert(stack, {leaf.rows, leaf.cols, batch});
     stack->batch = std::max(stack->batch, std::size_t(leaf.count));
-    for (int m = 0; m < leaf.count; ++m) stack->matrices.push_back({i, m});
+    stack->matrices += std::size_t(leaf.count);
   }
   return stacks;
 }
@@ -82,73 +79,71 @@ struct MuonRule {
   struct Workspace;
 
   template <class B>
-  void update(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep& step,
-              Workspace<B>& work) const {
+  void update(B& be, const RuleUpdate<Wide<B>>& u, Workspace<B>& work) const {
+    const kernel::MuonMatrix<Wide<B>>* matrix = work.matrices();
     for (const detail::MuonStack& stack : work.stacks) {
-      for (const detail::MuonMatrix& m : stack.matrices) {
-        const LeafUpdate<Wide<B>>& leaf = leaves[m.leaf];
-        if (leaf.has_gradient(m.matrix)) {
-          work.batch.push_back(m);
-        } else {  // the squared norm can underflow to 0 while numbers are not 0: clear them
-          be.zero(leaf.grad.matrix(m.matrix), stack.size() * sizeof(Wide<B>));
-        }
-        if (work.batch.size() == stack.max_batch()) update_batch(be, leaves, step, stack, work);
+      for (std::size_t left = stack.matrices; left > 0;) {
+        const std::size_t count = std::min(left, stack.max_batch());
+        update_batch(be, u.control, stack, matrix, int(count), work);
+        matrix += count, left -= count;
       }
-      update_batch(be, leaves, step, stack, work);
     }
   }
 
  private:
-  /// Updates the matrices in work.batch and empties it.
   template <class B>
-  void update_batch(B& be, std::span<const LeafUpdate<Wide<B>>> leaves, const UpdateStep& step,
-                    const detail::MuonStack& stack, Workspace<B>& work) const {
+  void update_batch(B& be, const kernel::StepControl* control, const detail::MuonStack& stack,
+                    const kernel::MuonMatrix<Wide<B>>* matrix, int count,
+                    Workspace<B>& work) const {
     using T = Wide<B>;
-    if (work.batch.empty()) return;
     const int rows = stack.rows, cols = stack.cols;
     const std::ptrdiff_t size = std::ptrdiff_t(stack.size());
-    const double rate = lr * step.lr_factor;
-    const double adjusted =
-        rate * (scale == MuonScale::keller ? std::sqrt(std::max(1.0, double(rows) / cols))
-                                           : 0.2 * std::sqrt(double(std::max(rows, cols))));
     T* const directions = reinterpret_cast<T*>(work.directions.data());
-    work.for_each_run([&](const detail::MuonMatrix& m, int count, std::ptrdiff_t place) {
-      const LeafUpdate<T>& leaf = leaves[m.leaf];
-      be.rows(count * kernel::chunks(size),
-              kernel::Momentum<T>{size, leaf.grad.matrix(m.matrix), leaf.state(0).matrix(m.matrix),
-                                  directions + place * size, T(step.grad_scale), T(1 - momentum),
-                                  nesterov ? T(momentum) : T(1)});
-    });
     const T* const orthogonal =
-        work.orthogonalize(method, int(work.batch.size()), rows, cols, directions);
-    work.for_each_run([&](const detail::MuonMatrix& m, int count, std::ptrdiff_t place) {
-      be.rows(
-          count * kernel::chunks(size),
-          kernel::Descend<T>{size, leaves[m.leaf].param.matrix(m.matrix), orthogonal + place * size,
-                             T(1 - rate * weight_decay), T(adjusted)});
-    });
-    work.batch.clear();
+        work.orthogonalize(method, count, rows, cols, directions,
+                           kernel::Momentum<T>{size, matrix, directions, control, T(1 - momentum),
+                                               nesterov ? T(momentum) : T(1)});
+    be.rows(count * kernel::chunks(size),
+            kernel::Descend<T>{size, matrix, orthogonal, control, lr,
+                               scale == MuonScale::keller
+                                   ? std::sqrt(std::max(1.0, double(rows) / cols))
+                                   : 0.2 * std::sqrt(double(std::max(rows, cols))),
+                               weight_decay});
   }
 };
 
 template <class B>
 struct MuonRule::Workspace {
   using Stack = detail::MuonStack;
+  using Matrix = kernel::MuonMatrix<Wide<B>>;
 
-  Workspace(B& be, std::span<const LeafInfo> leaves)
-      : stacks(detail::muon_stacks(leaves)),
+  Workspace(B& be, std::span<const LeafUpdate<Wide<B>>> leaves)
+      : stacks(detail::muon_stacks<B>(infos_of(leaves))),
+        table(be, table_bytes(stacks)),
         directions(be, direction_bytes(stacks)),
         orthogonalize(be, orthogonalizer_bytes(stacks)) {
-    std::size_t max_batch = 0;
-    for (const Stack& s : stacks) max_batch = std::max(max_batch, s.max_batch());
-    batch.reserve(max_batch);
+    std::vector<Matrix> all;
+    for (const Stack& stack : stacks)
+      for (const LeafUpdate<Wide<B>>& leaf : leaves)
+        for (int i = 0; stack.holds(leaf.param.rows, leaf.param.cols) && i < leaf.param.count; ++i)
+          all.push_back({leaf.param.matrix(i), leaf.grad.matrix(i), leaf.state(0).matrix(i),
+                         leaf.grad_square + i});
+    be.upload(table.data(), all.data(), all.size() * sizeof(Matrix));
   }
+
+  /// The matrices of all stacks, one stack after the other.
+  const Matrix* matrices() const { return reinterpret_cast<const Matrix*>(table.data()); }
 
   static std::size_t bytes_needed(std::span<const LeafInfo> leaves) {
-    const std::vector<Stack> stacks = detail::muon_stacks(leaves);
-    return direction_bytes(stacks) + orthogonalizer_bytes(stacks);
+    const std::vector<Stack> stacks = detail::muon_stacks<B>(leaves);
+    return table_bytes(stacks) + direction_bytes(stacks) + orthogonalizer_bytes(stacks);
   }
 
+  static std::size_t table_bytes(const std::vector<Stack>& stacks) {
+    std::size_t count = 0;
+    for (const Stack& s : stacks) count += s.matrices;
+    return count * sizeof(Matrix);
+  }
   static std::size_t direction_bytes(const std::vector<Stack>& stacks) {
     std::size_t max_bytes = 0;
     for (const Stack& s : stacks)
@@ -162,23 +157,16 @@ struct MuonRule::Workspace {
           std::max(max_bytes, Orthogonalizer<B>::bytes_needed(int(s.max_batch()), s.rows, s.cols));
     return max_bytes;
   }
-
-  /// Calls f(first matrix, count, index in the batch) for each run of contiguous matrices.
-  template <class F>
-  void for_each_run(const F& f) const {
-    for (std::size_t i = 0, end = 0; i < batch.size(); i = end) {
-      const detail::MuonMatrix& first = batch[i];
-      const auto follows = [&](const detail::MuonMatrix& m) {
-        return m.leaf == first.leaf && m.matrix == first.matrix + int(end - i);
-      };
-      for (end = i + 1; end < batch.size() && follows(batch[end]);) ++end;
-      f(first, int(end - i), std::ptrdiff_t(i));
-    }
+  static std::vector<LeafInfo> infos_of(std::span<const LeafUpdate<Wide<B>>> leaves) {
+    std::vector<LeafInfo> infos;
+    for (const LeafUpdate<Wide<B>>& leaf : leaves)
+      infos.push_back({sizeof(Wide<B>), leaf.param.size, leaf.param.rows, leaf.param.cols,
+                       leaf.param.count, leaf.param.role, false});
+    return infos;
   }
 
   std::vector<Stack> stacks;
-  std::vector<detail::MuonMatrix> batch;  // matrices with a gradient, to be updated together
-  Arena<B> directions;
+  Arena<B> table, directions;
   Orthogonalizer<B> orthogonalize;
 };
 

@@ -1,6 +1,4 @@
 #pragma once
-#include <array>
-#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <limits>
@@ -8,7 +6,7 @@
 #include <moe/core/check_option.hpp>
 #include <moe/core/in_use.hpp>
 #include <moe/optim/gradient_norm.hpp>
-#include <moe/optim/rule.hpp>
+#include <moe/optim/rule_leaves.hpp>
 #include <moe/tree/leaves.hpp>
 #include <string>
 #include <tuple>
@@ -18,17 +16,15 @@
 
 namespace moe::inline MOE_ISA {
 
-/// The interface that an optimizer needs from a model. `loss_finite`: every loss since zero_grads
-/// was finite. `mark_grads_zeroed`: tells the model that its gradients are zero, which the update
-/// has done.
+/// The interface that an optimizer needs from a model. `loss_not_finite`: a number in the backend's
+/// memory, other than 0 if a loss was not finite since the gradients were 0. An update sets it and
+/// the gradients to 0.
 template <class M>
-concept Trainable = requires(M& model, const M& seen) {
+concept Trainable = requires(M& model) {
   { model.backend() } -> std::same_as<typename M::Backend&>;
   { model.params() } -> std::same_as<typename M::Params&>;
   { model.grads() } -> std::same_as<typename M::Params&>;
-  { seen.loss_finite() } -> std::same_as<bool>;
-  model.zero_grads();
-  model.mark_grads_zeroed();
+  { model.loss_not_finite() } -> std::same_as<int*>;
 };
 
 /// The options of every optimizer, whatever its rules are.
@@ -50,7 +46,7 @@ struct Diverged : Error {
   using Error::Error;
 };
 
-/// The result of one call of step.
+/// The result of one update.
 struct StepReport {
   double grad_norm;    // before clipping; not finite if that is why the update was skipped
   double clip_factor;  // what the gradient was multiplied by
@@ -58,9 +54,19 @@ struct StepReport {
   bool skipped;
 };
 
+/// An update that may not have been made yet, between Optimizer::queue and Optimizer::collect. It
+/// must stay where it is in between.
+template <class B>
+struct PendingStep {
+  kernel::StepControl control = {};
+  double lr = 0;
+  typename B::Ticket ticket = {};
+};
+
 /// Updates a model from its gradients: measures their norm, clips them, skips the update if
 /// something is not finite, and otherwise lets the first rule that takes a leaf's role update the
-/// leaf. One arena holds the states of all rules. AdamW and Muon are this class with given rules.
+/// leaf. All this happens in the backend's memory: queue() waits for nothing.
+/// One arena holds the states of all rules. AdamW and Muon are this class with given rules.
 /// Errors: moe::Error for invalid options, or if no rule takes a leaf.
 /// Test: tests/optim/adamw.cpp (norm, skips, counters), tests/optim/custom_rule.cpp.
 ///
@@ -77,24 +83,11 @@ class Optimizer {
       : model_(&model),
         options_(options.checked<T>()),
         rules_(checked(rules)...),
-        workspaces_(make_workspaces(each_rule)),
-        norm_(model.backend()),
-        arena_(model.backend(), state_bytes()) {
-    T* states = reinterpret_cast<T*>(arena_.data());
-    const double* square = norm_.squares();
-    for (std::size_t i = 0; i < leaves<Params>().size(); ++i) {
-      const LeafInfo& leaf = leaves<Params>()[i];
-      const bool measured = norm_.measured(leaf);
-      if (leaf.size > 0) {
-        const std::size_t rule = rule_of(leaf.role), stride = leaf.bytes() / sizeof(T);
-        if (rule == count) no_rule_for(i);
-        leaves_[rule].push_back({leaf_names<Params>()[i], view<T>(model.params(), leaf),
-                                 view<T>(model.grads(), leaf), states, stride,
-                                 measured ? square : nullptr});
-        states += states_of(rule) * stride;
-      }
-      if (measured) square += leaf.count;
-    }
+        norm_(model.backend(), model.grads()),
+        leaves_(model.backend(), model.params(), model.grads(), norm_.squares()),
+        control_(model.backend(), sizeof(kernel::StepControl)),
+        workspaces_(make_workspaces(each_rule)) {
+    write_control();
   }
 
   /// Makes one update from the gradients in the model and sets them to zero. If a loss or gradient
@@ -103,20 +96,32 @@ class Optimizer {
   /// negative or not finite, or if another thread uses the model; nothing has changed then.
   /// Allocates only to throw.
   StepReport step(double lr_factor = 1) {
+    const auto in_use = detail::hold(*model_);
+    PendingStep<Backend> pending;
+    queue(pending, lr_factor);
+    return collect(pending);
+  }
+
+  /// The same in two parts. queue() does not wait until the update is made; collect() does, counts
+  /// it, and throws Diverged, when others may have been queued behind it. Updates are collected in
+  /// the order in which they were queued.
+  void queue(PendingStep<Backend>& pending, double lr_factor = 1) {
     detail::OptionCheck{"update", "step()"}.not_negative<T>("lr_factor", lr_factor);
     const auto in_use = detail::hold(*model_);
-    const double norm = norm_.measure(model_->grads()), rate = lr() * lr_factor;
-    if (!model_->loss_finite() || !std::isfinite(norm)) {
-      skip();
-      return {norm, 0, rate, true};
-    }
-    const double scale = clip_factor(norm, options_.clip);
-    ++updates_;
-    consecutive_skips_ = 0;
-    last_finite_norm_ = norm;
-    apply_rules({updates_, lr_factor, scale}, each_rule);
-    model_->mark_grads_zeroed();
-    return {norm, scale, rate, false};
+    pending.lr = lr() * lr_factor;
+    Backend& be = backend();
+    be.upload(&control()->lr_factor, &lr_factor, sizeof lr_factor);
+    norm_.decide(options_.clip, model_->loss_not_finite(), control());
+    apply_rules(each_rule);
+    pending.ticket = be.later(&pending.control, control(), sizeof pending.control);
+  }
+  StepReport collect(PendingStep<Backend>& pending) {
+    const auto in_use = detail::hold(*model_);
+    backend().wait(pending.ticket);
+    const kernel::StepControl& c = pending.control;
+    updates_ = c.updates, skipped_ = c.skipped, consecutive_skips_ = c.consecutive_skips;
+    if (c.skip && consecutive_skips_ >= options_.skip_limit) diverged(c);
+    return {c.norm, c.grad_scale, pending.lr, c.skip != 0};
   }
 
   /// The peak learning rate of the first rule that has one; NaN if none has.
@@ -124,11 +129,13 @@ class Optimizer {
     return std::apply([](const auto&... rule) { return first_lr(rule...); }, rules_);
   }
 
-  /// The number of updates without skipped ones: the step of schedules and of bias correction.
+  /// The number of collected updates without skipped ones: the step of schedules and of bias
+  /// correction. Not to be set while updates are queued.
   std::int64_t updates() const { return updates_; }
   void set_updates(std::int64_t n) {
     MOE_EXPECTS(n >= 0, "an optimiser was told of ", n, " updates");
     updates_ = n;
+    write_control();
   }
   /// The number of updates skipped since the start, and the number skipped in a row until now.
   std::int64_t skipped() const { return skipped_; }
@@ -136,6 +143,7 @@ class Optimizer {
   void set_skipped(std::int64_t total, std::int64_t consecutive = 0) {
     skipped_ = total;
     consecutive_skips_ = consecutive;
+    write_control();
   }
 
   /// Calls f(name, leaf) for every state of every leaf, a LeafView. The name is that of the state
@@ -143,15 +151,7 @@ class Optimizer {
   /// skipped() this is all that a checkpoint has to keep.
   template <class F>
   void for_each_state(F&& f) {
-    constexpr std::array<std::span<const std::string_view>, count> names{Rules::states...};
-    for (std::size_t rule = 0; rule < count; ++rule) {
-      for (std::size_t i = 0; i < names[rule].size(); ++i) {
-        for (const LeafUpdate<T>& update : leaves_[rule]) {
-          LeafView<T> leaf = update.state(i);
-          f(std::string(names[rule][i]) + "." + std::string(update.name), leaf);
-        }
-      }
-    }
+    leaves_.for_each_state(f);
   }
 
   /// True if R is one of the rules.
@@ -159,45 +159,33 @@ class Optimizer {
   static constexpr bool has = (std::is_same_v<R, Rules> || ...);
 
   /// The bytes of the backend's memory, known without allocating: the states, the workspaces of the
-  /// rules, and everything.
-  static std::size_t state_bytes() {
-    std::size_t total = 0;
-    for (const LeafInfo& leaf : leaves<Params>())
-      total += states_of(rule_of(leaf.role)) * leaf.bytes();
-    return total;
-  }
+  /// rules with the tables of their leaves, and everything.
+  static std::size_t state_bytes() { return Leaves::state_bytes(); }
   static std::size_t scratch_bytes() {
-    std::size_t rule = 0, total = 0;
-    ((total += Workspace<Rules>::bytes_needed(infos_of(rule++))), ...);
+    std::size_t rule = 0, total = Leaves::chunk_bytes();
+    ((total += Workspace<Rules>::bytes_needed(Leaves::infos_of(rule++))), ...);
     return total;
   }
   static std::size_t bytes_needed() {
-    return state_bytes() + scratch_bytes() + GradientNorm<Backend, Params>::bytes_needed();
+    return state_bytes() + scratch_bytes() + sizeof(kernel::StepControl) +
+           GradientNorm<Backend, Params>::bytes_needed();
   }
 
  private:
-  static constexpr std::size_t count = sizeof...(Rules);
+  using Leaves = detail::RuleLeaves<Backend, Params, Rules...>;
   static constexpr std::index_sequence_for<Rules...> each_rule{};
   template <class R>
   using Workspace = typename detail::WorkspaceOf<R, Backend>::type;
 
   Backend& backend() const { return model_->backend(); }
-
-  /// The index of the first rule that takes a role, or `count` if none does.
-  static constexpr std::size_t rule_of(Role role) {
-    std::size_t number = 0;
-    static_cast<void>(((Rules::takes(role) || (++number, false)) || ...));
-    return number;
+  kernel::StepControl* control() const {
+    return reinterpret_cast<kernel::StepControl*>(control_.data());
   }
-  static constexpr std::size_t states_of(std::size_t rule) {
-    constexpr std::array<std::size_t, count + 1> each{Rules::states.size()..., 0};
-    return each[rule];
-  }
-  static std::vector<LeafInfo> infos_of(std::size_t rule) {
-    std::vector<LeafInfo> all;
-    for (const LeafInfo& leaf : leaves<Params>())
-      if (leaf.size > 0 && rule_of(leaf.role) == rule) all.push_back(leaf);
-    return all;
+  /// Writes the counters to the backend's memory.
+  void write_control() {
+    const kernel::StepControl now{
+        .updates = updates_, .skipped = skipped_, .consecutive_skips = consecutive_skips_};
+    backend().upload(control(), &now, sizeof now);
   }
 
   template <class R>
@@ -207,13 +195,8 @@ class Optimizer {
   }
   template <std::size_t... I>
   std::tuple<Workspace<Rules>...> make_workspaces(std::index_sequence<I...>) const {
-    return {Workspace<Rules>(backend(), infos_of(I))...};
+    return {Workspace<Rules>(backend(), leaves_.of_rule(I))...};
   }
-  [[noreturn]] static void no_rule_for(std::size_t leaf) {
-    throw Error("cannot build an optimiser for a model with the leaf '", leaf_names<Params>()[leaf],
-                "': none of its rules takes that; add one that takes what is left, as AdamWRule");
-  }
-
   template <class R, class... Rest>
   static double first_lr(const R& rule, const Rest&... rest) {
     if constexpr (requires { rule.lr; })
@@ -225,44 +208,41 @@ class Optimizer {
   }
 
   template <std::size_t... I>
-  void apply_rules(const UpdateStep& step, std::index_sequence<I...>) {
-    (apply(std::get<I>(rules_), leaves_[I], step, std::get<I>(workspaces_)), ...);
+  void apply_rules(std::index_sequence<I...>) {
+    (apply(std::get<I>(rules_), leaves_.update(I, control()), std::get<I>(workspaces_)), ...);
   }
   template <class R>
-  void apply(const R& rule, std::span<const LeafUpdate<T>> leaves, const UpdateStep& step,
-             [[maybe_unused]] Workspace<R>& workspace) {
+  void apply(const R& rule, const RuleUpdate<T>& update, [[maybe_unused]] Workspace<R>& workspace) {
+    if (update.chunks == 0) return;
     if constexpr (std::is_same_v<Workspace<R>, detail::NoWorkspace>)
-      rule.update(backend(), leaves, step);
+      rule.update(backend(), update);
     else
-      rule.update(backend(), leaves, step, workspace);
+      rule.update(backend(), update, workspace);
   }
 
-  void skip() {
-    ++skipped_;
-    ++consecutive_skips_;
-    const bool loss_finite = model_->loss_finite();
-    model_->zero_grads();
-    if (consecutive_skips_ < options_.skip_limit) return;
-    const std::string leaf = norm_.first_non_finite();
+  [[noreturn]] void diverged(const kernel::StepControl& c) const {
+    const std::string leaf =
+        c.first_bad_leaf < 0 ? "" : leaf_names<Params>()[std::size_t(c.first_bad_leaf)];
     throw Diverged("stopped training after update ", updates_, ": ", consecutive_skips_,
                    " updates in a row were skipped because ",
-                   (loss_finite    ? ""
-                    : leaf.empty() ? "the loss"
-                                   : "the loss and "),
-                   (leaf.empty() ? "" : "the gradient of '" + leaf + "'"),
-                   " was not finite (the last finite gradient norm was ", last_finite_norm_,
+                   (!c.loss_not_finite ? ""
+                    : leaf.empty()     ? "the loss"
+                                       : "the loss and "),
+                   (!leaf.empty()       ? "the gradient of '" + leaf + "'"
+                    : c.loss_not_finite ? ""
+                                        : "the norm of the gradient"),
+                   " was not finite (the last finite gradient norm was ", c.last_finite_norm,
                    "); go back to the last checkpoint and try a lower lr or clip");
   }
 
   Model* model_;
   OptimizerOptions options_;
   std::tuple<Rules...> rules_;
-  std::tuple<Workspace<Rules>...> workspaces_;
   GradientNorm<Backend, Params> norm_;
-  Arena<Backend> arena_;
-  std::array<std::vector<LeafUpdate<T>>, count> leaves_;  // of each rule
+  Leaves leaves_;
+  Arena<Backend> control_;
+  std::tuple<Workspace<Rules>...> workspaces_;
   std::int64_t updates_ = 0, skipped_ = 0, consecutive_skips_ = 0;
-  double last_finite_norm_ = 0;
 };
 
 }  // namespace moe

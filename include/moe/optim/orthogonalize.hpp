@@ -4,6 +4,7 @@
 #include <moe/backend/backend.hpp>
 #include <moe/core/error.hpp>
 #include <moe/kernels/chunk.hpp>
+#include <moe/kernels/fuse.hpp>
 #include <moe/kernels/gradient_norm.hpp>
 #include <moe/kernels/newton_schulz.hpp>
 #include <string>
@@ -44,11 +45,10 @@ inline constexpr OddPolynomials polar_express5{
 }  // namespace detail
 
 /// Orthogonalizes `count` matrices (rows x cols), each by itself. A zero matrix stays zero.
-/// Products are exact (in Wide, even if activations are narrower) and work on the smaller side. Of
-/// symmetric products only the blocks on and above the diagonal are computed: about 5 (3.25 m^2 n +
-/// 1.25 m^3) flop for an m x n matrix with 128 <= m <= n. Never throws or allocates after
-/// construction.
-/// Derivation: docs/derivations/muon.md.  Test: tests/optim/orthogonalize.cpp.
+/// Products have the accuracy of Wide, even if activations are narrower (Precision::split), and
+/// work on the smaller side. On the CPU, which computes 5/8 of a symmetric product, that is about 5
+/// (3.25 m^2 n + 1.25 m^3) flop for an m x n matrix with 128 <= m <= n. Never throws or allocates
+/// after construction. Derivation: docs/derivations/muon.md.  Test: tests/optim/orthogonalize.cpp.
 ///
 ///     using Orth = moe::Orthogonalizer<moe::Cpu<float>>;
 ///     Orth orthogonalize{backend, Orth::bytes_needed(8, 512, 256)};
@@ -67,33 +67,34 @@ class Orthogonalizer {
   }
 
   /// Overwrites x. The result is in x or in the scratch memory, which the next call overwrites.
-  T* operator()(Orthogonalization method, int count, int rows, int cols, T* x) {
+  /// `make`: a kernel that makes x chunk by chunk (kernel::Chunk) just before, or none.
+  template <class... Kernel>
+  T* operator()(Orthogonalization method, int count, int rows, int cols, T* x,
+                const Kernel&... make) {
     const Scratch s(arena_.data(), count, rows, cols);
     MOE_EXPECTS(s.bytes <= arena_.bytes(), "Orthogonalizer has ", arena_.bytes(),
                 " bytes, this stack needs ", s.bytes);
     const detail::OddPolynomials& p = method == Orthogonalization::newton_schulz5
                                           ? detail::newton_schulz5
                                           : detail::polar_express5;
-    normalize(p, count, rows, cols, x, s);
+    normalize(p, count, rows, cols, x, s, make...);
     const bool wide = rows <= cols;
     const int m = std::min(rows, cols), n = std::max(rows, cols);
     const std::ptrdiff_t size = std::ptrdiff_t(rows) * cols, square = std::ptrdiff_t(m) * m;
     T* to = s.other;
     for (const auto& step : p.step) {
       const In stack{x, cols};
-      gram(count, m, n, wide ? stack : transposed(stack), size, s.gram);
-      mirror(count, m, s.gram);
-      gram(count, m, m, In{s.gram, m}, square, s.polynomial);
-      be_->rows(count * m, kernel::Polynomial<T>{m, strip(m), s.gram, s.polynomial, T(step.a),
-                                                 T(step.b), T(step.c)});
-      mirror(count, m, s.polynomial);
+      be_->symmetric_gemm(count, m, n, wide ? stack : transposed(stack), size, s.gram,
+                          {.precision = Precision::split});
+      be_->symmetric_gemm(count, m, m, In{s.gram, m}, square, s.polynomial,
+                          {T(step.c), T(step.b), T(step.a), Precision::split});
       const In factor{s.polynomial, m};
       if (wide) {
         be_->batched_gemm(count, m, n, m, factor, square, stack, size, to, cols, size,
-                          {.exact = true});
+                          {.precision = Precision::split});
       } else {
         be_->batched_gemm(count, n, m, m, stack, size, factor, square, to, cols, size,
-                          {.exact = true});
+                          {.precision = Precision::split});
       }
       std::swap(x, to);
     }
@@ -121,32 +122,19 @@ class Orthogonalizer {
     }
   };
 
-  /// Rows in a strip of a symmetric product. Four strips save 3/8 of the work; for small matrices
-  /// that is not worth it.
-  static int strip(int m) { return m < 128 ? m : (m + 3) / 4; }
-
+  template <class... Kernel>
   void normalize(const detail::OddPolynomials& p, int count, int rows, int cols, T* x,
-                 const Scratch& s) {
+                 const Scratch& s, const Kernel&... make) {
     const std::ptrdiff_t size = std::ptrdiff_t(rows) * cols;
     const int parts = kernel::chunks(size);
-    be_->rows(count * parts, kernel::NormSquare<T>{size, x, s.partial});
+    const kernel::NormSquare<T> square{size, x, s.partial};
+    if constexpr (sizeof...(make) > 0) {
+      be_->rows(count * parts, kernel::Fused{make..., square});
+    } else {
+      be_->rows(count * parts, square);
+    }
     be_->rows(count, kernel::InverseNorm<T>{parts, s.partial, s.factor, p.stretch, p.eps});
     be_->rows(count * rows, kernel::ScaleMatrix<T>{rows, cols, x, s.factor});
-  }
-
-  /// out (m x m) = left left^T, left (m x k), on and above the diagonal blocks.
-  void gram(int count, int m, int k, In left, std::ptrdiff_t left_step, T* out) {
-    const std::ptrdiff_t square = std::ptrdiff_t(m) * m;
-    for (int first = 0; first < m; first += strip(m)) {
-      const int height = std::min(strip(m), m - first);
-      const In rows{left.data + first * left.row_stride, left.row_stride, left.col_stride};
-      be_->batched_gemm(count, height, m - first, k, rows, left_step, transposed(rows), left_step,
-                        out + std::ptrdiff_t(first) * m + first, m, square, {.exact = true});
-    }
-  }
-
-  void mirror(int count, int m, T* x) {
-    if (strip(m) < m) be_->rows(count * m, kernel::Mirror<T>{m, strip(m), x});
   }
 
   B* be_;

@@ -2,7 +2,6 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <moe/backend/backend.hpp>
 #include <moe/kernels/chunk.hpp>
 #include <moe/tree/leaves.hpp>
@@ -11,8 +10,7 @@
 
 namespace moe::inline MOE_ISA {
 
-/// One leaf in an update, in the form that its rule sees. All numbers are in the backend's memory,
-/// except grad_square.
+/// One leaf in an update, in the form that its rule sees. All numbers are in the backend's memory.
 template <class T>
 struct LeafUpdate {
   std::string_view name;  // its path in Params
@@ -21,24 +19,22 @@ struct LeafUpdate {
   std::size_t state_stride;   // distance between two states, in numbers
   const double* grad_square;  // of each matrix, before clipping; null: expert bias
 
-  std::ptrdiff_t size() const { return std::ptrdiff_t(param.size); }
   /// State `i` of the rule: as many numbers as the leaf has, 0 before the first update.
   LeafView<T> state(std::size_t i) const {
     LeafView<T> view = param;
     view.data = states + i * state_stride;
     return view;
   }
-  /// True if matrix `i` has a gradient; an expert without tokens has none. A square below at_rest
-  /// counts as none: it may be a sum of subnormal numbers, which some threads flush to 0 and others
-  /// do not.
-  bool has_gradient(int i) const { return grad_square[i] >= kernel::at_rest<T>; }
 };
 
-/// The values of the current update that every rule gets.
-struct UpdateStep {
-  std::int64_t number;  // 1 for the first update; skipped ones do not count
-  double lr_factor;     // from the schedule: multiplies learning rates
-  double grad_scale;    // from clipping: multiplies gradients
+/// What a rule gets for an update. The numbers of the update (`control`) are known to the backend
+/// only: the host does not wait for the norm of the gradient.
+template <class T>
+struct RuleUpdate {
+  std::span<const LeafUpdate<T>> leaves;  // those that the rule has taken
+  const kernel::LeafChunk<T>* chunk;      // all of their numbers, in pieces
+  int chunks;
+  const kernel::StepControl* control;
 };
 
 /// A rule of an Optimizer says which leaves it updates, and how. It is a struct of numbers with
@@ -47,8 +43,9 @@ struct UpdateStep {
 ///   leaf, by the names that files have. "first" is a mean of gradients and "second" a mean of
 ///   their squares: those are what upcycle_state carries over;
 /// - `static constexpr bool takes(Role)`: whether it updates the leaves of a role;
-/// - `update(backend, leaves, step) const`, once for each update: changes all leaves that it has
-///   taken, a span of LeafUpdate, and leaves zeros in their gradients.
+/// - `update(backend, const RuleUpdate&) const`, once for each update: launches what changes its
+///   leaves and leaves zeros in their gradients. Most rules launch one kernel for all chunks, which
+///   calls LeafChunk::update. If control->skip is set, only gradients change.
 ///
 /// It may also have
 ///
@@ -56,10 +53,10 @@ struct UpdateStep {
 /// - `checked<T>() const`, which throws moe::Error if a number is out of range where T is what the
 ///   model computes with;
 /// - `template <class B> Workspace`, the memory that it needs beside the states. One is made from
-///   the backend and the LeafInfo of its leaves, and is the last argument of update. It tells
-///   `static bytes_needed(leaves)`.
+///   the backend and the LeafUpdates of its leaves, and is the last argument of update. It tells
+///   `static bytes_needed(infos)`, from the LeafInfos.
 ///
-/// Short: AdamWRule. With everything: MuonRule. One of your own: tests/optim/custom_rule.cpp.
+/// Short: ExpertBiasRule. With everything: MuonRule. One of your own: tests/optim/custom_rule.cpp.
 template <class R>
 concept UpdateRule = requires(Role role) {
   { R::takes(role) } -> std::same_as<bool>;
@@ -70,8 +67,8 @@ namespace detail {
 
 /// The workspace of a rule that needs none.
 struct NoWorkspace {
-  template <class B>
-  NoWorkspace(B&, std::span<const LeafInfo>) {}
+  template <class B, class T>
+  NoWorkspace(B&, std::span<const LeafUpdate<T>>) {}
   static std::size_t bytes_needed(std::span<const LeafInfo>) { return 0; }
 };
 

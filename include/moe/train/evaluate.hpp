@@ -5,15 +5,15 @@
 #include <moe/layers/layer.hpp>
 #include <moe/model/transformer.hpp>
 #include <optional>
+#include <vector>
 
 namespace moe::inline MOE_ISA {
 
 /// A model whose loss on a batch can be asked for.
 template <class M>
-concept HasLoss = requires(M& model, const M& seen, const Batch& batch) {
-  { model.forward(batch, false) } -> std::same_as<Loss>;
-  { seen.loss_finite() } -> std::same_as<bool>;
-  model.zero_grads();
+concept HasLoss = requires(M& model, typename M::Pending& pending, const Batch& batch) {
+  model.queue_forward(pending, batch, false);
+  { model.collect(pending).loss } -> std::convertible_to<Loss>;
 };
 
 /// The model's loss on a whole split, without dropout and noise. Every token but the first is a
@@ -27,18 +27,25 @@ template <HasLoss Model>
 std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
                              const std::function<bool()>& should_stop) {
   const auto in_use = detail::hold(model);
+  std::vector<typename Model::Pending> pending(8);  // so many batches may be queued at a time
+  const detail::Synchronized none_is_left(model.backend());  // also if something throws
   Loss sum;
-  bool stopped = false;
-  for (int i = 0; i < windows.batches(); ++i) {
-    stopped = should_stop && should_stop();
-    if (stopped) break;
-    const Loss loss = model.forward(windows.batch(i), /*training=*/false);
+  const auto add = [&](typename Model::Pending& pass) {
+    const Loss loss = model.collect(pass).loss;
     sum.add(loss, loss.tokens);
+  };
+  const int batches = windows.batches(), most = int(pending.size());
+  int queued = 0, collected = 0;
+  const auto slot = [&](int i) -> auto& {
+    return pending[std::size_t(i % most)];
+  };
+  while (queued < batches && !(should_stop && should_stop())) {
+    if (queued - collected == most) add(slot(collected++));
+    model.queue_forward(slot(queued), windows.batch(queued), /*training=*/false);
+    ++queued;
   }
-  // A non-finite loss in an evaluation must not cause the next update to be skipped: a resumed run,
-  // which does not repeat the evaluation, would not skip it.
-  if (!model.loss_finite()) model.zero_grads();
-  if (stopped) return {};
+  while (collected < queued) add(slot(collected++));
+  if (queued < batches) return {};
   sum.divide(sum.tokens);
   return sum;
 }

@@ -10,31 +10,21 @@
 #include <moe/model/flops.hpp>
 #include <moe/model/parameters.hpp>
 #include <moe/optim/schedule.hpp>
-#include <moe/train/evaluate.hpp>
 #include <moe/train/run_record.hpp>
 #include <moe/train/trainer_callbacks.hpp>
 #include <moe/train/trainer_options.hpp>
+#include <moe/train/update_queue.hpp>
 #include <span>
 #include <variant>
 
 namespace moe::inline MOE_ISA {
 
-/// What a Trainer asks of a model: what an optimizer and a checkpoint ask, and both passes.
-template <class M>
-concept TrainerModel = Trainable<M> && Saveable<M> && HasLoss<M> &&
-    requires(M& model, const Batch& batch) {
-  { model.forward_backward(batch, 1.0) } -> std::same_as<Loss>;
-};
-
-/// What a Trainer asks of an optimizer.
-template <class O>
-concept TrainerOptimizer = Resumable<O> && requires(O& optimizer) {
-  { optimizer.step(1.0) } -> std::same_as<StepReport>;
-};
-
 /// The training loop: batch, forward, backward, update, and at intervals evaluation, metrics, and
 /// the checkpoints `best` (by cross entropy) and `last` in options.out. Batches are a function of
 /// (seed, step), so resume() and run() give the bits of a run that never stopped.
+/// A device computes an update while the host prepares the next: callbacks, logs and warnings of an
+/// update, a request to stop and Diverged come after the next one has been queued, at the latest.
+/// Evaluations and checkpoints are between two updates.
 /// Errors: moe::Error for sizes below 1, texts that are too short, a folder that already holds a
 /// run, and whatever model, optimizer and files throw.  Test: tests/train/trainer.cpp.
 ///
@@ -93,24 +83,24 @@ class Trainer {
   /// Trains until all steps are done or something stops it.
   StopReason run() {
     const auto in_use = detail::hold(model_);  // other threads are refused meanwhile
+    Queue queue(model_, optimizer_, options_.accumulation);
     record_.open(state_.step);
     session_seconds_ = 0, session_tokens_ = 0;
-    if (state_.step > options_.steps)
-      record_.warn("the run has " + std::to_string(state_.step) + " steps already and " +
-                   std::to_string(options_.steps) + " were asked for: nothing is left to train");
-    if (options_.pause_at > options_.steps)
-      record_.warn("pause_at " + std::to_string(options_.pause_at) + " is after the last step, " +
-                   std::to_string(options_.steps) + ": the run will not pause");
-    if (options_.pause_at > 0 && options_.pause_at < state_.step)
-      record_.warn("pause_at " + std::to_string(options_.pause_at) + " is before step " +
-                   std::to_string(state_.step) + ", from which the run goes on: it will not pause");
+    for (const std::string& idle : idle_options(options_, state_.step)) record_.warn(idle);
     auto reason = is_out_of_patience() ? StopReason::early_stopped : StopReason::finished;
     // If the last session was stopped during an evaluation, this one begins with it.
     const bool begun = state_.step > 0 && state_.last_step != state_.step;
-    if (begun && is_due(options_.eval_every)) reason = after_step();
-    while (reason == StopReason::finished && !is_last()) {
-      step();
-      reason = after_step();
+    if (begun && is_due(options_.eval_every)) reason = after_step(queue);
+    try {
+      while (reason == StopReason::finished && !is_last()) {
+        queue_step(queue);
+        // Where everything is done at once, as on the CPU, this is the update just queued.
+        while (queue.is_full() || (queue.size() > 0 && queue.is_ready())) collect_step(queue);
+        reason = after_step(queue);
+      }
+    } catch (...) {
+      count_rest(queue);
+      throw;
     }
     const std::string warning = no_better_than_guessing(state_, config.vocab);
     if (is_last() && !warning.empty()) record_.warn(warning);
@@ -137,14 +127,14 @@ class Trainer {
     json["skipped_updates"] = optimizer_.skipped();
     const auto why = failure(state_);
     json["failure"] = why ? Json(why->what()) : Json();
-    if constexpr (requires { model_.backend().threads(); })
-      json["threads"] = model_.backend().threads();
+    json["device"] = model_.backend().describe();
     json["seed"] = options_.seed;
     return json;
   }
 
  private:
   using Clock = std::chrono::steady_clock;
+  using Queue = detail::UpdateQueue<Model, Optimizer>;
 
   std::variant<RandomWindows, ShuffledWindows> windows_of(
       std::span<const std::int32_t> train, std::span<const std::int32_t> validation) const {
@@ -167,13 +157,19 @@ class Trainer {
 
   /// Does what is due between two updates. Returns why the run ends here, or `finished` if it goes
   /// on.
-  StopReason after_step() {
+  StopReason after_step(Queue& queue) {
+    bool stop = false;
+    if (queue.size() > 0 && !is_boundary(options_, state_.step + queue.size())) {
+      stop = should_stop();
+      if (!stop) return StopReason::finished;
+    }
+    while (queue.size() > 0) collect_step(queue);
     const bool due = is_due(options_.eval_every), evaluated = due && evaluate();
     auto reason = StopReason::finished;
     if (evaluated && is_out_of_patience()) reason = StopReason::early_stopped;
     if (state_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
     if (due && !evaluated) reason = StopReason::stopped;
-    if (!is_last() && should_stop()) reason = StopReason::stopped;
+    if (!is_last() && (stop || should_stop())) reason = StopReason::stopped;
     const int every = options_.checkpoint_every;
     const bool ends = reason != StopReason::finished || is_last();
     if (ends || (every > 0 ? is_due(every) : evaluated)) save("last", ends);
@@ -182,45 +178,45 @@ class Trainer {
 
   bool should_stop() const { return callbacks_.should_stop && callbacks_.should_stop(); }
 
-  void step() {
-    const auto start = Clock::now();
-    const double share = 1.0 / options_.accumulation;
-    row_.loss = {};
-    for (auto& layer : row_.load) std::fill(layer.begin(), layer.end(), 0.0);
-    std::fill(row_.router_entropy.begin(), row_.router_entropy.end(), 0.0);
-    for (int i = 0; i < options_.accumulation; ++i) {
-      const auto sample = [&](auto& windows) {
-        return windows.sample(state_.step, i * options_.sequences);
-      };
-      add(model_.forward_backward(std::visit(sample, windows_), share), share);
-    }
-    row_.report = optimizer_.step(rate());
-    state_.skipped = optimizer_.skipped();
-    ++state_.step;
-    state_.tokens += row_.loss.tokens;
-    if (std::isfinite(row_.loss.cross_entropy)) {
-      state_.train_loss_sum += row_.loss.cross_entropy;
-      ++state_.train_loss_steps;
-    }
-    model_.backend().synchronize();
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  void queue_step(Queue& queue) {
+    if (queue.size() == 0) last_arrival_ = Clock::now();
+    const std::int64_t step = state_.step + queue.size();
+    const auto batch = [&](int i) {
+      return std::visit([&](auto& windows) { return windows.sample(step, i * options_.sequences); },
+                        windows_);
+    };
+    queue.queue(batch,
+                Schedule{options_.schedule, options_.steps, options_.schedule_options}(int(step)));
+  }
+
+  /// Waits for the oldest queued update, counts it and tells of it.
+  void collect_step(Queue& queue) {
+    count_step(queue);
+    const auto arrival = Clock::now();
+    const double seconds = std::chrono::duration<double>(arrival - last_arrival_).count();
+    last_arrival_ = arrival;
     state_.seconds += seconds;
     session_seconds_ += seconds;
     session_tokens_ += row_.loss.tokens;
     report_step();
   }
-
-  double rate() const {
-    return Schedule{options_.schedule, options_.steps, options_.schedule_options}(int(state_.step));
+  void count_step(Queue& queue) {
+    ++state_.step;  // attempted, even if it is the one that throws
+    queue.collect(row_);
+    state_.skipped = optimizer_.skipped();
+    state_.tokens += row_.loss.tokens;
+    if (std::isfinite(row_.loss.cross_entropy)) {
+      state_.train_loss_sum += row_.loss.cross_entropy;
+      ++state_.train_loss_steps;
+    }
   }
-
-  /// Adds one batch to the row of the update.
-  void add(const Loss& loss, double share) {
-    row_.loss.add(loss, share);
-    for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
-      const auto load = model_.expert_load(int(layer));
-      for (std::size_t e = 0; e < load.size(); ++e) row_.load[layer][e] += share * load[e];
-      row_.router_entropy[layer] += share * model_.router_entropy(int(layer));
+  /// Something has thrown: counts the updates that the model has made meanwhile.
+  void count_rest(Queue& queue) {
+    while (queue.size() > 0) {
+      try {
+        count_step(queue);
+      } catch (const Diverged&) {  // so has the first, of which the caller hears
+      }
     }
   }
 
@@ -295,6 +291,7 @@ class Trainer {
   StepRecord row_;
   double session_seconds_ = 0;
   std::int64_t session_tokens_ = 0;
+  Clock::time_point last_arrival_;
 };
 
 }  // namespace moe

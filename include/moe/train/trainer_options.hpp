@@ -5,6 +5,7 @@
 #include <moe/core/check_option.hpp>
 #include <moe/optim/schedule.hpp>
 #include <string>
+#include <vector>
 
 namespace moe::inline MOE_ISA {
 
@@ -66,6 +67,27 @@ TrainerOptions checked_options(TrainerOptions o, const Model& model) {
         "at most " + std::to_string(max_accumulation) +
             ", as the tokens of an update are counted in int");
   return o;
+}
+
+/// True if something is to be done after update `step`, before the next is queued.
+inline bool is_boundary(const TrainerOptions& o, std::int64_t step) {
+  return step >= o.steps || step % o.eval_every == 0 || step == o.pause_at ||
+         (o.checkpoint_every > 0 && step % o.checkpoint_every == 0);
+}
+
+/// A sentence for each option that has no effect on a run that has made `step` updates.
+inline std::vector<std::string> idle_options(const TrainerOptions& o, std::int64_t step) {
+  std::vector<std::string> found;
+  if (step > o.steps)
+    found.push_back(concat({"the run has ", step, " steps already and ", o.steps,
+                            " were asked for: nothing is left to train"}));
+  if (o.pause_at > o.steps)
+    found.push_back(concat({"pause_at ", o.pause_at, " is after the last step, ", o.steps,
+                            ": the run will not pause"}));
+  if (o.pause_at > 0 && o.pause_at < step)
+    found.push_back(concat({"pause_at ", o.pause_at, " is before step ", step,
+                            ", from which the run goes on: it will not pause"}));
+  return found;
 }
 
 }  // namespace moe

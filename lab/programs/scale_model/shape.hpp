@@ -81,15 +81,16 @@ constexpr double activation_numbers(const moe::ModelConfig& c, double tokens) {
 }
 
 /// How many numbers the optimiser needs: Muon's momentum of the hidden matrices, AdamW's two
-/// moments of the other parameters, and the scratch memory in which the experts of a layer are
-/// orthogonalised together.
+/// moments of the other parameters, the scratch memory in which the experts of a layer are
+/// orthogonalised together, and the tables of chunks of 1,024 parameters, 60 bytes for each.
 constexpr double optimizer_numbers(const moe::ModelConfig& c) {
   const Parameters p = count(c);
   const double d = c.dim, h = c.expert_hidden(), layers = c.layers, experts = c.moe.experts;
   const double together = std::min(std::max(4.0, experts), std::max(1.0, experts) * layers);
   const double wide = together * (2 * d * h + 2 * d * d);
   const double square = std::min(4.0, 4 * layers) * 4 * d * d;
-  return double(p.hidden) + 2 * double(p.total - p.hidden) + std::max(wide, square);
+  const double tables = double(p.total) / 1024 * 15;
+  return double(p.hidden) + 2 * double(p.total - p.hidden) + std::max(wide, square) + tables;
 }
 
 /// The memory of training with batches of `tokens`.   Test: tests/lab/scale_model.cpp compares it

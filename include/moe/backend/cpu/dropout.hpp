@@ -57,10 +57,11 @@ inline xsimd::batch<T, A> dropout_factors(Lane<xsimd::batch<T, A>> i, const Drop
   constexpr int width = int(xsimd::batch<T, A>::size);
   const detail::DropoutThreshold<T> factor(d);
   const std::uint64_t index = first + std::uint64_t(i.index);
+  const std::uint64_t stream = d.of_step().stream;
   const int phase = int(index % 8);
   T all[width + 16];
   for (int l = 0; l < phase + width; l += 8) {
-    const RandomWords words = philox(d.seed, d.stream, (index + std::uint64_t(l)) / 8);
+    const RandomWords words = philox(d.seed, stream, (index + std::uint64_t(l)) / 8);
     for (int e = 0; e < 8; ++e) all[l + e] = factor(words.word[e / 2], e);
   }
   return xsimd::batch<T, A>::load_unaligned(all + phase);

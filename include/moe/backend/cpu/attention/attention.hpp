@@ -260,7 +260,7 @@ class BlockAttention {
   /// of the random number generator. If these groups of eight start at the same key in every row,
   /// the lanes draw together.
   static void draw(const Block& b) {
-    const Dropout& drop = b.s.dropout;
+    const Dropout drop = b.s.dropout.of_step();
     const DropoutThreshold<W> factor(drop);
     const auto start = [&](int lane) {
       const std::ptrdiff_t row = (b.sequence * b.s.heads + b.head) * b.s.queries + b.first + lane;

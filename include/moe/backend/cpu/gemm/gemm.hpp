@@ -128,8 +128,8 @@ class Gemm {
   template <class A, class B, class F>
   static void with_operands(const Matrix<const A>& a, const Matrix<const B>& b, const Options& o,
                             const F& f) {
-    as_read(a.data, o.exact, [&](const auto* left) {
-      as_read(b.data, o.exact, [&](const auto* right) {
+    as_read(a.data, o.precision != Precision::rounded, [&](const auto* left) {
+      as_read(b.data, o.precision != Precision::rounded, [&](const auto* right) {
         f(Operand<std::remove_cvref_t<decltype(*left)>>{left, a.row_stride, a.col_stride, a.rows},
           Operand<std::remove_cvref_t<decltype(*right)>>{right, b.col_stride, b.row_stride, nullptr,
                                                          b.rows});

@@ -130,6 +130,11 @@ struct SimdGroup {
   }
 
   template <class F>
+  void once(const F& f) const {
+    f();
+  }
+
+  template <class F>
   T sum(int n, const F& f) const {
     T total(0);
     int i = 0;
