@@ -27,7 +27,7 @@ namespace moe::inline MOE_ISA {
 /// calls while another one is inside.
 /// Test: tests/backend/cpu.cpp, against Reference<double>; tests/core/in_use.cpp.
 template <class T>
-class Cpu {
+class Cpu : public detail::DoneAtOnce {
  public:
   using Value = T;
   using Wide = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
@@ -71,15 +71,10 @@ class Cpu {
   }
   void upload(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
-  /// Everything is done when its verb returns.
-  struct Ticket {};
   Ticket later(void* to, const void* from, std::size_t bytes) {
     download(to, from, bytes);
     return {};
   }
-  bool ready(Ticket) const { return true; }
-  void wait(Ticket) {}
-  void synchronize() {}
 
   template <class Kernel>
   void rows(int n, const Kernel& kernel) {

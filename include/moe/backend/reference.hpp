@@ -18,7 +18,7 @@ namespace moe::inline MOE_ISA {
 ///     moe::Reference<double> backend;
 ///     moe::Reference<float, moe::bfloat16> oracle_of_mixed_precision;
 template <class W = double, class T = W>
-class Reference {
+class Reference : public detail::DoneAtOnce {
  public:
   using Value = T;
   using Wide = W;
@@ -33,14 +33,10 @@ class Reference {
   void copy(void* to, const void* from, std::size_t bytes) { std::memmove(to, from, bytes); }
   void upload(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
-  struct Ticket {};
   Ticket later(void* to, const void* from, std::size_t bytes) {
     download(to, from, bytes);
     return {};
   }
-  bool ready(Ticket) const { return true; }
-  void wait(Ticket) {}
-  void synchronize() {}
   std::string describe() const { return "1 thread"; }
   static constexpr int head_rows(int vocab) { return detail::head_rows_in_cache(vocab); }
 

@@ -10,7 +10,8 @@
 
 namespace moe::inline MOE_ISA {
 
-/// One leaf in an update, in the form that its rule sees. All numbers are in the backend's memory.
+/// One leaf in an update, in the form that the workspace of its rule sees. All numbers are in the
+/// backend's memory.
 template <class T>
 struct LeafUpdate {
   std::string_view name;  // its path in Params
@@ -31,8 +32,7 @@ struct LeafUpdate {
 /// only: the host does not wait for the norm of the gradient.
 template <class T>
 struct RuleUpdate {
-  std::span<const LeafUpdate<T>> leaves;  // those that the rule has taken
-  const kernel::LeafChunk<T>* chunk;      // all of their numbers, in pieces
+  const kernel::LeafChunk<T>* chunk;  // all numbers of the leaves that the rule has taken
   int chunks;
   const kernel::StepControl* control;
 };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <moe/backend/backend.hpp>
+#include <moe/optim/gradient_norm.hpp>
 #include <moe/optim/rule.hpp>
 #include <moe/tree/leaves.hpp>
 #include <span>
@@ -28,7 +29,7 @@ class RuleLeaves {
     T* state = reinterpret_cast<T*>(states_.data());
     for (std::size_t i = 0; i < leaves<Params>().size(); ++i) {
       const LeafInfo& leaf = leaves<Params>()[i];
-      const bool measured = leaf.role != Role::expert_bias;
+      const bool measured = GradientNorm<B, Params>::measured(leaf);
       if (leaf.size > 0) {
         const std::size_t rule = rule_of(leaf.role), stride = leaf.bytes() / sizeof(T);
         if (rule == count) no_rule_for(i);
@@ -51,8 +52,7 @@ class RuleLeaves {
   std::span<const LeafUpdate<T>> of_rule(std::size_t rule) const { return of_rule_[rule]; }
   RuleUpdate<T> update(std::size_t rule, const kernel::StepControl* control) const {
     const auto* const chunk = reinterpret_cast<const Chunk*>(table_.data());
-    return {of_rule_[rule], chunk + first_chunk_[rule], first_chunk_[rule + 1] - first_chunk_[rule],
-            control};
+    return {chunk + first_chunk_[rule], first_chunk_[rule + 1] - first_chunk_[rule], control};
   }
 
   /// Calls f(name, leaf) for every state of every leaf; see Optimizer::for_each_state.

@@ -34,13 +34,13 @@ std::optional<Loss> evaluate(Model& model, const DisjointWindows& windows,
     const Loss loss = model.collect(pass).loss;
     sum.add(loss, loss.tokens);
   };
-  const int batches = windows.batches(), most = int(pending.size());
+  const int batches = windows.batches(), max_queued = int(pending.size());
   int queued = 0, collected = 0;
   const auto slot = [&](int i) -> auto& {
-    return pending[std::size_t(i % most)];
+    return pending[std::size_t(i % max_queued)];
   };
   while (queued < batches && !(should_stop && should_stop())) {
-    if (queued - collected == most) add(slot(collected++));
+    if (queued - collected == max_queued) add(slot(collected++));
     model.queue_forward(slot(queued), windows.batch(queued), /*training=*/false);
     ++queued;
   }
