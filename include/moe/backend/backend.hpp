@@ -113,7 +113,8 @@ void add_segments(const Segments& rows, const Kernel& kernel, Lane<V> i, const V
 /// Memory, one block per allocation, and the order of things. All verbs of a backend take effect
 /// one after the other, in the order of the calls, but a verb may return before that: only
 /// `download`, `wait` and `synchronize` make the host wait. No verb reads memory of the host after
-/// it has returned, and nothing but the verbs reads or writes the backend's memory.
+/// it has returned, and nothing but the verbs reads or writes the backend's memory. A verb over no
+/// bytes or no rows does nothing, and its pointers may be null.
 ///
 /// `upload` copies from host to device, `download` from device to host. `later` does the latter
 /// without waiting: the bytes are in place after `wait` for the ticket that it returns, and may be

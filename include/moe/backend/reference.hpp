@@ -29,8 +29,12 @@ class Reference : public detail::DoneAtOnce {
     return block;
   }
   void release(std::byte* block, std::size_t) { ::operator delete(block, std::align_val_t(256)); }
-  void zero(void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
-  void copy(void* to, const void* from, std::size_t bytes) { std::memmove(to, from, bytes); }
+  void zero(void* to, std::size_t bytes) {
+    if (bytes > 0) std::memset(to, 0, bytes);  // neither function may have a null pointer
+  }
+  void copy(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0) std::memmove(to, from, bytes);
+  }
   void upload(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) { copy(to, from, bytes); }
   Ticket later(void* to, const void* from, std::size_t bytes) {

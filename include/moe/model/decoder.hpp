@@ -89,7 +89,7 @@ struct Decoder {
                      output(c, s, i), c.blocks.template of<of_mixture>(at),
                      s.stage.block.template of<of_mixture>(at).block,
                      past.empty() ? nullptr : &past[std::size_t(i)]);
-        if constexpr (of_mixture) report<Blk>(be, c, at);
+        if constexpr (of_mixture) copy_router_report<Blk>(be, c, at);
       });
     }
     Norm::forward(be, pass, p.final_norm, s.stream, c.normed, c.final_norm, s.stage.head.norm);
@@ -201,7 +201,7 @@ struct Decoder {
 
   /// Copies the report of one router to the results.
   template <class Blk>
-  static void report(B& be, Cache& c, int at) {
+  static void copy_router_report(B& be, Cache& c, int at) {
     static_assert(HasRouter<Blk>,
                   "moe: a block with experts needs static const auto& router(const Cache&), which "
                   "gives the router's cache");
