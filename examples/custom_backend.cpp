@@ -57,6 +57,7 @@ class Plain {
       for (int i = 0; i < n; ++i) total += f(moe::Lane<float>{i});
       return total;
     }
+    double total(int n, const auto& f) const { return moe::serial_total(n, f); }
     float max(int n, const auto& f) const {
       float most = f(moe::Lane<float>{0});
       for (int i = 1; i < n; ++i) most = std::max(most, f(moe::Lane<float>{i}));

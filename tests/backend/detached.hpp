@@ -133,12 +133,12 @@ class Detached {
   const AttentionShape& reserved() const { return largest_; }
   void attention_forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out,
                          W* lse) {
-    verb("attention_forward", {q, k, v, out, lse},
+    verb("attention_forward", {q, k, v, out, lse, s.dropout.step},
          [&] { oracle_.attention_forward(s, q, k, v, out, lse); });
   }
   void attention_backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
                           const T* dout, const W* lse, T* dq, T* dk, T* dv) {
-    verb("attention_backward", {q, k, v, out, dout, lse, dq, dk, dv},
+    verb("attention_backward", {q, k, v, out, dout, lse, dq, dk, dv, s.dropout.step},
          [&] { oracle_.attention_backward(s, q, k, v, out, dout, lse, dq, dk, dv); });
   }
   void group_by_expert(int tokens, int experts, int top_k, const int* expert, int* slot_of,

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <moe/core/bfloat16.hpp>
 #include <type_traits>
+#include <vector>
 
 #include "backends.hpp"
 #include "catch.hpp"
@@ -73,6 +74,43 @@ TEMPLATE_LIST_TEST_CASE("Backends: every kernel agrees with the oracle", "[parit
   B backend;
   kernel::for_each(kernel::AllKernels<Wide<B>, Value<B>>{},
                    [&]<class Kernel>() { check<Kernel>(backend); });
+}
+
+/// What serial_total promises: 256 sums take the numbers in turn, then halves are added.
+template <class T>
+double total_of(const std::vector<T>& x) {
+  std::vector<double> sums(256);
+  for (std::size_t i = 0; i < x.size(); ++i) sums[i % 256] += double(x[i]);
+  for (; sums.size() > 1; sums.resize(sums.size() / 2))
+    for (std::size_t j = 0; j < sums.size() / 2; ++j) sums[j] += sums[sums.size() / 2 + j];
+  return sums[0];
+}
+
+TEMPLATE_LIST_TEST_CASE("Backends: a total has the same bits on all", "[parity]", Backends) {
+  using B = TestType;
+  using T = Wide<B>;
+  B be;
+  for (const int n : {1, 2, 255, 256, 257, 1000, 40000}) {
+    std::vector<T> numbers(std::size_t(n), T(0));
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      numbers[i] = T(std::exp(10 * normal(17, 3, i)));
+    const kernel::GradientMatrix matrix{0, n, 0};
+    const auto place = [&](const auto* from, std::size_t count) {
+      Arena<B> arena(be, count * sizeof *from);
+      be.upload(arena.data(), from, arena.bytes());
+      return arena;
+    };
+    const Arena<B> partial = place(numbers.data(), numbers.size()), table = place(&matrix, 1),
+                   square(be, sizeof(double));
+    be.rows(1,
+            kernel::MatrixSquare<T>{reinterpret_cast<const kernel::GradientMatrix*>(table.data()),
+                                    reinterpret_cast<const T*>(partial.data()),
+                                    reinterpret_cast<double*>(square.data()), n});
+    double got = 0;
+    be.download(&got, square.data(), sizeof got);
+    INFO(n << " numbers");
+    CHECK(got == total_of(numbers));
+  }
 }
 
 }  // namespace

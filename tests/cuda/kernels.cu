@@ -29,6 +29,10 @@ struct Group {
     return total;
   }
   template <class F>
+  MOE_KERNEL double total(int n, const F& f) const {
+    return serial_total(n, f);
+  }
+  template <class F>
   MOE_KERNEL Wide max(int n, const F& f) const {
     Wide most = f(Lane<Wide>{0});
     for (int i = 1; i < n; ++i) {

@@ -6,10 +6,12 @@
 #include <moe/model/transformer.hpp>
 
 #include "catch.hpp"
+#include "messages.hpp"
 
 namespace {
 
 using namespace moe;
+using test::message_of;
 
 /// Generates the same tokens as generate_tokens without a key-value cache: each step is a forward
 /// pass over the whole window. For tests and measurements. The model's max_tokens must be at least
@@ -110,15 +112,6 @@ auto last_logits(Model& model, const Tokens& tokens) {
   model.forward({tokens.data(), tokens.data(), 1, int(tokens.size())}, false);
   const auto all = model.logits();
   return std::vector(all.end() - Model::config.vocab, all.end());
-}
-
-std::string error_of(const auto& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
 }
 
 /// Whether tokens fed in pieces of any size give the bits of one forward pass over the whole
@@ -374,9 +367,9 @@ TEST_CASE("generate: text in, text out, for bytes and for characters") {
 TEST_CASE("generate: prompts that cannot be continued are refused in one sentence") {
   OnReference<grouped> rig;
   const auto message = [&](const Tokens& prompt, const SampleOptions& options = {}) {
-    std::string with_cache = error_of([&] { generate_tokens(rig.model, prompt, options); });
+    std::string with_cache = message_of([&] { generate_tokens(rig.model, prompt, options); });
     CHECK(with_cache ==
-          error_of([&] { generate_tokens_without_cache(rig.model, prompt, options); }));
+          message_of([&] { generate_tokens_without_cache(rig.model, prompt, options); }));
     return with_cache;
   };
   CHECK(message({}) ==
@@ -392,12 +385,12 @@ TEST_CASE("generate: prompts that cannot be continued are refused in one sentenc
   CHECK(message({-1}).starts_with("moe: cannot continue from token -1"));
   CHECK(message({1}, {.top_p = 2}).starts_with("moe: cannot sample with SampleOptions.top_p"));
   const CharTokenizer vocabulary("abc");
-  CHECK(error_of([&] { generate(rig.model, vocabulary, ""); }) == message({}));
-  CHECK(error_of([&] {
+  CHECK(message_of([&] { generate(rig.model, vocabulary, ""); }) == message({}));
+  CHECK(message_of([&] {
           generate(rig.model, vocabulary, "abd");
         }).starts_with("moe: cannot encode character 'd'"));
   const CharTokenizer large("abcdefghijklmnop");
-  CHECK(error_of([&] { generate(rig.model, large, "a"); }) ==
+  CHECK(message_of([&] { generate(rig.model, large, "a"); }) ==
         "moe: cannot choose among 16 tokens: the model has 13; use the vocabulary that it was "
         "trained with");
 }
@@ -406,7 +399,7 @@ TEST_CASE("generate: a refused token leaves the generator as it was") {
   OnReference<grouped> rig;
   Generator generator(rig.model), other(rig.model);
   generator.feed(Tokens{1, 2});
-  CHECK(!error_of([&] { generator.feed(Tokens{3, 99}); }).empty());
+  CHECK(!message_of([&] { generator.feed(Tokens{3, 99}); }).empty());
   CHECK(generator.length() == 2);
   const auto got = copy_of(generator.feed(Tokens{4}));
   CHECK(got == copy_of(other.feed(Tokens{1, 2, 4})));
@@ -415,7 +408,7 @@ TEST_CASE("generate: a refused token leaves the generator as it was") {
 TEST_CASE("generate: a diverged model is reported, not sampled") {
   OnCpu<grouped> rig;
   rig.model.params().token_embedding.weight.data[5] = std::numeric_limits<float>::quiet_NaN();
-  CHECK(error_of([&] {
+  CHECK(message_of([&] {
           generate_tokens(rig.model, {1});
         }).starts_with("moe: cannot choose a token: logit 0 of 13 is "));
 }

@@ -4,10 +4,12 @@
 #include <moe/generate/sampling.hpp>
 
 #include "catch.hpp"
+#include "messages.hpp"
 
 namespace {
 
 using namespace moe;
+using test::message_of;
 
 // exp of these is 8, 4, 4, 2, 1, 1 up to a factor; the shares are 0.4, 0.2, 0.2, 0.1, 0.05, 0.05.
 const double unit = std::log(2.0);
@@ -38,15 +40,6 @@ double worst_deviation(const SampleOptions& options, const std::map<int, double>
     worst = std::max(worst, std::abs(count[token] / double(draws) - p) / deviation);
   }
   return worst;
-}
-
-std::string error_of(const auto& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
 }
 
 TEST_CASE("sampling: every token's frequency is its probability") {
@@ -167,7 +160,7 @@ TEST_CASE("sampling: options that make no sense are refused by name") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinite = std::numeric_limits<double>::infinity();
   const auto message = [](const SampleOptions& options) {
-    return error_of([&] { sample_token(view(logits), options, 0); });
+    return message_of([&] { sample_token(view(logits), options, 0); });
   };
   CHECK(message({.temperature = -1}) ==
         "moe: cannot sample with SampleOptions.temperature = -1.000000: it must be finite, 0 or "
@@ -201,7 +194,7 @@ TEST_CASE("sampling: logits that are not finite are refused") {
         std::array<double, 3> some{1, 2, 3};
         some[at] = bad;
         const std::string message =
-            error_of([&] { sample_token(view(some), {.temperature = temperature}, 0); });
+            message_of([&] { sample_token(view(some), {.temperature = temperature}, 0); });
         CHECK(message.starts_with("moe: cannot choose a token: logit " + std::to_string(at) +
                                   " of 3 is "));
       }

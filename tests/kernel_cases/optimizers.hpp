@@ -74,8 +74,8 @@ template <class W>
 struct Case<kernel::MatrixSquare<W>> {
   static std::vector<Variant> variants() { return {{"matrix_square"}}; }
   static auto make(auto& x, int) {
-    return Launch{x.rows,
-                  kernel::MatrixSquare<W>{matrices(x), x.positive(x.rows, x.cols), x.column()}};
+    return Launch{x.rows, kernel::MatrixSquare<W>{matrices(x), x.positive(x.rows, x.cols),
+                                                  x.column(), x.cols}};
   }
   static kernel::GradientMatrix* matrices(auto& x) {
     std::vector<kernel::GradientMatrix> table;
@@ -150,14 +150,6 @@ struct Case<kernel::Descend<W>> {
 };
 
 template <class W>
-struct Case<kernel::SumLosses<W>> {
-  static std::vector<Variant> variants() { return {{"sum_losses"}}; }
-  static auto make(auto& x, int) {
-    return Launch{kernel::chunks(x.rows), kernel::SumLosses<W>{x.rows, x.column(), x.column(),
-                                                               x.table(kernel::chunks(x.rows), 2)}};
-  }
-};
-template <class W>
 struct Case<kernel::FinishReport<W>> {
   static std::vector<Variant> variants() {
     return {{"finish_report"}, {"finish_report, no targets"}};
@@ -166,8 +158,8 @@ struct Case<kernel::FinishReport<W>> {
     const kernel::RouterResults<W> routers{1,       x.cols,  x.offsets(x.cols, 5 * x.cols),
                                            x.row(), x.row(), 0};
     return Launch{
-        1, kernel::FinishReport<W>{v == 0 ? x.rows : 0, x.table(kernel::chunks(x.rows), 2), routers,
-                                   0.01, 0.001, 0.002, x.table(1, 6 + x.cols + 1), x.ids(1, 1)}};
+        1, kernel::FinishReport<W>{v == 0 ? x.rows : 0, x.column(), x.column(), routers, 0.01,
+                                   0.001, 0.002, x.table(1, 6 + x.cols + 1), x.ids(1, 1)}};
   }
 };
 

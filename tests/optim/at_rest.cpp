@@ -165,7 +165,7 @@ std::vector<std::uint32_t> bits_after(const Options& options, bool flush) {
 #endif
   std::vector<std::uint32_t> bits;
   const auto add = [&](const std::string& name, auto& leaf) {
-    if (contains(name, "expert_bias")) return;  // moved by loads, which are no small numbers
+    if (has(name, "expert_bias")) return;  // moved by loads, which are no small numbers
     for (std::size_t i = 0; i < leaf.size; ++i)
       bits.push_back(std::bit_cast<std::uint32_t>(leaf.data[i]));
   };

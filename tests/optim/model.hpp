@@ -14,6 +14,8 @@
 #define MOE_TEST_HAS_CPU 1
 #endif
 
+#include "messages.hpp"
+
 // The smallest model that an optimiser can work on. It has a leaf of every role, and the test
 // writes the gradients itself.
 
@@ -122,26 +124,11 @@ inline double largest_difference(const Values& a, const Values& b) {
   return worst;
 }
 
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-/// What f throws, as text; empty if it throws nothing.
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
-
 /// L2 norm of a gradient, in the plainest way.
 inline double norm_of(const Values& grads) {
   double sum = 0;
   for (const auto& [name, value] : grads)
-    if (!contains(name, "expert_bias"))
+    if (!has(name, "expert_bias"))
       for (double g : value) sum += g * g;
   return std::sqrt(sum);
 }
@@ -167,7 +154,7 @@ struct ScalarAdamW {
 /// Whether weight decay applies to a leaf. It is told by the name, independently of the library's
 /// roles.
 inline bool decayed(const std::string& path) {
-  return !contains(path, "gain") && !contains(path, "bias");
+  return !has(path, "gain") && !has(path, "bias");
 }
 
 }  // namespace moe::test

@@ -49,10 +49,10 @@ struct Matrices {
   int count, rows, cols;
 };
 Matrices hidden(const std::string& name) {
-  if (contains(name, "up_bias")) return {0, 0, 0};
-  if (contains(name, ".up")) return {3, 7, 5};
-  if (contains(name, ".down")) return {3, 5, 7};
-  if (contains(name, ".q")) return {1, 4, 5};
+  if (has(name, "up_bias")) return {0, 0, 0};
+  if (has(name, ".up")) return {3, 7, 5};
+  if (has(name, ".down")) return {3, 5, 7};
+  if (has(name, ".q")) return {1, 4, 5};
   return {0, 0, 0};
 }
 
@@ -70,7 +70,7 @@ double error_of_muon(moe::MuonOptions o) {
     const double norm = norm_of(grads), factor = 1.0 / t;
     for (auto& [name, g] : grads) {
       std::vector<double>& p = expected[name];
-      if (contains(name, "expert_bias")) {
+      if (has(name, "expert_bias")) {
         for (std::size_t i = 0; i < g.size(); ++i) p[i] += g[i] > 0 ? -1e-3 : 1e-3;
         continue;
       }
@@ -306,7 +306,7 @@ TEST_CASE("Muon: bytes_needed is what construction allocates, and step allocates
 
 TEST_CASE("Muon: options out of range are refused", "[error]") {
   Model model;
-  CHECK(contains(error_of([&] { moe::Muon{model, {.momentum = 1}}; }), "MuonOptions.momentum"));
-  CHECK(contains(error_of([&] { moe::Muon{model, {.lr = -1}}; }), "MuonOptions.lr"));
-  CHECK(contains(error_of([&] { moe::Muon{model, {.clip = -1}}; }), "MuonOptions.clip"));
+  CHECK(has(message_of([&] { moe::Muon{model, {.momentum = 1}}; }), "MuonOptions.momentum"));
+  CHECK(has(message_of([&] { moe::Muon{model, {.lr = -1}}; }), "MuonOptions.lr"));
+  CHECK(has(message_of([&] { moe::Muon{model, {.clip = -1}}; }), "MuonOptions.clip"));
 }

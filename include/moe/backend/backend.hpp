@@ -138,11 +138,12 @@ concept OwnsMemory = std::semiregular<typename B::Ticket> &&
 
 /// rows: calls kernel(group, r) for r in 0 ... n-1 in any order. One group processes one row; on a
 /// device it is several threads, which all run the kernel. A group offers for_each(n, f(lane)),
-/// for_each_index(n, f(int)), sum(n, f(lane)) and max(n, f(lane)), for n >= 1, and once(f()). A
-/// kernel writes inside of these functions only: numbers of the row in the first two, what one
-/// thread does for all in `once`. They happen one after the other: what one wrote, the next reads,
-/// and so does the second of two fused kernels. `sum` and `max` call f once for each lane and give
-/// every thread the result.
+/// for_each_index(n, f(int)), sum(n, f(lane)), total(n, f(int)), max(n, f(lane)) (n >= 1) and
+/// once(f()). A kernel writes inside of these functions only: numbers of the row in the first two,
+/// what one thread does for all in `once`. They happen one after the other: what one wrote, the
+/// next reads, and so does the second of two fused kernels. `sum`, `total` and `max` call f once
+/// for each lane or number and give every thread the result. The order of a `sum` is the backend's;
+/// `total` adds in double and has the order of serial_total (moe/core/lane.hpp) on all backends.
 /// A kernel with `one_lane` = true runs on one thread for each row, calls no function of its group
 /// and writes anywhere. A kernel with `width()` tells the length of its rows, so that long ones can
 /// get more threads.

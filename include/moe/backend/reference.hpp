@@ -64,6 +64,10 @@ class Reference : public detail::DoneAtOnce {
       return total;
     }
     template <class F>
+    double total(int n, const F& f) const {
+      return serial_total(n, f);
+    }
+    template <class F>
     W max(int n, const F& f) const {
       W max = f(Lane<W>{0});
       for (int i = 1; i < n; ++i) {

@@ -102,6 +102,21 @@ struct Segments {
   MOE_KERNEL int end(int g) const { return offset ? offset[g + 1] : g * count + count; }
 };
 
+/// The sum of the numbers f(0) ... f(n - 1), in an order that all backends share: 256 sums take the
+/// numbers in turn; then the upper half of the sums is added to the lower half until one is left.
+/// This is the whole work of a group of one thread. 0 if n is 0.
+template <class F>
+MOE_KERNEL double serial_total(int n, const F& f) {
+  const int sums = n < 256 ? n : 256;
+  double sum[256];
+  sum[0] = 0;
+  for (int i = 0; i < sums; ++i) sum[i] = f(i);
+  for (int i = sums; i < n; ++i) sum[i % 256] += f(i);
+  for (int half = 128; half > 0; half /= 2)
+    for (int i = 0; i < half && i + half < sums; ++i) sum[i] += sum[i + half];
+  return sum[0];
+}
+
 namespace kernel {
 
 /// The elementary functions that kernels use, for V a scalar or a SIMD pack: those of the standard

@@ -46,17 +46,18 @@ struct GradientSquare {
   }
 };
 
-/// square[i] = the squared norm of matrix i, from the squares of its chunks, in order.
+/// square[i] = the squared norm of matrix i, from the squares of its chunks.
 template <class W>
 struct MatrixSquare {
   const GradientMatrix* matrix;
   const W* partial;
   double* square;
-  static constexpr bool one_lane = true;
-  MOE_KERNEL void operator()(const auto&, int i) const {
-    double sum = 0;
-    for (int c = 0; c < matrix[i].chunks; ++c) sum += double(partial[matrix[i].first + c]);
-    square[i] = sum;
+  int most_chunks;  // of a matrix
+  MOE_KERNEL int width() const { return most_chunks; }
+  MOE_KERNEL void operator()(const auto& group, int i) const {
+    const W* const part = partial + matrix[i].first;
+    const double sum = group.total(matrix[i].chunks, [&](int c) { return double(part[c]); });
+    group.once([&] { square[i] = sum; });
   }
 };
 
@@ -69,15 +70,15 @@ struct DecideStep {
   double clip;
   int* loss_not_finite;  // set to 0
   StepControl* step;
-  static constexpr bool one_lane = true;
-  MOE_KERNEL void operator()(const auto&, int) const {
-    double total = 0;
+  MOE_KERNEL int width() const { return matrices; }
+  MOE_KERNEL void operator()(const auto& group, int) const {
+    const double norm = std::sqrt(group.total(matrices, [&](int i) { return square[i]; }));
+    group.once([&] { decide(norm); });
+  }
+  MOE_KERNEL void decide(double norm) const {
     int bad = -1;
-    for (int i = 0; i < matrices; ++i) {
-      total += square[i];
-      if (bad < 0 && !finite(square[i])) bad = matrix[i].leaf;
-    }
-    const double norm = std::sqrt(total);
+    for (int i = 0; !finite(norm) && bad < 0 && i < matrices; ++i)
+      if (!finite(square[i])) bad = matrix[i].leaf;
     const bool good = finite(norm) && *loss_not_finite == 0;
     step->norm = norm;
     step->first_bad_leaf = bad;

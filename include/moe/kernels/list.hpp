@@ -66,9 +66,9 @@ using DispatchKernels = List<GatesToSlots<Wide>, Combine<Wide, Stored>, Dispatch
                              GateGrad<Wide, Stored>>;
 
 template <class Wide>
-using LossKernels = List<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>,
-                         Fused<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>>,
-                         SumLosses<Wide>, FinishReport<Wide>>;
+using LossKernels =
+    List<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>,
+         Fused<CrossEntropyForward<Wide>, CrossEntropyBackward<Wide>>, FinishReport<Wide>>;
 
 template <class Wide>
 using OptimizerKernels =

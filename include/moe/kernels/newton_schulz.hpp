@@ -14,11 +14,11 @@ struct InverseNorm {
   const W* partial;
   W* factor;
   double stretch, eps;
-  static constexpr bool one_lane = true;
-  MOE_KERNEL void operator()(const auto&, int i) const {
-    double square = 0;
-    for (int j = 0; j < parts; ++j) square += double(partial[std::ptrdiff_t(i) * parts + j]);
-    factor[i] = W(1 / (stretch * sqrt(square) + eps));
+  MOE_KERNEL int width() const { return parts; }
+  MOE_KERNEL void operator()(const auto& group, int i) const {
+    const W* const part = partial + std::ptrdiff_t(i) * parts;
+    const double square = group.total(parts, [&](int j) { return double(part[j]); });
+    group.once([&] { factor[i] = W(1 / (stretch * sqrt(square) + eps)); });
   }
 };
 

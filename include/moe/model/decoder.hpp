@@ -45,7 +45,6 @@ struct Decoder {
   struct Results {
     std::array<RouterReport<C.moe.experts, W>, C.moe_layers()> routers;
     typename Head::Cache head;
-    Rows<double, 2> partial;  // row c: sums of chunk c of the head's losses
   };
   struct Cache {
     Rows<int, 1> tokens, targets;
@@ -147,8 +146,6 @@ struct Decoder {
                      int* loss_not_finite) {
     Results& r = c.results;
     const Options& o = *pass.options;
-    be.rows(kernel::chunks(tokens),
-            kernel::SumLosses<W>{tokens, r.head.loss.data, r.head.correct.data, r.partial});
     kernel::RouterResults<W> routers{C.moe_layers(), C.moe.experts, nullptr, nullptr, nullptr, 0};
     if constexpr (C.moe_layers() > 0) {
       const auto& first = r.routers[0];
@@ -156,8 +153,9 @@ struct Decoder {
       routers.means = first.means.data;
       routers.step = std::ptrdiff_t(bytes<RouterReport<C.moe.experts, W>>());
     }
-    be.rows(1, kernel::FinishReport<W>{tokens, r.partial.data, routers, o.balance_weight,
-                                       o.z_weight, o.entropy_weight, to, loss_not_finite});
+    be.rows(1, kernel::FinishReport<W>{tokens, r.head.loss.data, r.head.correct.data, routers,
+                                       o.balance_weight, o.z_weight, o.entropy_weight, to,
+                                       loss_not_finite});
   }
 
   /// The head's weight; with tied weights, the token embedding.

@@ -10,8 +10,8 @@ namespace moe::inline MOE_ISA {
 
 /// Measures the L2 norm of a gradient over all leaves except expert biases, which hold loads, not
 /// gradients, and decides in the backend's memory about the update; see kernel::DecideStep.
-/// Chunks of fixed length are summed in Wide, and their sums added in double, in order: the same
-/// bits for any number of threads. A value whose square overflows counts as not finite.
+/// Chunks of fixed length are summed in Wide, and their sums added in double, in a fixed order: the
+/// same bits for any number of threads. A value whose square overflows counts as not finite.
 /// Never throws, waits or allocates after construction.  Test: tests/optim/gradient_norm.cpp.
 ///
 ///     moe::GradientNorm norm{backend, model.grads()};
@@ -32,6 +32,7 @@ class GradientNorm {
       const std::ptrdiff_t size = std::ptrdiff_t(info.rows) * info.cols;
       for (int i = 0; measured(info) && i < info.count; ++i) {
         matrices.push_back({int(chunks.size()), kernel::chunks(size), number});
+        most_chunks_ = std::max(most_chunks_, kernel::chunks(size));
         for (std::ptrdiff_t at = 0; at < size; at += kernel::chunk)
           chunks.push_back(
               {leaf.matrix(i) + at, int(std::min<std::ptrdiff_t>(kernel::chunk, size - at))});
@@ -53,7 +54,7 @@ class GradientNorm {
   /// Queues the decision about an update. `loss_not_finite` is read and set to 0.
   void decide(double clip, int* loss_not_finite, kernel::StepControl* control) {
     be_->rows(chunks_, kernel::GradientSquare<T>{chunk_, partial_});
-    be_->rows(matrices_, kernel::MatrixSquare<T>{matrix_, partial_, square_});
+    be_->rows(matrices_, kernel::MatrixSquare<T>{matrix_, partial_, square_, most_chunks_});
     be_->rows(1, kernel::DecideStep{matrices_, matrix_, square_, clip, loss_not_finite, control});
   }
 
@@ -87,7 +88,7 @@ class GradientNorm {
   Matrix* matrix_;
   T* partial_;
   double* square_;
-  int chunks_, matrices_;
+  int chunks_, matrices_, most_chunks_ = 0;
 };
 
 }  // namespace moe

@@ -155,6 +155,11 @@ struct SimdGroup {
   }
 
   template <class F>
+  double total(int n, const F& f) const {
+    return serial_total(n, f);
+  }
+
+  template <class F>
   T max(int n, const F& f) const {
     int i = 0;
     T max;
