@@ -9,7 +9,7 @@
 
 namespace bench {
 
-/// A model and the batch and optimiser that it is trained with.
+/// A model and the batch and optimizer that it is trained with.
 struct Case {
   const char* name;
   moe::ModelConfig model;

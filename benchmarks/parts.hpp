@@ -13,9 +13,9 @@
 
 namespace bench {
 
-enum class Part { norms, attention, router, experts, head, optimiser, other };
+enum class Part { norms, attention, router, experts, head, optimizer, other };
 inline constexpr const char* part_names[] = {"norms", "attention", "router", "experts",
-                                             "head",  "optimiser", "other"};
+                                             "head",  "optimizer", "other"};
 inline constexpr std::size_t part_count = std::size(part_names);
 using PartSeconds = std::array<double, part_count>;
 

@@ -82,7 +82,7 @@ Result run(const Command& c, const bench::Case& model, bench::Model& net) {
     for (const bench::PartSeconds& pass : passes) one.push_back(c.accumulate * pass[part]);
     r.parts[part] = bench::median(one);
   }
-  r.parts[std::size_t(bench::Part::optimiser)] += bench::median(updates);
+  r.parts[std::size_t(bench::Part::optimizer)] += bench::median(updates);
   return r;
 }
 

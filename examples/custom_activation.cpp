@@ -19,15 +19,19 @@ struct Mish {
   }
 };
 
-// The library's block with that activation, in layers with experts and without.
+// The library's block with that activation, in layers with experts and without. Checkpoints know it
+// by its name, and refuse to be loaded into a model of other blocks.
 template <moe::ModelConfig C, bool Mixture, class B>
-using MishBlock = moe::Block<
-    C, Mixture, B, moe::AttentionOf<C, B>,
-    std::conditional_t<Mixture, moe::MixtureOf<C, B, moe::RouterOf<C, B>, Mish<moe::Wide<B>>>,
-                       moe::FeedForwardOf<C, B, Mish<moe::Wide<B>>>>>;
+struct MishBlock
+    : moe::Block<
+          C, Mixture, B, moe::AttentionOf<C, B>,
+          std::conditional_t<Mixture, moe::MixtureOf<C, B, moe::RouterOf<C, B>, Mish<moe::Wide<B>>>,
+                             moe::FeedForwardOf<C, B, Mish<moe::Wide<B>>>>> {
+  static constexpr std::string_view name = "mish";
+};
 
-// The configuration still names an activation, by which the arithmetic of the model is counted.
-// Name one that is gated if and only if yours is.
+// The configuration still names an activation, by which the arithmetic of the model is counted: one
+// that is gated if and only if yours is.
 constexpr moe::ModelConfig config{.vocab = 27,
                                   .dim = 32,
                                   .layers = 2,

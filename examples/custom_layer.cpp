@@ -1,6 +1,6 @@
 // A layer of one's own in a block of one's own: no line of the library changes. The layer
 // multiplies each channel by a learned number before the feed-forward; reflection finds its
-// parameter, the optimiser picks AdamW by its role, and memory, checkpoints and counts follow.
+// parameter, the optimizer picks AdamW by its role, and memory, checkpoints and counts follow.
 #include <moe/moe.hpp>
 
 #include "memorize.hpp"
@@ -68,6 +68,7 @@ struct ScaledBlock {
   using T = moe::Value<B>;
   using Before = Scale<C.dim, B>;
   using Inner = moe::Block<C, Mixture, B>;
+  static constexpr std::string_view name = "scaled";  // by which checkpoints know it
   static constexpr int in = C.dim, out = C.dim;
   static constexpr bool mixture = Mixture;
   struct Params {

@@ -1,42 +1,54 @@
 // A router of one's own in the library's mixture of experts: no line of the library changes. It
-// scores the experts by a projection that is never trained and mixes the chosen ones in equal
-// parts. Fixed routing of this kind is a baseline for learned routers (Roller et al. 2021,
-// arXiv:2106.04426).
+// chooses the experts with the largest logits, as the library's does, but a gate is the sigmoid of
+// its logit alone, so that experts do not compete for weight. Its gradient is written by hand, as
+// every gradient here.
 #include <cstdio>
 #include <moe/moe.hpp>
 
 #include "memorize.hpp"
 
-// Chooses the experts with the largest logits, in that order, and gives each the same gate.
+// Row r: the experts with the largest logits, in that order, and gate = sigmoid(logit).
 template <class W>
 struct ChooseLargest {
-  moe::Table<const W> logits;
-  moe::Table<int> expert;  // (n, top_k)
-  moe::Table<W> gates;     // (n, top_k)
-  MOE_KERNEL void operator()(const auto& group, int r) const {
-    group.once([&] {
-      for (int j = 0; j < expert.cols; ++j) {
-        int best = -1;
-        for (int e = 0; e < logits.cols; ++e) {
-          bool taken = false;
-          for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
-          if (!taken && (best < 0 || logits(r, best) < logits(r, e))) best = e;
-        }
-        expert(r, j) = best;
-        gates(r, j) = W(1) / W(expert.cols);
+  moe::Table<const W> logits;  // (n, experts)
+  moe::Table<int> expert;      // (n, top_k)
+  moe::Table<W> gates;         // (n, top_k)
+  static constexpr bool one_lane = true;
+  MOE_KERNEL void operator()(const auto&, int r) const {
+    for (int j = 0; j < expert.cols; ++j) {
+      int best = -1;
+      for (int e = 0; e < logits.cols; ++e) {
+        bool taken = false;
+        for (int i = 0; i < j; ++i) taken = taken || expert(r, i) == e;
+        if (!taken && (best < 0 || logits(r, best) < logits(r, e))) best = e;
       }
-    });
+      expert(r, j) = best;
+      gates(r, j) = moe::kernel::logistic(W(logits(r, best)));
+    }
   }
 };
 
-// MoE and the model read of a router: gates_sum_to_one, and the fields expert, gates, slot_of,
-// token_of and report of its Cache.
+// d gate / d logit = gate * (1 - gate) for a chosen expert, 0 for the others.
+template <class W>
+struct ChooseLargestBackward {
+  moe::Table<const int> expert;
+  moe::Table<const W> gates, dgates;
+  moe::Table<W> dlogits;  // (n, experts), overwritten
+  static constexpr bool one_lane = true;
+  MOE_KERNEL void operator()(const auto&, int r) const {
+    for (int e = 0; e < dlogits.cols; ++e) dlogits(r, e) = W(0);
+    for (int j = 0; j < expert.cols; ++j)
+      dlogits(r, expert(r, j)) = dgates(r, j) * gates(r, j) * (W(1) - gates(r, j));
+  }
+};
+
+// What MoE and the model need of a router: see MoE.
 template <int Experts, int TopK, int Dim, class B>
-struct FixedRouter {
+struct SigmoidRouter {
   using T = moe::Value<B>;
   using W = moe::Wide<B>;
   using Score = moe::Linear<Dim, Experts, B, false, moe::Role::router>;
-  static constexpr bool gates_sum_to_one = true;
+  static constexpr bool gates_sum_to_one = false;
   using Params = typename Score::Params;
   struct Cache {
     moe::Rows<W, Experts> logits;
@@ -46,7 +58,9 @@ struct FixedRouter {
     moe::Rows<int, 1, TopK> token_of;
     moe::RouterReport<Experts, W> report;
   };
-  struct Scratch {};
+  struct Scratch {
+    moe::Rows<W, Experts> dlogits;
+  };
 
   static void forward(B& be, const moe::Pass&, const Params& p, moe::Rows<const T, Dim> x,
                       Cache& c) {
@@ -54,23 +68,29 @@ struct FixedRouter {
     be.rows(x.count, ChooseLargest<W>{c.logits, c.expert, c.gates});
     be.group_by_expert(x.count, Experts, TopK, c.expert.data, c.slot_of.data, c.token_of.data,
                        c.report.offset.data);
-    be.zero(c.report.mean_probs.data, Experts * sizeof(W));  // this router has no probabilities
+    // This router has no probabilities, and thus no balance, z and entropy losses.
+    be.zero(c.report.mean_probs.data, Experts * sizeof(W));
     be.zero(c.report.means.data, 2 * sizeof(W));
   }
-  // The choice has no gradient, and the gates are constants.
-  static void backward(B&, const moe::Pass&, const Params&, moe::Rows<const T, Dim>, const Cache&,
-                       moe::Rows<const W, TopK>, moe::Rows<T, Dim>, Params&, Scratch&) {}
+  static void backward(B& be, const moe::Pass&, const Params& p, moe::Rows<const T, Dim> x,
+                       const Cache& c, moe::Rows<const W, TopK> dgates, moe::Rows<T, Dim> dx,
+                       Params& grad, Scratch& s) {
+    be.rows(x.count, ChooseLargestBackward<W>{c.expert, c.gates, dgates, s.dlogits});
+    Score::backward(be, p, x, s.dlogits, dx, grad);
+  }
 };
 
-template <moe::ModelConfig C, class B>
-using FixedRouterOf = FixedRouter<C.moe.experts, C.moe.top_k, C.dim, B>;
-
-// The library's block with that router in its mixtures.
+// The library's block with that router in its mixtures. Checkpoints know it by its name, and refuse
+// to be loaded into a model of other blocks.
 template <moe::ModelConfig C, bool Mixture, class B>
-using FixedRoutingBlock =
-    moe::Block<C, Mixture, B, moe::AttentionOf<C, B>,
-               std::conditional_t<Mixture, moe::MixtureOf<C, B, FixedRouterOf<C, B>>,
-                                  moe::FeedForwardOf<C, B>>>;
+struct SigmoidBlock
+    : moe::Block<
+          C, Mixture, B, moe::AttentionOf<C, B>,
+          std::conditional_t<
+              Mixture, moe::MixtureOf<C, B, SigmoidRouter<C.moe.experts, C.moe.top_k, C.dim, B>>,
+              moe::FeedForwardOf<C, B>>> {
+  static constexpr std::string_view name = "sigmoid gates";
+};
 
 constexpr moe::ModelConfig config{.vocab = 27,
                                   .dim = 32,
@@ -82,7 +102,7 @@ constexpr moe::ModelConfig config{.vocab = 27,
 int main() {
   return moe::report_errors([] {
     moe::Cpu backend;
-    moe::Transformer<config, moe::Cpu<float>, FixedRoutingBlock> model{backend, {.batch = 1}};
+    moe::Transformer<config, moe::Cpu<float>, SigmoidBlock> model{backend, {.batch = 1}};
     const bool learned = memorizes_a_line(model);
     std::printf("shares of the experts in layer 0:");
     for (const double share : model.expert_load(0)) std::printf(" %.2f", share);

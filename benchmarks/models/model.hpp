@@ -27,7 +27,7 @@ class Model {
   virtual void pass() = 0;
   /// As pass(), and returns the time of each part.
   virtual PartSeconds pass_by_part() = 0;
-  /// The optimiser's step.
+  /// The optimizer's step.
   virtual void update() = 0;
 
   /// Reads a prompt of request.length tokens into each of request.batch empty windows.
@@ -39,7 +39,7 @@ class Model {
 
   virtual std::size_t parameters() const = 0;
   virtual std::size_t parameter_bytes() const = 0;
-  /// The least memory that training needs: parameters, gradients, the optimiser's state, and for
+  /// The least memory that training needs: parameters, gradients, the optimizer's state, and for
   /// each token and layer 6 dim + top_k hidden (twice when gated) + heads + experts + 2 top_k
   /// numbers.
   virtual double minimal_bytes() const = 0;

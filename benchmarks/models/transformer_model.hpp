@@ -14,7 +14,7 @@
 
 namespace bench {
 
-/// moe::Transformer with an optimiser or a generator. Tokens are random: they affect the time only
+/// moe::Transformer with an optimizer or a generator. Tokens are random: they affect the time only
 /// through the routing, which is nearly balanced at the start of training.
 template <moe::ModelConfig C, class B>
 class TransformerModel : public Model {

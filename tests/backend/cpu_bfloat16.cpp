@@ -68,7 +68,7 @@ double gemm_error(Be& be, int m, int n, int k, bool at, bool bt, bool gathered, 
       });
 }
 
-/// check(A, B, C) for the operands of every product of a model and its optimisers.
+/// check(A, B, C) for the operands of every product of a model and its optimizers.
 template <class F>
 void for_operands(const F& check) {
   const bfloat16 narrow = 0.0f;
@@ -77,7 +77,7 @@ void for_operands(const F& check) {
   check(0.0f, 0.0f, narrow);    // dx from the gradients of logits
   check(0.0f, narrow, 0.0f);    // dW from the gradients of logits
   check(narrow, narrow, 0.0f);  // dW
-  check(0.0f, 0.0f, 0.0f);      // optimisers
+  check(0.0f, 0.0f, 0.0f);      // optimizers
 }
 
 constexpr double bound = tolerance<float>;

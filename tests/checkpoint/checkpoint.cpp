@@ -73,7 +73,7 @@ TEST_CASE("save: a bare model keeps its parameters and its description", "[check
   const std::string message =
       message_of([&] { load_checkpoint(second.model, second.optimizer, scratch / "model.moe"); });
   CHECK(is_sentence(message));
-  CHECK(has(message, "no optimiser state"));
+  CHECK(has(message, "no optimizer state"));
 }
 
 TEST_CASE("require_place: refuses what save would refuse, and leaves nothing", "[checkpoint]") {
@@ -259,19 +259,19 @@ TEST_CASE("load_checkpoint: a run goes on in the numbers that it was begun in", 
   CHECK(has(message, "moe::load"));
 }
 
-TEST_CASE("load: the state of another optimiser is refused", "[checkpoint]") {
+TEST_CASE("load: the state of another optimizer is refused", "[checkpoint]") {
   Saved s;
   AdamW adamw(s.second.model);
   const auto before = state_of(s.second.model, adamw);
   const std::string message = message_of([&] { load_checkpoint(s.second.model, adamw, s.folder); });
   CHECK(is_sentence(message));
-  CHECK(has(message, "optimiser"));
+  CHECK(has(message, "optimizer"));
   CHECK(state_of(s.second.model, adamw) == before);
 
   save_checkpoint(s.second.model, adamw, {}, s.scratch / "adamw");
   CHECK(has(
       message_of([&] { load_checkpoint(s.first.model, s.first.optimizer, s.scratch / "adamw"); }),
-      "another optimiser"));
+      "another optimizer"));
 }
 
 TEST_CASE("save: a full disk leaves the checkpoint before it intact", "[checkpoint]") {

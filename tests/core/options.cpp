@@ -172,7 +172,7 @@ TEST_CASE("SampleOptions: each is checked", "[options]") {
   refuses("SampleOptions.vocab", &SampleOptions::vocab, {-1}, choose);
 }
 
-TEST_CASE("UpcycleOptions: each is checked, of the optimiser's state too", "[options]") {
+TEST_CASE("UpcycleOptions: each is checked, of the optimizer's state too", "[options]") {
   Cpu<float> be(1);
   Transformer<dense, Cpu<float>> from(be, {.max_tokens = 32});
   Model to(be, {.max_tokens = 32});

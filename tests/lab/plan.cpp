@@ -17,7 +17,7 @@ TEST_CASE("describe and predict: name every class of memory and say what was ass
   CHECK(plan.memory.total() == moe::training_memory<Model, moe::AdamW<Model>>(64).total());
   const std::string text = describe(plan);
   for (const char* word :
-       {"total", "active", "embedding", "parameters", "gradients", "cache", "scratch", "optimiser"})
+       {"total", "active", "embedding", "parameters", "gradients", "cache", "scratch", "optimizer"})
     CHECK(has(text, word));
   const double gflops = plan.flops.training() * 1e-9 / plan.efficiency;  // one token a second
   CHECK(has(predict(plan, gflops, 2, 64), " 1 tokens/s, 128 s for 2 steps of 64 tokens"));

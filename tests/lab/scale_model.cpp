@@ -256,7 +256,7 @@ TEST_CASE("Plan: the model is near the law's optimum for the work it gets", "[sc
 TEST_CASE("Plan: what does not fit says what to do", "[scale]") {
   Request r = simple_request();
   r.sequences = 32;
-  r.device.memory = 2e9;  // 1.8 GB usable: 1.072 for weights, gradients and optimiser
+  r.device.memory = 2e9;  // 1.8 GB usable: 1.072 for weights, gradients and optimizer
   Plan p = make_plan(r);
   CHECK(!p.fits);
   CHECK(p.advice.find("--sequences 8") != std::string::npos);  // 0.675 GB; 16 need 1.318

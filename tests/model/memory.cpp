@@ -52,7 +52,7 @@ TEST_CASE("describe: names every class of memory", "[memory]") {
                            .optimizer = 2'000'000,
                            .workspaces = 50'000};
   CHECK(describe(memory) ==
-        "12.3 MB = parameters 1.0 + gradients 1.0 + cache 8.0 + scratch 0.2 + optimiser 2.0 + "
+        "12.3 MB = parameters 1.0 + gradients 1.0 + cache 8.0 + scratch 0.2 + optimizer 2.0 + "
         "threads 0.1");
   CHECK(megabytes(673'000'000) == "673.0 MB");
 }

@@ -222,7 +222,7 @@ TEST_CASE("AdamW: options out of range are refused", "[error]") {
   CHECK(message_of([&] {
           moe::AdamW{model, {.beta2 = 1}};
         }) ==
-        "moe: cannot build an optimiser with AdamWOptions.beta2 = 1.000000: it must be in [0, 1); "
+        "moe: cannot build an optimizer with AdamWOptions.beta2 = 1.000000: it must be in [0, 1); "
         "correct the option");
   CHECK(has(message_of([&] { moe::AdamW{model, {.clip = 0}}; }), "AdamWOptions.clip"));
   CHECK(has(message_of([&] { moe::AdamW{model, {.lr = -1}}; }), "AdamWOptions.lr"));

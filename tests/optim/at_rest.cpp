@@ -27,14 +27,14 @@ bool is_denormal(double x) {
   return bits > 0 && bits < 0x0010000000000000;
 }
 
-template <class Model, class Optimiser>
-std::size_t denormal_numbers(Model& model, Optimiser& optimiser) {
+template <class Model, class Optimizer>
+std::size_t denormal_numbers(Model& model, Optimizer& optimizer) {
   std::size_t found = 0;
   const auto count = [&](const std::string&, auto& leaf) {
     for (std::size_t i = 0; i < leaf.size; ++i) found += is_denormal(leaf.data[i]);
   };
   moe::for_each_named_leaf(count, "", model.params());
-  optimiser.for_each_state(count);
+  optimizer.for_each_state(count);
   return found;
 }
 
@@ -49,10 +49,10 @@ struct OneThread : moe::Cpu<float> {
 /// Checks that after `steps` steps nothing of the first gradient is left, and that no denormal
 /// number occurs on the way. Every matrix keeps one number with a gradient, because Muon skips a
 /// matrix without any.
-template <class Optimiser, class Model, class Options>
+template <class Optimizer, class Model, class Options>
 void check_rest(const Options& options, int steps) {
   Model model;
-  Optimiser optimizer{model, options};
+  Optimizer optimizer{model, options};
   model.draw_grads(1, 1e-3);
   std::size_t denormal = 0;
   for (int i = 0; i < steps; ++i) {
@@ -75,7 +75,7 @@ void check_rest(const Options& options, int steps) {
 
 }  // namespace
 
-TEST_CASE("Optimisers: states without a gradient come to rest at 0", "[optim][denormal]") {
+TEST_CASE("Optimizers: states without a gradient come to rest at 0", "[optim][denormal]") {
   using Plain = TinyModel<moe::Reference<float>>;
   using Fast = TinyModel<moe::Cpu<float>>;
   using Double = TinyModel<moe::Cpu<double>>;
@@ -87,7 +87,7 @@ TEST_CASE("Optimisers: states without a gradient come to rest at 0", "[optim][de
   check_rest<moe::Muon<Fast>, Fast>(muon, 220);
 }
 
-TEST_CASE("Optimisers: parameters under decay come to rest at 0", "[optim][denormal]") {
+TEST_CASE("Optimizers: parameters under decay come to rest at 0", "[optim][denormal]") {
   TinyModel<moe::Cpu<float>> model;
   moe::AdamW optimizer{model, fast};
   std::size_t denormal = 0;
@@ -100,7 +100,7 @@ TEST_CASE("Optimisers: parameters under decay come to rest at 0", "[optim][denor
   CHECK(std::count(head.data, head.data + head.size, 0.0f) == std::ptrdiff_t(head.size));
 }
 
-TEST_CASE("Optimisers: a state of denormal numbers that was loaded is mended", "[optim]") {
+TEST_CASE("Optimizers: a state of denormal numbers that was loaded is mended", "[optim]") {
   TinyModel<moe::Cpu<float>> model;
   moe::AdamW optimizer{model};
   optimizer.for_each_state([](const std::string&, auto& leaf) {
@@ -142,10 +142,10 @@ void set_leaves(Tree& tree, const std::vector<float>& values) {
 }
 
 /// The bits of parameters and states after some updates.
-template <class B, template <class> class Optimiser, class Options>
+template <class B, template <class> class Optimizer, class Options>
 std::vector<std::uint32_t> bits_after(const Options& options, bool flush) {
   TinyModel<B> model;
-  Optimiser<TinyModel<B>> optimizer{model, options};
+  Optimizer<TinyModel<B>> optimizer{model, options};
   std::size_t size = 0;
   moe::for_each_leaf([&](auto& leaf) { size += leaf.size; }, model.grads());
   const auto gradients = gradients_of_all_sizes(size, 60);
@@ -183,7 +183,7 @@ std::size_t differences(const std::vector<std::uint32_t>& a, const std::vector<s
 
 }  // namespace
 
-TEST_CASE("Optimisers: the same bits whether the thread flushes denormal numbers or not",
+TEST_CASE("Optimizers: the same bits whether the thread flushes denormal numbers or not",
           "[optim][denormal]") {
   for (const double lr : {1e-3, 1e-12}) {
     for (const double eps : {1e-8, 1e-20}) {

@@ -16,7 +16,7 @@
 
 #include "messages.hpp"
 
-// The smallest model that an optimiser can work on. It has a leaf of every role, and the test
+// The smallest model that an optimizer can work on. It has a leaf of every role, and the test
 // writes the gradients itself.
 
 namespace moe::test {
@@ -97,11 +97,11 @@ Values values(Tree& tree) {
   return all;
 }
 
-/// Parameters and optimiser state together.
-template <class Model, class Optimiser>
-Values everything(Model& model, Optimiser& optimiser) {
+/// Parameters and optimizer state together.
+template <class Model, class Optimizer>
+Values everything(Model& model, Optimizer& optimizer) {
   Values all = values(model.params());
-  optimiser.for_each_state([&](const std::string& name, auto& leaf) {
+  optimizer.for_each_state([&](const std::string& name, auto& leaf) {
     all[name] = std::vector<double>(leaf.data, leaf.data + leaf.size);
   });
   return all;

@@ -142,7 +142,7 @@ plan = must(shakespeare, "train", "--dry-run", *(
     "--dataset tiny_shakespeare --seq_len 256 --batch_size 64 --model_dim 384 --n_head 6 "
     "--n_layer 4 --moe_experts 8 --topk 2 --moe_hidden_mult 2.0 --lr 3e-3 --warmup_steps 2000 "
     "--max_steps 10000 --lb_weight 0.05 --zloss_weight 0.001 --save_dir").split(), root / "dry")
-checks.check("preset       document, optimiser adamw" in plan.stdout
+checks.check("preset       document, optimizer adamw" in plan.stdout
              and "total 21419168, active 7235744" in plan.stdout, plan.stdout)
 said("another size", 2, start(shakespeare, "train", "--model_dim", 512), "--model_dim", "simple_moe")
 said("another size than the preset's", 2, start(shakespeare, "train", "--preset", "demo",

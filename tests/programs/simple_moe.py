@@ -1,4 +1,4 @@
-"""The program of the simple mixture: every knob, its files, resumption, the two optimisers."""
+"""The program of the simple mixture: every knob, its files, resumption, the two optimizers."""
 import json
 import math
 import os
@@ -485,7 +485,7 @@ check(trace(root / "new") == base, "--resume without anything to go on from star
 LONGEST = ["--length", 256, "--batch", 1, "--steps", 1]
 check(start(*run("edge", *LONGEST)).returncode == 0, "a sequence as long as the context")
 
-# The two optimisers, each at its best rate.
+# The two optimizers, each at its best rate.
 GRIDS = ["--muon-rates", "0.02,0.01", "--adamw-rates", "0.001,0.003", "--seeds", 2]
 out = must(*run("study", *GRIDS, *QUIET)).stdout
 study = read(root / "study/results.json")

@@ -284,7 +284,7 @@ TEST_CASE("Trainer: an error other than damage does not advise using `best`", "[
   const std::string out = scratch / "r";
   Session(test::tiny_run_options(out)).trainer.run();
   test::TinyRun run;
-  AdamW optimizer(run.model);  // another optimiser than that of the run
+  AdamW optimizer(run.model);  // another optimizer than that of the run
   Trainer trainer(run.model, optimizer, run.text.train, run.text.validation, paused_at(out, 0));
   const std::string message = message_of([&] { trainer.resume(); });
   CHECK(is_sentence(message));

@@ -67,7 +67,7 @@ std::vector<std::pair<std::string, std::vector<float>>> state_of(Model& model,
   return all;
 }
 
-/// A model with its optimiser after some updates.
+/// A model with its optimizer after some updates.
 struct TinyRun {
   TinyBackend backend{1};
   TinyTransformer model;

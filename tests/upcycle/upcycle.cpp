@@ -379,7 +379,7 @@ TEST_CASE("upcycle: the report holds the load of every layer and the probe it wa
 
 namespace {
 
-/// Some updates of the dense model, so that its optimiser has state.
+/// Some updates of the dense model, so that its optimizer has state.
 template <class Model, class Optimizer>
 void train(Model& model, Optimizer& optimizer, int updates) {
   std::vector<std::int32_t> tokens, targets;

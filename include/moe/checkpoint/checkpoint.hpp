@@ -106,7 +106,7 @@ class TensorFile {
       const Json* hash = entry.at("tensors", what).find(t.name);
       if (!hash || !file.contains(t.name)) {
         throw Error("cannot load checkpoint '", folder, "': ", file_, " has no tensor '", t.name,
-                    "'; it is of another model or optimiser, use the one it was saved by");
+                    "'; it is of another model or optimizer, use the one it was saved by");
       }
       if (file.shape(t.name) != t.shape)
         damaged(folder, "tensor '" + t.name + "' of " + file_ + " has another shape");
@@ -128,7 +128,7 @@ class TensorFile {
     if (file.tensors().size() != tensors_.size()) {
       throw Error("cannot load checkpoint '", folder, "': ", file_, " has ", file.tensors().size(),
                   " tensors where ", tensors_.size(),
-                  " are expected; it is of another optimiser, use the one it was saved by");
+                  " are expected; it is of another model or optimizer, use those it was saved by");
     }
     if (hash_of(reader.file(file_)) != entry.at("xxh64", what).as_string(what + ".xxh64"))
       damaged(folder, file_ + " does not match its checksum");
@@ -197,7 +197,12 @@ inline void require_place(const std::string& folder) {
 /// Errors: moe::Error with the file and the reason (full disk, permissions).
 /// Test: tests/checkpoint/checkpoint.cpp.
 ///
-///     moe::save(model, "model.moe");
+///     moe::Json about;
+///     about["vocabulary"] = tokenizer.to_json();  // a CharTokenizer
+///     moe::save(model, "model.moe", about);
+///     ...
+///     const moe::Json manifest = moe::load(model, "model.moe");
+///     const auto tokenizer = moe::CharTokenizer::from_json(manifest.at("run").at("vocabulary"));
 template <Saveable Model>
 void save(Model& model, const std::string& folder, const Json& about = {}) {
   FolderTransaction transaction(folder, detail::manifest_file);
@@ -252,7 +257,7 @@ TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string
   require_same_model(folder, manifest, describe_model(model));
   if (!manifest.find("cursor")) {
     throw Error("cannot resume from '", folder,
-                "': it holds a model but no optimiser state; give a checkpoint of a run");
+                "': it holds a model but no optimizer state; give a checkpoint of a run");
   }
   require_same_numbers(folder, manifest, describe_model(model));
   const TrainState state =

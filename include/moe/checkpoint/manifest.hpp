@@ -146,6 +146,7 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
   std::vector<Difference> structure, options;
   for (const Difference& d : found) {
     const bool is_option = d.field == "norm_eps" || d.field == "rope_base";
+    if (d.field == "block") continue;
     Difference advice = d;
     advice.first = detail::in_code(d);
     if (!d.first.empty() && !d.second.empty()) (is_option ? options : structure).push_back(advice);
@@ -180,6 +181,8 @@ inline void require_same_numbers(const std::string& folder, const Json& manifest
 template <class Model>
 Json describe_model(const Model& model) {
   Json json = to_json(Model::config);
+  if (!Model::Network::block_name.empty())
+    detail::put(json, "block", std::string(Model::Network::block_name));
   detail::put(json, "norm_eps", model.options().norm_eps);
   detail::put(json, "rope_base", model.options().rope_base);
   detail::put(json, "scalar", std::string(enum_name(dtype_of<typename Model::T>())));

@@ -4,7 +4,10 @@
 namespace moe {
 
 enum class Norm { layer, rms };
+/// How a model knows positions: not at all, by a learned embedding, or by rotations of queries and
+/// keys, in pairs (i, i + head_dim / 2) as Llama's files have them or (2 i, 2 i + 1).
 enum class Position { none, learned, rope_half, rope_interleaved };
+/// The scores of a router: softmax of its logits, or the sigmoid of each.
 enum class Scoring { softmax, sigmoid };
 
 /// The mixture-of-experts part of a model. experts = 0: a dense model.
@@ -41,7 +44,7 @@ struct ModelConfig {
   Norm norm = Norm::rms;
   Position position = Position::rope_half;
   Activation activation = Activation::swiglu;
-  bool qk_norm = false;
+  bool qk_norm = false;  // RMSNorm of each head's query and key
   MoeConfig moe = {};
 
   constexpr int kv_heads_or_default() const { return kv_heads ? kv_heads : heads; }

@@ -24,9 +24,9 @@ struct Options {
   double rope_base = 10000;
   DropoutRates dropout = {};
   double router_noise = 0;  // standard deviation of the noise on router logits in training
-  double balance_weight = 0.01;
-  double z_weight = 0;
-  double entropy_weight = 0;
+  // Of the auxiliary losses of routers (Loss): total = cross_entropy + balance_weight * balance +
+  // z_weight * z - entropy_weight * entropy.
+  double balance_weight = 0.01, z_weight = 0, entropy_weight = 0;
   double init_std = 0.02;
   bool round_robin_routing = false;  // experts take turns, the router is ignored: to measure speed
   std::uint64_t seed = 0;

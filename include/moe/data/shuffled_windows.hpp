@@ -17,7 +17,7 @@ inline std::uint64_t shuffled(std::uint64_t index, std::uint64_t count, std::uin
   MOE_EXPECTS(index < count, index, " of ", count, " asked");
   const int half = (static_cast<int>(std::bit_width(count - 1)) + 1) / 2;
   const std::uint64_t mask = (std::uint64_t{1} << half) - 1;
-  // Layer 1, because RandomWindows draws from layer 0 of the same site.
+  // RandomWindows has the stream of batches with layer 0; these are other numbers.
   const std::uint64_t numbers = stream(epoch, 1, RandomStream::batch);
   do {
     std::uint64_t left = index >> half, right = index & mask;

@@ -100,7 +100,7 @@ class RandomWindows {
 /// exactly once. Full batches come first, then one with fewer sequences, then the rest of the split
 /// as one shorter sequence. Nothing is copied; the tokens must outlive this object.
 ///
-///     for (int i = 0; i < windows.batches(); ++i) add(model.evaluate(windows.batch(i)));
+///     for (int i = 0; i < windows.batches(); ++i) model.forward(windows.batch(i));
 ///
 /// Errors: moe::Error for sizes below 1, or fewer than length + 1 tokens.  Test:
 /// tests/data/windows.cpp.

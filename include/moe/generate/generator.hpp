@@ -30,7 +30,7 @@ void check_token(std::int32_t token) {
 
 /// Reads tokens and returns the logits of the next one. Each token passes through the model once:
 /// the keys and values of earlier tokens are kept, in memory that the generator owns. After
-/// construction it allocates almost nothing.
+/// construction only the list of tokens and the logits of the largest batch may still grow.
 /// If the window holds `context` tokens and another one comes, only the last context / 2 tokens (at
 /// least one), including the new one, are kept and read again from position 0.
 /// All sequences of a generator have the same length. The model must outlive the generator, and its
@@ -64,6 +64,7 @@ class Generator {
   /// Reads n tokens of each sequence, (sequences, n). Returns the logits (sequences, vocab) after
   /// the last one, valid until the next feed. Feeding tokens in pieces or all at once gives the
   /// same logits.
+  /// Expects at least one token, and as many for each sequence.
   /// Errors: moe::Error for a token outside of the vocabulary, or if another thread uses the model;
   /// nothing has changed then.
   std::span<const W> feed(std::span<const std::int32_t> tokens) {
@@ -100,9 +101,9 @@ class Generator {
            Model::config.head_dim();
   }
   std::size_t checked_bytes() const {
-    const int max_tokens = model_->options().max_tokens;
-    MOE_EXPECTS(sequences_ >= 1 && sequences_ <= max_tokens, "a generator has ", sequences_,
-                " sequences, the model was built for 1 to ", max_tokens, " tokens");
+    const int most = std::min(model_->options().max_tokens, Model::Network::max_sequences);
+    MOE_EXPECTS(sequences_ >= 1 && sequences_ <= most, "a generator has ", sequences_,
+                " sequences, the model was built for 1 to ", most);
     return bytes(sequences_);
   }
 

@@ -55,7 +55,7 @@ struct AdamW {
       at_m[i] = first;
       at_v[i] = second;
       at_p[i] = settled<W>(
-          V(V(keep) * value - V(step) * (first / (V(correction) * sqrt(second) + V(eps)))));
+          V(V(keep) * value - V(step) * (first / (V(correction) * kernel::sqrt(second) + V(eps)))));
     });
   }
 };

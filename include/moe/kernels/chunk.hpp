@@ -31,7 +31,7 @@ struct Chunk {
   }
 };
 
-/// Threshold below which an update writes exactly 0 instead of x. Otherwise the averages of a
+/// Updates write exactly 0 for a number whose magnitude is below this. Otherwise the averages of a
 /// parameter that no longer gets a gradient would decay to subnormal numbers. Arithmetic on these
 /// costs about 100 cycles, and its bits depend on whether the thread flushes subnormals to 0; a
 /// program linked with -ffast-math turns flushing on for some of its threads only.

@@ -9,10 +9,10 @@ namespace moe::inline MOE_ISA::kernel {
 /// exactly that output, whatever the gates are.
 template <class W, class T = W>
 struct Combine {
-  Table<const T> x;      // (n * top_k, dim), by slot
-  Table<const W> gates;  // (n, top_k)
-  Table<const int> slot_of;
-  Table<T> y;
+  Table<const T> x;          // (n * top_k, dim), by slot
+  Table<const W> gates;      // (n, top_k)
+  Table<const int> slot_of;  // (n, top_k)
+  Table<T> y;                // (n, dim)
   bool sum_to_one = false;
   MOE_KERNEL void operator()(const auto& group, int t) const {
     if (sum_to_one) {
@@ -33,18 +33,18 @@ struct Combine {
   }
 };
 
-/// Backward of dispatch: dx[t] += sum over choices j of x[slot_of(t, j)]. With `add` = false, dx is
-/// overwritten.
+/// Backward of the products that read the rows of x by slot: dx[t] += sum over choices j of
+/// dslots[slot_of(t, j)]. With `add` = false, dx is overwritten.
 template <class T>
 struct DispatchBackward {
-  Table<const T> x;
-  Table<const int> slot_of;
-  Table<T> dx;
+  Table<const T> dslots;     // (n * top_k, dim), by slot
+  Table<const int> slot_of;  // (n, top_k)
+  Table<T> dx;               // (n, dim)
   bool add = true;
   MOE_KERNEL void operator()(const auto& group, int t) const {
     const auto sum_at = [&](auto i) {
-      auto sum = x[slot_of(t, 0)][i];
-      for (int j = 1; j < slot_of.cols; ++j) sum = sum + x[slot_of(t, j)][i];
+      auto sum = dslots[slot_of(t, 0)][i];
+      for (int j = 1; j < slot_of.cols; ++j) sum = sum + dslots[slot_of(t, j)][i];
       return sum;
     };
     if (add) {

@@ -8,7 +8,7 @@ namespace moe::inline MOE_ISA::kernel {
 /// How a router turns logits into a choice of experts: the run-time values of one pass.
 struct Routing {
   int top_k;
-  bool sigmoid, renormalize, uniform;
+  bool sigmoid, renormalize, round_robin;
   double noise;  // standard deviation of the noise on logits; 0 outside training
   std::uint64_t seed, stream;
   const std::uint64_t* step = nullptr;  // as in Dropout
@@ -108,7 +108,7 @@ struct RouteForward {
           max = value;
         }
       }
-      expert(r, j) = routing.uniform ? (r * routing.top_k + j) % experts : best;
+      expert(r, j) = routing.round_robin ? (r * routing.top_k + j) % experts : best;
     }
   }
   MOE_KERNEL static W log_or_zero(const W& p) { return W(0) < p ? W(kernel::log(p)) : W(0); }

@@ -46,7 +46,7 @@ struct Attention {
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   /// With `add` = false, backward may write dx over dy.
-  static constexpr bool dx_over_dy = true;
+  static constexpr bool dx_may_overwrite_dy = true;
   static constexpr int head_dim = Dim / Heads, kv_dim = KvHeads * head_dim;
   using Rotary = Rope<Context, head_dim, Traits.position, B>;
   using Query = Linear<Dim, Dim, B, Traits.bias>;

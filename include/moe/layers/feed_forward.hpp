@@ -28,7 +28,7 @@ struct FeedForward {
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
   /// With `add` = false, backward may write dx over dy.
-  static constexpr bool dx_over_dy = true;
+  static constexpr bool dx_may_overwrite_dy = true;
   static constexpr bool gated = Act::gated;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   using Gate = Linear<Dim, gate_hidden, B, Traits.bias && gated>;

@@ -14,8 +14,8 @@ struct Pass {
   int length;     // tokens of each sequence
   int start = 0;  // position of each sequence's first token
   bool training = false;
-  // Their sum selects the random streams. The second is in the backend's memory, or null: a backend
-  // that repeats a recorded step counts there (repeats_steps).
+  // The number of the step, which selects the random streams, is step + *step_in_memory. A backend
+  // that repeats a recorded step (repeats_steps) counts in its memory, others leave it null.
   std::uint64_t step = 0;
   const std::uint64_t* step_in_memory = nullptr;
   int layer = 0;

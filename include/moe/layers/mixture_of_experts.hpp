@@ -18,10 +18,14 @@ struct MoeTraits {
 /// Shapes: x, y (n, Dim); stacked experts up_proj (Experts, Hidden, Dim), down_proj (Experts, Dim,
 /// Hidden); n * TopK slots, grouped by expert. The products gather the rows of x while they read
 /// them. The shared experts are one feed-forward of width shared_experts * Hidden.
-/// Route chooses the experts: Router, or your own with the same Params, Cache, forward and backward
-/// (examples/custom_router.cpp). Act: as in FeedForward.
-/// Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841 (dropless).
-/// Test: tests/layers/mixture_of_experts.cpp.  Derivation: docs/derivations/mixture_of_experts.md.
+/// Route chooses the experts: Router, or your own, with the functions of Router and a Cache that
+/// has at least expert, gates, slot_of, token_of and report (examples/custom_router.cpp). Its
+/// forward fills these, by group_by_expert for the last three; a router without probabilities
+/// zeroes report.mean_probs and report.means. Its backward gets dgates whole and adds to dx and
+/// grad; what the report counts as a loss, its gradient has to contain. gates_sum_to_one says so
+/// for every token. Act: as in FeedForward. Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et
+/// al. 2022, arXiv:2211.15841 (dropless). Test: tests/layers/mixture_of_experts.cpp.  Derivation:
+/// docs/derivations/mixture_of_experts.md.
 ///
 ///     using Mixture = moe::MoE<8, 2, 256, 512, moe::Cpu<float>>;
 ///     Mixture::forward(backend, pass, params, x, y, cache, scratch);
@@ -32,12 +36,15 @@ struct MoE {
   using T = Value<B>;  // of activations
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
+  static_assert(Act::gated == is_gated(Traits.activation),
+                "moe: the configuration has to name an activation that is gated if and only if the "
+                "one of your own is");
   static constexpr bool gated = Act::gated, bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;
   /// With `add` = false, backward may write dx over dy, because it writes dx last. Shared experts
   /// write it first.
-  static constexpr bool dx_over_dy = shared_hidden == 0;
+  static constexpr bool dx_may_overwrite_dy = shared_hidden == 0;
   using Shared = FeedForward<Dim, shared_hidden, B,
                              FeedForwardTraits{Traits.activation, bias && (shared_hidden > 0),
                                                RandomStream::shared_expert_dropout},

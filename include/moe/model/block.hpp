@@ -68,7 +68,7 @@ struct Block {
   /// Scratch of forward and backward_in_place. Backward recomputes the norms.
   struct InPlaceScratch {
     Rows<T, C.dim> normed, dnormed;
-    Rows<T, Ffn::dx_over_dy ? 0 : C.dim> dbranch;
+    Rows<T, Ffn::dx_may_overwrite_dy ? 0 : C.dim> dbranch;
     typename Norm::Scratch norm;
     BranchScratch branch;
   };
@@ -133,7 +133,8 @@ struct Block {
   static Rows<const T, in> branch(B& be, const Dropout& dropout, Rows<const T, in> dy,
                                   const InPlaceScratch& s) {
     if (!dropout.active()) return dy;
-    const Rows<T, in> dbranch{Branch::dx_over_dy ? s.dnormed.data : s.dbranch.data, dy.count};
+    const Rows<T, in> dbranch{Branch::dx_may_overwrite_dy ? s.dnormed.data : s.dbranch.data,
+                              dy.count};
     be.rows(dy.count, kernel::Drop<T>{dy, dbranch, dropout});
     return dbranch;
   }

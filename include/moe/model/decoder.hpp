@@ -9,6 +9,8 @@
 #include <moe/tree/bind.hpp>
 #include <moe/tree/per_layer.hpp>
 #include <span>
+#include <string_view>
+#include <type_traits>
 
 namespace moe::inline MOE_ISA {
 
@@ -30,6 +32,21 @@ struct Decoder {
   using Head = CrossEntropyHead<C.vocab, C.dim, B>;
   template <bool Mixture>
   using BlockOf = BlockTemplate<C, Mixture, B>;
+  /// What tells the blocks apart in checkpoints: nothing for the library's, for one's own their
+  /// `static constexpr std::string_view name`, or "unnamed".
+  static constexpr std::string_view block_name = [] {
+    constexpr bool mixtures = C.moe_layers() > 0, dense = C.moe_layers() < C.layers;
+    constexpr bool own = (mixtures && !std::is_same_v<BlockOf<true>, DefaultBlock<C, true, B>>) ||
+                         (dense && !std::is_same_v<BlockOf<false>, DefaultBlock<C, false, B>>);
+    if constexpr (!own)
+      return std::string_view();
+    else if constexpr (requires { BlockOf<mixtures>::name; })
+      return std::string_view(BlockOf<mixtures>::name);
+    else
+      return std::string_view("unnamed");
+  }();
+  /// The most sequences whose next logits are computed together: one chunk of the head's rows.
+  static constexpr int max_sequences = Head::chunk;
 
   struct HeadParams {
     Param<W, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;
@@ -202,7 +219,7 @@ struct Decoder {
   static void copy_router_report(B& be, Cache& c, int at) {
     static_assert(HasRouter<Blk>,
                   "moe: a block with experts needs static const auto& router(const Cache&), which "
-                  "gives the router's cache");
+                  "gives the router's cache, and that a field report, a RouterReport");
     if constexpr (HasRouter<Blk>) {  // one error is enough
       const auto& from = Blk::router(c.blocks.mixture[std::size_t(at)]).report;
       be.copy(c.results.routers[std::size_t(at)].offset.data, from.offset.data,

@@ -15,24 +15,26 @@ struct TokenFlops {
   double training() const { return forward() + backward(); }
 };
 
-/// The operations that training needs, whatever the implementation does: causal attention over
-/// (length + 1) / 2 keys on average, only the top_k and shared experts, and no embedding look-ups,
-/// norms, activations or optimizer.
-/// Formulas, with d = dim, L = layers: 8 d^2 L projections, 2 (length + 1) d L attention, 4 k d f L
-/// experts (6 if gated), 2 d E L router, 2 d V head.   Test: tests/model/flops.cpp.
+/// The operations that training needs, whatever the implementation does, for sequences of `length`
+/// tokens (0: the context): causal attention over (length + 1) / 2 keys on average, only the top_k
+/// and shared experts, and no embedding look-ups, norms, activations or optimizer. Formulas, with d
+/// = dim, q = kv_heads / heads, L layers, of which M have E experts: (4 + 4 q) d^2 L projections, 2
+/// (length + 1) d L attention, 4 (top_k + shared_experts) d f M experts and 4 d h (L - M) dense for
+/// hidden widths f and h (6 for 4 if gated), 2 d E M router, 2 d V head.   Test:
+/// tests/model/flops.cpp.
 ///
 ///     const double gflops = moe::token_flops(config).training() * tokens_per_second * 1e-9;
 constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {
   const double d = c.dim, keys = length > 0 ? length : c.context;
   const double matrices = is_gated(c.activation) ? 6 : 4;
-  const double mixtures = c.moe_layers(), denses = c.layers - c.moe_layers();
+  const double mixtures = c.moe_layers(), dense_layers = c.layers - c.moe_layers();
   const double kv = double(c.kv_heads_or_default()) * c.head_dim();
   TokenFlops flops;
   flops.projections = (4 * d * d + 4 * d * kv) * c.layers;
   flops.attention = 2 * (keys + 1) * d * c.layers;
   flops.experts =
       matrices * (c.moe.top_k + c.moe.shared_experts) * d * c.expert_hidden() * mixtures;
-  flops.dense = matrices * d * c.dense_hidden() * denses;
+  flops.dense = matrices * d * c.dense_hidden() * dense_layers;
   flops.router = 2 * d * c.moe.experts * mixtures;
   flops.head = 2 * d * c.vocab;
   return flops;

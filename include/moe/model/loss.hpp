@@ -1,14 +1,18 @@
 #pragma once
 #include <array>
 #include <cstddef>
+#include <moe/core/error.hpp>
 #include <moe/tree/fields.hpp>
 #include <type_traits>
 
 namespace moe::inline MOE_ISA {
 
 /// The losses of a forward pass, in nats per token. The auxiliary terms are means over the MoE
-/// layers. total = cross_entropy + balance_weight * balance + z_weight * z - entropy_weight *
-/// entropy. For a batch without targets, cross_entropy, total and accuracy are not known (NaN).
+/// layers: balance = experts * sum over e of (share of the slots of e) * (mean probability of e),
+/// which is 1 when both are even; z = mean of logsumexp(router logits)^2; entropy = mean entropy of
+/// a token's probabilities, in nats. total = cross_entropy + balance_weight * balance + z_weight *
+/// z - entropy_weight * entropy. For a batch without targets, cross_entropy, total and accuracy are
+/// not known (NaN).
 struct Loss {
   double cross_entropy = 0, balance = 0, z = 0, entropy = 0, total = 0;
   double accuracy = 0;  // share of targets with the highest logit
@@ -54,11 +58,16 @@ struct PassReport {
 
   /// How many numbers kernel::FinishReport writes, and the report that they are.
   static constexpr std::size_t numbers = 6 + std::size_t(MoeLayers * (Experts + 1));
+  /// Expects that each router put the tokens into slots.
   static PassReport read(const std::array<double, numbers>& from, int tokens) {
     PassReport report{{from[0], from[1], from[2], from[3], from[4], from[5], tokens}};
     const double* at = from.data() + 6;
     for (Routing& routing : report.routing) {
-      for (double& share : routing.load) share = *at++;
+      double all = 0;
+      for (double& share : routing.load) all += share = *at++;
+      MOE_EXPECTS(all > 0.5, "router ", &routing - report.routing.data(),
+                  " gave no expert a slot: forward of a router of one's own has to call "
+                  "group_by_expert with report.offset");
       routing.entropy = *at++;
     }
     return report;

@@ -51,12 +51,12 @@ inline std::string megabytes(std::size_t bytes) {
   return detail::format("%.1f MB", double(bytes) / 1e6);
 }
 
-/// "12.3 MB = parameters 1.0 + gradients 1.0 + cache 8.0 + scratch 0.3 + optimiser 2.0 + threads
+/// "12.3 MB = parameters 1.0 + gradients 1.0 + cache 8.0 + scratch 0.3 + optimizer 2.0 + threads
 /// 0.0".
 inline std::string describe(const ModelMemory& memory) {
   const auto mb = [](std::size_t bytes) { return double(bytes) / 1e6; };
   return detail::format(
-      "%.1f MB = parameters %.1f + gradients %.1f + cache %.1f + scratch %.1f + optimiser %.1f + "
+      "%.1f MB = parameters %.1f + gradients %.1f + cache %.1f + scratch %.1f + optimizer %.1f + "
       "threads %.1f",
       mb(memory.total()), mb(memory.params), mb(memory.grads), mb(memory.cache), mb(memory.scratch),
       mb(memory.optimizer), mb(memory.workspaces));

@@ -35,16 +35,22 @@ ParameterCount parameter_count() {
 
 /// The parameter with this name, as its place in the backend's memory and its shape; `tree` is
 /// model.params() or model.grads(). The names are those of leaf_names<Params>() and of checkpoints.
-/// Errors: moe::Error when there is none of this name.  Test: tests/model/parameters.cpp.
+/// Errors: moe::Error when there is none of this name, as the head's weight where that is the token
+/// embedding.  Test: tests/model/parameters.cpp.
 ///
 ///     const auto q = moe::parameter<float>(model.params(), "blocks.0.attn.q.weight");
 template <class T, class Params>
 LeafView<T> parameter(Params& tree, std::string_view name) {
   const std::vector<std::string>& names = leaf_names<std::remove_const_t<Params>>();
-  for (std::size_t i = 0; i < names.size(); ++i)
-    if (names[i] == name) return view<T>(tree, leaves<std::remove_const_t<Params>>()[i]);
-  throw Error("cannot find the parameter '", name, "' among the ", names.size(), " of the model, '",
-              names.front(), "' to '", names.back(), "'; leaf_names<Model::Params>() lists them");
+  const auto& all = leaves<std::remove_const_t<Params>>();
+  std::size_t count = 0, last = 0;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (all[i].size == 0) continue;  // what this configuration does not have
+    if (names[i] == name) return view<T>(tree, all[i]);
+    ++count, last = i;
+  }
+  throw Error("cannot find the parameter '", name, "' among the ", count, " of the model, '",
+              names.front(), "' to '", names[last], "'; leaf_names<Model::Params>() lists them");
 }
 
 }  // namespace moe

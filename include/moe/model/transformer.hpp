@@ -154,9 +154,9 @@ class Transformer {
                                  std::span<const KeyValues<T>> past) {
     const auto in_use = hold();
     const std::int64_t end = std::int64_t(start) + length;
-    MOE_EXPECTS(sequences <= Head::chunk && start >= 0 && end <= C.context,
+    MOE_EXPECTS(sequences <= Network::max_sequences && start >= 0 && end <= C.context,
                 "next_logits was asked for ", sequences, " sequences up to token ", end,
-                " of at most ", Head::chunk, " and ", C.context);
+                " of at most ", Network::max_sequences, " and ", C.context);
     MOE_EXPECTS(past.size() == std::size_t(C.layers), "next_logits got keys and values of ",
                 past.size(), " layers, not one for each layer");
     begin({tokens, nullptr, sequences, length}, false);
@@ -197,7 +197,7 @@ class Transformer {
   Params& params() { return params_; }
   const Params& params() const { return params_; }
   Params& grads() { return grads_; }
-  /// A parameter by its name, in the backend's memory: model.parameter("head.weight").
+  /// A parameter by its name, in the backend's memory: model.parameter("final_norm.weight").
   LeafView<W> parameter(std::string_view name) { return moe::parameter<W>(params_, name); }
   const Cache& cache() const { return cache_; }
   void zero_grads() {

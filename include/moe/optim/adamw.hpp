@@ -24,7 +24,7 @@ struct AdamWRule {
   /// Diverged reports the failure.
   template <class T>
   const AdamWRule& checked(const char* owner = "AdamWRule") const {
-    const detail::OptionCheck check{"build an optimiser", owner};
+    const detail::OptionCheck check{"build an optimizer", owner};
     check.not_negative<T>("lr", lr);
     check.not_negative<T>("weight_decay", weight_decay);
     check.below_one("beta1", beta1);

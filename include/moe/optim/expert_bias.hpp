@@ -19,7 +19,7 @@ struct ExpertBiasRule {
   template <class T>
   const ExpertBiasRule& checked(const char* owner = "ExpertBiasRule",
                                 const char* name = "rate") const {
-    detail::OptionCheck{"build an optimiser", owner}.not_negative<T>(name, rate);
+    detail::OptionCheck{"build an optimizer", owner}.not_negative<T>(name, rate);
     return *this;
   }
 

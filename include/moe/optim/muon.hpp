@@ -67,7 +67,7 @@ struct MuonRule {
 
   template <class T>
   const MuonRule& checked(const char* owner = "MuonRule") const {
-    const detail::OptionCheck check{"build an optimiser", owner};
+    const detail::OptionCheck check{"build an optimizer", owner};
     check.not_negative<T>("lr", lr);
     check.not_negative<T>("weight_decay", weight_decay);
     check.below_one("momentum", momentum);

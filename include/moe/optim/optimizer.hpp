@@ -34,7 +34,7 @@ struct OptimizerOptions {
 
   template <class T>
   const OptimizerOptions& checked(const char* owner = "OptimizerOptions") const {
-    const detail::OptionCheck check{"build an optimiser", owner};
+    const detail::OptionCheck check{"build an optimizer", owner};
     check(clip >= check.smallest<T>(), "clip", clip, "above 0 in the numbers of the model");
     check.at_least("skip_limit", skip_limit, 1);
     return *this;
@@ -133,7 +133,7 @@ class Optimizer {
   /// correction. Not to be set while updates are queued.
   std::int64_t updates() const { return updates_; }
   void set_updates(std::int64_t n) {
-    MOE_EXPECTS(n >= 0, "an optimiser was told of ", n, " updates");
+    MOE_EXPECTS(n >= 0, "an optimizer was told of ", n, " updates");
     updates_ = n;
     write_control();
   }

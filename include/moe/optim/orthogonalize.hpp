@@ -19,7 +19,8 @@ enum class Orthogonalization { newton_schulz5, polar_express5 };
 
 namespace detail {
 
-/// X <- X / (stretch |X| + eps), then five times X <- (a I + b A + c A^2) X with A = X X^T.
+/// X <- X / (stretch |X| + eps), then five times X <- (a I + b A + c A^2) X with A = X X^T. |X| is
+/// the Frobenius norm.
 struct OddPolynomials {
   double stretch, eps;
   struct {

@@ -49,14 +49,14 @@ struct RuleUpdate {
 ///
 /// It may also have
 ///
-/// - `double lr`, the peak learning rate. An optimiser reports that of its first rule with one;
+/// - `double lr`, the peak learning rate. An optimizer reports that of its first rule with one;
 /// - `checked<T>() const`, which throws moe::Error if a number is out of range where T is what the
 ///   model computes with;
 /// - `template <class B> Workspace`, the memory that it needs beside the states. One is made from
 ///   the backend and the LeafUpdates of its leaves, and is the last argument of update. It tells
 ///   `static bytes_needed(infos)`, from the LeafInfos.
 ///
-/// Short: ExpertBiasRule. With everything: MuonRule. One of your own: tests/optim/custom_rule.cpp.
+/// Short: ExpertBiasRule. With everything: MuonRule. One of your own: examples/lion.hpp.
 template <class R>
 concept UpdateRule = requires(Role role) {
   { R::takes(role) } -> std::same_as<bool>;

@@ -112,7 +112,7 @@ class RuleLeaves {
                       decays(leaf.param.role)});
   }
   [[noreturn]] static void no_rule_for(std::size_t leaf) {
-    throw Error("cannot build an optimiser for a model with the leaf '", leaf_names<Params>()[leaf],
+    throw Error("cannot build an optimizer for a model with the leaf '", leaf_names<Params>()[leaf],
                 "': none of its rules takes that; add one that takes what is left, as AdamWRule");
   }
 

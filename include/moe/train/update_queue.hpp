@@ -31,7 +31,7 @@ concept TrainerOptimizer = Resumable<O> &&
 namespace detail {
 
 /// Updates that are being computed, at most two: while a device computes one, the host prepares the
-/// next. When it ends, nothing is on its way to the host any more.
+/// next. Its destructor waits until nothing is on its way to the host.
 template <TrainerModel Model, TrainerOptimizer Optimizer>
 class UpdateQueue {
  public:

@@ -38,7 +38,7 @@ void mark(F& f, Mark::Kind kind) {
 }
 
 /// Calls f(path, a, b, ...) for corresponding leaves of trees with the same shape. Without Named
-/// the paths hold no field names, because types without linkage have none.
+/// the paths hold no field names: those of a type that is local to a function cannot be found out.
 template <bool Named, class F, class Tree, class... Same>
 void walk(F& f, const Path& path, Tree& tree, Same&... same) {
   using Node = std::remove_const_t<Tree>;

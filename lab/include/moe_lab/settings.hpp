@@ -9,7 +9,7 @@
 
 namespace lab {
 
-/// Steps and warm-up are updates of the optimiser, never micro-batches.
+/// Steps and warm-up are updates of the optimizer, never micro-batches.
 struct Settings {
   std::string model = {};  // a name for model() of models.hpp
   int steps = 0, batch = 0, length = 0, accumulation = 1;
@@ -30,7 +30,7 @@ struct Settings {
   template <class F>
   static void for_each_knob(F&& f) {
     constexpr double many = 1 << 30;
-    f("--steps", &Settings::steps, 1, many, "Updates of the optimiser");
+    f("--steps", &Settings::steps, 1, many, "Updates of the optimizer");
     f("--batch", &Settings::batch, 1, 1 << 16, "Sequences of one micro-batch");
     f("--length", &Settings::length, 1, 1 << 20, "Tokens of a sequence");
     f("--accumulation", &Settings::accumulation, 1, 1 << 16, "Micro-batches of one update");

@@ -41,7 +41,7 @@ void declare(CLI::App& app, Options& o) {
   app.add_option("--adamw-lr", r.adamw_lr, "Of all other parameters; default 0.003");
   app.add_option("--bytes-weight", r.bytes.weight, "Bytes of a parameter; default 4");
   app.add_option("--bytes-gradient", r.bytes.gradient, "Of a gradient; default 4");
-  app.add_option("--bytes-state", r.bytes.state, "Of a moment of the optimiser; default 4");
+  app.add_option("--bytes-state", r.bytes.state, "Of a moment of the optimizer; default 4");
   app.add_option("--bytes-activation", r.bytes.activation, "Of an activation; default 4");
   app.add_option("--law-e", o.law_e, "L = e + a / N^alpha + b / D^beta; default 1.8172");
   app.add_option("--law-a", o.law_a, "default 482.01");

@@ -97,7 +97,7 @@ inline std::string describe(const Plan& p, double budget) {
   const auto gb = [](double bytes) { return bytes * 1e-9; };
   const Memory& m = p.memory;
   out += line(
-      "memory       %.3f GB = weights %.3f + gradients %.3f + optimiser %.3f + activations "
+      "memory       %.3f GB = weights %.3f + gradients %.3f + optimizer %.3f + activations "
       "%.3f",
       gb(m.total()), gb(m.weights), gb(m.gradients), gb(m.optimizer), gb(m.activations));
   out += line("             %s in %.4g GB%s%s", p.fits ? "fits" : "DOES NOT FIT",

@@ -80,7 +80,7 @@ constexpr double activation_numbers(const moe::ModelConfig& c, double tokens) {
   return tokens * (kept_of_token(c) + d) + rotation + std::max(block, head);
 }
 
-/// How many numbers the optimiser needs: Muon's momentum of the hidden matrices, AdamW's two
+/// How many numbers the optimizer needs: Muon's momentum of the hidden matrices, AdamW's two
 /// moments of the other parameters, the scratch memory in which the experts of a layer are
 /// orthogonalised together, and the tables of chunks of 1,024 parameters, 60 bytes for each.
 constexpr double optimizer_numbers(const moe::ModelConfig& c) {

@@ -28,7 +28,7 @@ class Session {
     const auto plan = plan_of(s, backend.threads());
     const std::string text = lab::describe_with_speed(
         plan, backend, C.dim, s.steps, plan.batch_tokens, [&] { require_room(plan, s); });
-    std::printf("preset       %s, optimiser %s, %d threads\n%s", s.preset.c_str(),
+    std::printf("preset       %s, optimizer %s, %d threads\n%s", s.preset.c_str(),
                 s.optimizer.c_str(), backend.threads(), text.c_str());
     return 0;
   }
@@ -105,7 +105,7 @@ class Session {
   }
 
  private:
-  /// Errors: the model, without an optimiser, needs more memory than there is. Call it before the
+  /// Errors: the model, without an optimizer, needs more memory than there is. Call it before the
   /// model is built.
   static void require_memory(int tokens, int threads, std::size_t more, const std::string& what,
                              const std::string& advice) {

@@ -1,5 +1,5 @@
 // Trains the simple transformer with a mixture of experts with Muon and AdamW. Can also compare the
-// two optimisers, each at its best learning rate. simple_moe --help tells the options.
+// two optimizers, each at its best learning rate. simple_moe --help tells the options.
 #include <algorithm>
 #include <cmath>
 #include <moe_lab/knobs.hpp>
@@ -90,7 +90,7 @@ int train(const Request& r, const lab::Model& model, const lab::Data& data) {
   return 1;
 }
 
-/// All runs of one optimiser: every rate is tried with the first seed, the best rate with all
+/// All runs of one optimizer: every rate is tried with the first seed, the best rate with all
 /// seeds.
 struct Side {
   std::string optimizer;
@@ -263,11 +263,11 @@ int run(Request& r, const lab::Knobs<lab::Settings>& knobs, const Structure& str
   lab::check_sizes(r.settings, model->config.context, data);
   if (r.muon_rates.empty() != r.adamw_rates.empty())
     throw moe::Error(
-        "cannot compare the optimisers: only one grid of rates was given; give both "
+        "cannot compare the optimizers: only one grid of rates was given; give both "
         "--muon-rates and --adamw-rates");
   if (r.muon_rates.empty() && r.seeds)
     throw moe::Error(
-        "cannot use --seeds for one run: it is for the comparison of optimisers; give "
+        "cannot use --seeds for one run: it is for the comparison of optimizers; give "
         "--muon-rates and --adamw-rates, or --seed");
   if (!r.muon_rates.empty())
     knobs.refuse({"--optimizer", "--muon-lr"}, "the comparison takes both from its grids");
@@ -289,7 +289,7 @@ int main(int argc, char** argv) {
   app.add_option("--scalar", r.scalar, "Type of activations: fp32 (default), bf16 (tiny, small)")
       ->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--muon-rates", r.muon_rates,
-                 "Compare the optimisers: learning rates of Muon, as in 0.01,0.02");
+                 "Compare the optimizers: learning rates of Muon, as in 0.01,0.02");
   app.add_option("--adamw-rates", r.adamw_rates, "... and of AdamW");
   app.add_option("--seeds", r.seeds, "Seeds of the best rates in that comparison")
       ->check(CLI::Range(1, 1000));

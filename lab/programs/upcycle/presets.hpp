@@ -56,7 +56,7 @@ constexpr ModelConfig mixture(ModelConfig dense, Recipe recipe) {
   return moe::with_experts(dense, {.experts = 8, .top_k = 2, .router_bias = true});
 }
 
-/// The settings that options change. Steps are updates of the optimiser, AdamW.
+/// The settings that options change. Steps are updates of the optimizer, AdamW.
 struct Settings {
   std::string preset = {}, architecture = "simple";
   std::string recipe = "copy", router = "normal", optimizer_state = "fresh";

@@ -66,7 +66,7 @@ inline std::string describe(const Plan& p, const Settings& s) {
         "%-8s %11zu parameters, %11zu active, %11zu of them embedding; %.1f MFLOP a token\n", name,
         c.total, c.active, c.embedding, flops * 1e-6);
   };
-  return format("preset %s, architecture %s, recipe %s, router %s, optimiser state %s\n",
+  return format("preset %s, architecture %s, recipe %s, router %s, optimizer state %s\n",
                 s.preset.c_str(), s.architecture.c_str(), s.recipe.c_str(), s.router.c_str(),
                 s.optimizer_state.c_str()) +
          model("dense", p.dense, p.dense_flops) + model("mixture", p.moe, p.moe_flops) +
