@@ -1,4 +1,5 @@
 #include <moe/backend/reference.hpp>
+#include <moe/generate/generator.hpp>
 #include <moe/model/transformer.hpp>
 #include <stdexcept>
 #include <string>
@@ -37,6 +38,55 @@ TEST_CASE("Contracts: a handler turns a broken one into an exception, and the mo
   CHECK(why.find("transformer.hpp:") != std::string::npos);
   CHECK(std::isfinite(model.forward(Batch::next_token(text)).total));
   CHECK_NOTHROW(model.backward());
+}
+
+/// What a broken contract says.
+template <class F>
+std::string broken_contract(const F& f) {
+  const Throwing handler;
+  try {
+    f();
+  } catch (const std::logic_error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST_CASE("Contracts: a generator has no more sequences than the head has logits for", "[error]") {
+  constexpr ModelConfig large{
+      .vocab = 4096, .dim = 4, .layers = 1, .heads = 1, .hidden = 4, .context = 4};
+  Reference<float> backend;
+  Transformer<large, Reference<float>> model{backend, {.max_tokens = 640}};
+  CHECK_NOTHROW(Generator(model, 256));
+  CHECK(broken_contract([&] {
+          Generator(model, 257);
+        }).starts_with("moe: a generator has 257 sequences, the model was built for 1 to 256"));
+}
+
+/// The library's router, which then forgets its slots.
+template <ModelConfig C, class B>
+struct Forgetful : RouterOf<C, B> {
+  static void forward(B& be, const Pass& pass, const typename RouterOf<C, B>::Params& p,
+                      Rows<const Value<B>, C.dim> x, typename RouterOf<C, B>::Cache& c) {
+    RouterOf<C, B>::forward(be, pass, p, x, c);
+    be.zero(c.report.offset.data, sizeof(int) * (C.moe.experts + 1));
+  }
+};
+template <ModelConfig C, bool, class B>
+using ForgetfulBlock = Block<C, true, B, AttentionOf<C, B>, MixtureOf<C, B, Forgetful<C, B>>>;
+
+TEST_CASE("Contracts: a router that gives no expert a slot is noticed", "[error]") {
+  constexpr ModelConfig mixture{.vocab = 5,
+                                .dim = 4,
+                                .layers = 1,
+                                .heads = 1,
+                                .context = 4,
+                                .moe = {.experts = 2, .hidden = 4}};
+  Reference<double> backend;
+  Transformer<mixture, Reference<double>, ForgetfulBlock> model{backend, {}};
+  CHECK(broken_contract([&] {
+          model.forward(Batch::next_token(text));
+        }).starts_with("moe: router 0 gave no expert a slot: "));
 }
 
 TEST_CASE("Contracts: setting a handler gives the one before", "[error]") {
