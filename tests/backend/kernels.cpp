@@ -76,6 +76,31 @@ TEMPLATE_LIST_TEST_CASE("Backends: every kernel agrees with the oracle", "[parit
                    [&]<class Kernel>() { check<Kernel>(backend); });
 }
 
+TEST_CASE("FinishReport: a loss without weight does not count, even if it is infinite",
+          "[report]") {
+  Reference<double> be;
+  const double loss = 2, correct = 1, probs = 1, means[2] = {INFINITY, 0};
+  const int offset[2] = {0, 1};
+  double report[8];
+  int not_finite = 0;
+  const auto total = [&](double z_weight) {
+    be.rows(1, kernel::FinishReport<double>{1,
+                                            &loss,
+                                            &correct,
+                                            {1, 1, offset, &probs, means, 0},
+                                            0.5,
+                                            z_weight,
+                                            0,
+                                            report,
+                                            &not_finite});
+    return report[4];
+  };
+  CHECK(total(0) == 2.5);
+  CHECK(not_finite == 0);
+  CHECK(total(0.1) == INFINITY);
+  CHECK(not_finite == 1);
+}
+
 /// What serial_total promises: 256 sums take the numbers in turn, then halves are added.
 template <class T>
 double total_of(const std::vector<T>& x) {

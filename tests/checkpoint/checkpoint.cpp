@@ -1,6 +1,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <limits>
 
 #include "catch.hpp"
 #include "train/tiny.hpp"
@@ -271,7 +272,7 @@ TEST_CASE("load: the state of another optimizer is refused", "[checkpoint]") {
   save_checkpoint(s.second.model, adamw, {}, s.scratch / "adamw");
   CHECK(has(
       message_of([&] { load_checkpoint(s.first.model, s.first.optimizer, s.scratch / "adamw"); }),
-      "another optimizer"));
+      "another model or optimizer"));
 }
 
 TEST_CASE("save: a full disk leaves the checkpoint before it intact", "[checkpoint]") {
@@ -324,6 +325,16 @@ TEST_CASE("load_checkpoint: a negative counter is refused", "[checkpoint]") {
     CHECK(s.refused());
     CHECK(has(s.load_error(), "negative"));
   }
+  for (const char* name : {"step", "best_step", "last_step"})
+    for (const std::int64_t value :
+         {std::numeric_limits<std::int64_t>::max(), std::numeric_limits<std::int64_t>::min()}) {
+      Json manifest = good;
+      manifest["cursor"][name] = value;
+      write_file(s.folder + "/manifest.json", detail::seal(manifest));
+      INFO(name << " " << value);
+      CHECK(s.refused());
+      CHECK(has(s.load_error(), "too large"));
+    }
 }
 
 TEST_CASE("load_checkpoint: fields that had another name are those of today", "[checkpoint]") {
@@ -348,6 +359,26 @@ TEST_CASE("load_checkpoint: fields that had another name are those of today", "[
   CHECK((read.at("options") == to_json(s.first.model.options())));
   CHECK(read.at("run").at("trainer").at("schedule_options").at("warmup").as_int("warmup") == 7);
   CHECK(read.at("run").at("rates").as_string("rates") == "the user's own");
+
+  // Without a cursor no Trainer wrote it: all of "run" is the user's.
+  const std::string own = R"({"trainer":{"rates":[1,2],"notes":{"balance_bias":3}}})";
+  save(s.first.model, s.scratch / "own", parse_json(own));
+  CHECK(read_manifest(s.scratch / "own").at("run").dump() == parse_json(own).dump());
+}
+
+TEST_CASE("load: what is wrong with a manifest is named", "[checkpoint]") {
+  Saved s;
+  const Json good = read_manifest(s.folder);
+  Json manifest = good;
+  manifest["format"] = "cookbook";
+  write_file(s.folder + "/manifest.json", detail::seal(manifest));
+  CHECK(s.refused());
+  CHECK(has(s.load_error(), "its manifest is of a 'cookbook', not of a 'moe checkpoint'"));
+  manifest = good;
+  manifest["model"]["scalar"] = 3;
+  write_file(s.folder + "/manifest.json", detail::seal(manifest));
+  CHECK(s.refused());
+  CHECK(has(s.load_error(), "model.scalar"));
 }
 
 TEST_CASE("read_manifest: a format of the future is refused with both versions", "[checkpoint]") {

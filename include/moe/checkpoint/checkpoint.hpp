@@ -25,11 +25,21 @@ concept Resumable = requires(O& optimizer, const O& seen, std::int64_t n) {
   { seen.updates() } -> std::same_as<std::int64_t>;
   { seen.skipped() } -> std::same_as<std::int64_t>;
   { seen.consecutive_skips() } -> std::same_as<std::int64_t>;
+  { seen.queued() } -> std::same_as<int>;
   optimizer.set_updates(n);
   optimizer.set_skipped(n, n);
 };
 
 namespace detail {
+
+/// Throws if an update was queued and not collected.
+template <Resumable Optimizer>
+void require_collected(const char* what, const std::string& folder, const Optimizer& optimizer) {
+  if (optimizer.queued() > 0)
+    throw Error("cannot ", what, " the checkpoint '", folder, "' now: ", optimizer.queued(),
+                " updates are queued and not collected; collect them first, and in a Trainer use "
+                "on_evaluation in place of on_step");
+}
 
 /// The shape of a leaf in files, without the dimensions that are 1 by construction.
 inline std::vector<std::size_t> file_shape(int count, int rows, int cols) {
@@ -229,9 +239,12 @@ Json load(Model& model, const std::string& folder) {
 
 /// Saves everything that a run needs to resume with the same bits: like save, plus
 /// optimizer.safetensors and `state`, whose counters are taken from the model and the optimizer.
+/// Errors: as save; also if an update is queued that was not collected, because the counters are
+/// older than the parameters then.
 template <Saveable Model, Resumable Optimizer>
 void save_checkpoint(Model& model, Optimizer& optimizer, TrainState state,
                      const std::string& folder, const Json& about = {}) {
+  detail::require_collected("save", folder, optimizer);
   state.passes = model.passes();
   state.updates = optimizer.updates();
   state.skipped = optimizer.skipped();
@@ -252,6 +265,7 @@ void save_checkpoint(Model& model, Optimizer& optimizer, TrainState state,
 ///     const moe::TrainState state = moe::load_checkpoint(model, optimizer, "runs/demo/last");
 template <Saveable Model, Resumable Optimizer>
 TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string& folder) {
+  detail::require_collected("load", folder, optimizer);
   const FolderReader reader(folder, detail::manifest_file);
   const Json manifest = detail::read_manifest(reader);
   require_same_model(folder, manifest, describe_model(model));
@@ -264,9 +278,11 @@ TrainState load_checkpoint(Model& model, Optimizer& optimizer, const std::string
       detail::read_cursor(*manifest.find("cursor"), detail::manifest_field(folder, "cursor"));
   for (const std::int64_t counter :
        {state.step, state.tokens, state.updates, state.skipped, state.consecutive_skips,
-        state.best_step + 1, state.last_step + 1, state.train_loss_steps,
-        std::int64_t(state.evaluations_without_gain)}) {
-    if (counter < 0) detail::damaged(folder, "a counter of its cursor is negative");
+        std::max<std::int64_t>(state.best_step, 0), std::max<std::int64_t>(state.last_step, 0),
+        state.train_loss_steps, std::int64_t(state.evaluations_without_gain)}) {
+    constexpr std::int64_t most = std::int64_t(1) << 53;
+    if (counter < 0 || counter > most || std::min(state.best_step, state.last_step) < -1)
+      detail::damaged(folder, "a counter of its cursor is negative or too large");
   }
   auto parameters = detail::model_file(model);
   auto optimizer_state = detail::optimizer_file(model.backend(), optimizer);

@@ -54,14 +54,15 @@ inline constexpr std::pair<std::string_view, std::string_view> renamed_fields[] 
     {"uniform_routing", "round_robin_routing"},
     {"rates", "schedule_options"}};
 
-inline Json with_present_names(const Json& json) {
-  if (!json.is_object()) return json;
+/// `json` with the names of today, down to `depth` levels of objects.
+inline Json with_present_names(const Json& json, int depth) {
+  if (depth == 0 || !json.is_object()) return json;
   Json::Object present;
   for (const auto& [name, value] : json.members("manifest")) {
     std::string_view now = name;
     for (const auto& [before, after] : renamed_fields)
       if (name == before) now = after;
-    present.emplace_back(std::string(now), with_present_names(value));
+    present.emplace_back(std::string(now), with_present_names(value, depth - 1));
   }
   return present;
 }
@@ -81,18 +82,22 @@ inline Json read_manifest(const FolderReader& reader) {
   Json manifest = parse_json(text, path, manifest_values);
   const auto field = [&](const char* name) { return manifest_field(folder, name); };
   const std::int64_t version = manifest.at("format_version", path).as_int(field("format_version"));
-  if (manifest.at("format", path).as_string(field("format")) != manifest_format ||
-      version != manifest_version) {
+  if (const std::string& format = manifest.at("format", path).as_string(field("format"));
+      format != manifest_format)
+    throw Error("cannot load checkpoint '", folder, "': its manifest is of a '", format,
+                "', not of a '", manifest_format, "'; check the path");
+  if (version != manifest_version) {
     throw Error("cannot load checkpoint '", folder, "': it has format version ", version,
                 " and this program reads version ", manifest_version,
                 "; use the program that wrote it");
   }
-  const auto update = [](Json& parent, const char* name) {
-    if (const Json* part = parent.find(name)) parent[name] = with_present_names(*part);
+  const auto update = [](Json& parent, const char* name, int depth) {
+    if (const Json* part = parent.find(name)) parent[name] = with_present_names(*part, depth);
   };
-  update(manifest, "model");
-  update(manifest, "options");
-  if (manifest.find("run")) update(manifest["run"], "trainer");
+  update(manifest, "model", 2);
+  update(manifest, "options", 1);
+  // Only what a Trainer wrote: everything else in "run" is the user's.
+  if (manifest.find("run") && manifest.find("cursor")) update(manifest["run"], "trainer", 1);
   return manifest;
 }
 
@@ -113,7 +118,9 @@ namespace detail {
 
 inline const std::string& stored_scalar(const std::string& folder, const Json& manifest) {
   const std::string what = manifest_field(folder, "model");
-  return manifest.at("model", manifest_field(folder)).at("scalar", what).as_string(what);
+  return manifest.at("model", manifest_field(folder))
+      .at("scalar", what)
+      .as_string(what + ".scalar");
 }
 
 /// A value in the form of C++ code: "rms" of field norm is moe::Norm::rms.

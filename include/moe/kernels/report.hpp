@@ -54,7 +54,10 @@ struct FinishReport {
       return double(experts) * share(l, e) * double(routers.at(routers.mean_probs, l)[e]) /
              double(layers);
     });
-    const double total = loss + balance_weight * balance + z_weight * z - entropy_weight * entropy;
+    // A term without weight does not count, even if it is infinite.
+    const auto weighted = [](double weight, double x) { return weight == 0 ? 0 : weight * x; };
+    const double total = loss + weighted(balance_weight, balance) + weighted(z_weight, z) -
+                         weighted(entropy_weight, entropy);
     group.for_each_index(layers * (experts + 1), [&](int i) {
       const int l = i / (experts + 1), e = i % (experts + 1);
       report[6 + i] = e < experts ? share(l, e) : double(routers.at(routers.means, l)[1]);

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <moe/core/error.hpp>
+#include <moe/core/tensor.hpp>
 #include <moe/tree/fields.hpp>
 #include <type_traits>
 
@@ -74,13 +75,38 @@ struct PassReport {
   }
 };
 
+/// What a model reads and reports in a pass beside tokens, in the backend's memory.
+template <class Report>
+struct PassReportMemory {
+  Fixed<double, int(Report::numbers)> report;
+  Fixed<int, 1> loss_not_finite;
+  Fixed<std::uint64_t, 1> step;  // the number of the step, for backends that repeat one
+};
+
 /// A pass that may not have been computed yet, between Transformer::queue and Transformer::collect.
 /// It must stay where it is in between.
 template <class B, class Report>
-struct PendingPass {
-  std::array<double, Report::numbers> numbers = {};
-  int tokens = 0;
-  typename B::Ticket ticket = {};
+class PendingPass {
+ public:
+  /// Queues the copy of a report in the backend's memory, of `tokens` targets.
+  void queue(B& be, const double* report, int tokens) {
+    tokens_ = tokens;
+    ticket_ = be.later(numbers_.data(), report, sizeof numbers_);
+    queued_ = true;
+  }
+  /// Waits for the report. Expects that one was queued since the last.
+  Report collect(B& be) {
+    MOE_EXPECTS(queued_, "a pass is collected once, after it was queued");
+    queued_ = false;
+    be.wait(ticket_);
+    return Report::read(numbers_, tokens_);
+  }
+
+ private:
+  std::array<double, Report::numbers> numbers_ = {};
+  int tokens_ = 0;
+  typename B::Ticket ticket_ = {};
+  bool queued_ = false;
 };
 
 }  // namespace moe

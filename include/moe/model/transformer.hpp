@@ -121,14 +121,14 @@ class Transformer {
     Network::forward(be_, pass_, params_, cache_, scratch_);
     Network::head_forward_backward(be_, pass_, params_, cache_, grads_, scratch_);
     state_ = State::logits;
-    queue_report(pending);
     Network::backward(be_, pass_, params_, cache_, grads_, scratch_);
+    queue_report(pending);  // last: whatever throws above, nothing is on its way to `pending`
   }
   const Report& collect(Pending& pending) {
     const auto in_use = hold();
-    be_.wait(pending.ticket);
+    report_ = pending.collect(be_);
     collected_ = true;
-    return report_ = Report::read(pending.numbers, pending.tokens);
+    return report_;
   }
 
   /// The logits (n, vocab) of the last forward pass, on the host.
@@ -211,7 +211,10 @@ class Transformer {
   /// The number of training passes: the position of the dropout and noise streams, part of a
   /// checkpoint.
   std::uint64_t passes() const { return passes_; }
-  void set_passes(std::uint64_t passes) { passes_ = passes; }
+  void set_passes(std::uint64_t passes) {
+    const auto in_use = hold();
+    passes_ = passes;
+  }
 
   /// The bytes of each kind of memory for a batch of `tokens` tokens, known without allocating.
   struct Memory {
@@ -258,11 +261,11 @@ class Transformer {
   }
 
   void queue_report(Pending& pending) {
-    pending.tokens = without_targets_ ? 0 : cache_.tokens.count;
+    const int tokens = without_targets_ ? 0 : cache_.tokens.count;
     double* const report = report_memory_.report.data;
-    Network::report(be_, pass_, pending.tokens, cache_, report,
+    Network::report(be_, pass_, tokens, cache_, report,
                     pass_.training ? loss_not_finite() : nullptr);
-    pending.ticket = be_.later(pending.numbers.data(), report, sizeof pending.numbers);
+    pending.queue(be_, report, tokens);
   }
   void require_routed(int moe_layer) const {
     if (moe_layer >= 0 && moe_layer < C.moe_layers() && collected_) return;
@@ -279,11 +282,7 @@ class Transformer {
   B& be_;
   mutable detail::InUse in_use_;
   std::unique_ptr<Options> options_;  // Pass points to it
-  struct ReportMemory {
-    Fixed<double, int(Report::numbers)> report;
-    Fixed<int, 1> loss_not_finite;
-    Fixed<std::uint64_t, 1> step;
-  };
+  using ReportMemory = PassReportMemory<Report>;
   Arena<B> params_arena_, grads_arena_, cache_arena_, scratch_arena_, report_arena_;
   Params params_{}, grads_{};
   Cache cache_{};

@@ -61,6 +61,7 @@ struct PendingStep {
   kernel::StepControl control = {};
   double lr = 0;
   typename B::Ticket ticket = {};
+  std::int64_t number = -1;  // among the updates of its optimizer; -1: not queued
 };
 
 /// Updates a model from its gradients: measures their norm, clips them, skips the update if
@@ -114,10 +115,15 @@ class Optimizer {
     norm_.decide(options_.clip, model_->loss_not_finite(), control());
     apply_rules(each_rule);
     pending.ticket = be.later(&pending.control, control(), sizeof pending.control);
+    pending.number = collected_ + queued_++;
   }
   StepReport collect(PendingStep<Backend>& pending) {
     const auto in_use = detail::hold(*model_);
+    MOE_EXPECTS(queued_ > 0 && pending.number == collected_,
+                "updates are collected once, in the order in which they were queued");
     backend().wait(pending.ticket);
+    pending.number = -1;
+    ++collected_, --queued_;
     const kernel::StepControl& c = pending.control;
     updates_ = c.updates, skipped_ = c.skipped, consecutive_skips_ = c.consecutive_skips;
     if (c.skip && consecutive_skips_ >= options_.skip_limit) diverged(c);
@@ -129,21 +135,19 @@ class Optimizer {
     return std::apply([](const auto&... rule) { return first_lr(rule...); }, rules_);
   }
 
+  /// The number of updates that were queued and not collected yet. While there are any, the
+  /// counters are older than the parameters: they cannot be set or saved.
+  int queued() const { return queued_; }
+
   /// The number of collected updates without skipped ones: the step of schedules and of bias
-  /// correction. Not to be set while updates are queued.
+  /// correction.
   std::int64_t updates() const { return updates_; }
-  void set_updates(std::int64_t n) {
-    MOE_EXPECTS(n >= 0, "an optimizer was told of ", n, " updates");
-    updates_ = n;
-    write_control();
-  }
+  void set_updates(std::int64_t n) { set_counters(n, skipped_, consecutive_skips_); }
   /// The number of updates skipped since the start, and the number skipped in a row until now.
   std::int64_t skipped() const { return skipped_; }
   std::int64_t consecutive_skips() const { return consecutive_skips_; }
   void set_skipped(std::int64_t total, std::int64_t consecutive = 0) {
-    skipped_ = total;
-    consecutive_skips_ = consecutive;
-    write_control();
+    set_counters(updates_, total, consecutive);
   }
 
   /// Calls f(name, leaf) for every state of every leaf, a LeafView. The name is that of the state
@@ -178,6 +182,15 @@ class Optimizer {
   using Workspace = typename detail::WorkspaceOf<R, Backend>::type;
 
   Backend& backend() const { return model_->backend(); }
+  void set_counters(std::int64_t updates, std::int64_t skipped, std::int64_t consecutive) {
+    const auto in_use = detail::hold(*model_);
+    MOE_EXPECTS(queued_ == 0, "the counters of an optimizer were set while ", queued_,
+                " of its updates were queued");
+    MOE_EXPECTS(updates >= 0 && skipped >= 0 && consecutive >= 0, "an optimizer was told of ",
+                updates, " updates, ", skipped, " skipped ones and ", consecutive, " in a row");
+    updates_ = updates, skipped_ = skipped, consecutive_skips_ = consecutive;
+    write_control();
+  }
   kernel::StepControl* control() const {
     return reinterpret_cast<kernel::StepControl*>(control_.data());
   }
@@ -242,7 +255,8 @@ class Optimizer {
   Leaves leaves_;
   Arena<Backend> control_;
   std::tuple<Workspace<Rules>...> workspaces_;
-  std::int64_t updates_ = 0, skipped_ = 0, consecutive_skips_ = 0;
+  std::int64_t updates_ = 0, skipped_ = 0, consecutive_skips_ = 0, collected_ = 0;
+  int queued_ = 0;
 };
 
 }  // namespace moe

@@ -31,7 +31,8 @@ class RunRecord {
         load(saved[i]);
         for (std::size_t j = i + 1; j < saved.size(); ++j)  // warns if one cannot be read
           unless_needed(false, [&] { static_cast<void>(read_manifest(saved[j])); });
-        resumed_ = true;
+        resumed_ = true, opened_ = false;  // open() removes the rows that come after it
+        metrics_.reset(), board_.reset();
         return saved[i];
       } catch (const Error& error) {
         if (i + 1 < saved.size()) {

@@ -7,10 +7,9 @@
 #include <moe/data/shuffled_windows.hpp>
 #include <moe/data/text.hpp>
 #include <moe/data/windows.hpp>
-#include <moe/model/flops.hpp>
-#include <moe/model/parameters.hpp>
 #include <moe/optim/schedule.hpp>
 #include <moe/train/run_record.hpp>
+#include <moe/train/run_summary.hpp>
 #include <moe/train/trainer_callbacks.hpp>
 #include <moe/train/trainer_options.hpp>
 #include <moe/train/update_queue.hpp>
@@ -57,6 +56,7 @@ class Trainer {
     row_.router_entropy.resize(row_.load.size());
     about_["trainer"] = to_json(options_);
   }
+  Trainer(const Trainer&) = delete;
 
   const TrainerOptions& options() const { return options_; }
   const TrainState& state() const { return state_; }
@@ -66,9 +66,14 @@ class Trainer {
   /// saved ones; with any of them the run is no longer the one that was stopped.
   std::vector<Difference> resume() {
     MOE_EXPECTS(!options_.out.empty(), "Trainer::resume needs TrainerOptions.out");
+    require_idle("resume");
     const std::string from = record_.load_newest([&](const std::string& checkpoint) {
       state_ = load_checkpoint(model_, optimizer_, checkpoint);
     });
+    sentinel_ = RouterSentinel(config.moe.experts, config.moe.top_k);
+    // If the last session was stopped during an evaluation, the next begins with it.
+    const bool evaluated = state_.last_step == state_.step || !is_due(options_.eval_every);
+    completed_ = evaluated ? state_.step : -1;
     const Json manifest = read_manifest(from);
     auto found = differences(manifest.at("options"), to_json(model_.options()));
     if (const Json* run = manifest.find("run"); run && run->find("trainer"))
@@ -80,18 +85,21 @@ class Trainer {
     return found;
   }
 
-  /// Trains until all steps are done or something stops it.
+  /// Trains until all steps are done or something stops it. After an exception, also one of a
+  /// callback, it can be called again and goes on.
   StopReason run() {
     const auto in_use = detail::hold(model_);  // other threads are refused meanwhile
+    require_idle("run");
+    const Running running{running_ = true};
     Queue queue(model_, optimizer_, options_.accumulation);
     record_.open(state_.step);
     session_seconds_ = 0, session_tokens_ = 0;
     for (const std::string& idle : idle_options(options_, state_.step)) record_.warn(idle);
     auto reason = is_out_of_patience() ? StopReason::early_stopped : StopReason::finished;
-    // If the last session was stopped during an evaluation, this one begins with it.
-    const bool begun = state_.step > 0 && state_.last_step != state_.step;
-    if (begun && is_due(options_.eval_every)) reason = after_step(queue);
     try {
+      // What was due after the last step and was not done, because something threw or stopped it.
+      const bool begun = state_.step > 0 && completed_ != state_.step;
+      if (begun && is_boundary(options_, state_.step)) reason = after_step(queue);
       while (reason == StopReason::finished && !is_last()) {
         queue_step(queue);
         // Where everything is done at once, as on the CPU, this is the update just queued.
@@ -109,32 +117,20 @@ class Trainer {
 
   /// The results so far, for summary.json. Unknown values are null.
   Json summary() const {
-    const ParameterCount parameters = parameter_count<Model>();
-    Json json;
-    json["params_total"] = parameters.total;
-    json["params_active"] = parameters.active;
-    json["params_embedding"] = parameters.embedding;
-    json["steps"] = state_.step;
-    json["tokens"] = state_.tokens;
-    json["seconds"] = state_.seconds;
-    json["tokens_per_second"] = speed(state_.tokens, state_.seconds);
-    json["flops_per_token"] = token_flops(config, options_.length).training();
-    json["train_loss"] = state_.last_train_loss;
-    json["val_loss"] = state_.last_loss;
-    json["val_perplexity"] = std::exp(state_.last_loss);
-    json["best_val_loss"] = state_.best_loss;
-    json["best_step"] = state_.best_step < 0 ? Json() : Json(state_.best_step);
-    json["skipped_updates"] = optimizer_.skipped();
-    const auto why = failure(state_);
-    json["failure"] = why ? Json(why->what()) : Json();
-    json["device"] = model_.backend().describe();
-    json["seed"] = options_.seed;
-    return json;
+    return detail::run_summary(model_, state_, options_, optimizer_.skipped());
   }
 
  private:
   using Clock = std::chrono::steady_clock;
   using Queue = detail::UpdateQueue<Model, Optimizer>;
+
+  struct Running {
+    bool& still;
+    ~Running() { still = false; }
+  };
+  void require_idle(const char* what) const {
+    MOE_EXPECTS(!running_, "Trainer::", what, " was called while it runs, by a callback");
+  }
 
   std::variant<RandomWindows, ShuffledWindows> windows_of(
       std::span<const std::int32_t> train, std::span<const std::int32_t> validation) const {
@@ -150,11 +146,6 @@ class Trainer {
   bool is_last() const { return state_.step >= options_.steps; }
   bool is_due(int every) const { return state_.step % every == 0 || is_last(); }
 
-  /// Tokens per second, or unknown.
-  static double speed(std::int64_t tokens, double seconds) {
-    return seconds > 0 ? double(tokens) / seconds : unknown;
-  }
-
   /// Does what is due between two updates. Returns why the run ends here, or `finished` if it goes
   /// on.
   StopReason after_step(Queue& queue) {
@@ -164,7 +155,8 @@ class Trainer {
       if (!stop) return StopReason::finished;
     }
     while (queue.size() > 0) collect_step(queue);
-    const bool due = is_due(options_.eval_every), evaluated = due && evaluate();
+    const bool due = is_due(options_.eval_every);
+    const bool evaluated = due && (state_.last_step == state_.step || evaluate());
     auto reason = StopReason::finished;
     if (evaluated && is_out_of_patience()) reason = StopReason::early_stopped;
     if (state_.step == options_.pause_at && !is_last()) reason = StopReason::paused;
@@ -173,6 +165,7 @@ class Trainer {
     const int every = options_.checkpoint_every;
     const bool ends = reason != StopReason::finished || is_last();
     if (ends || (every > 0 ? is_due(every) : evaluated)) save("last", ends);
+    if (evaluated || !due) completed_ = state_.step;
     return reason;
   }
 
@@ -210,24 +203,22 @@ class Trainer {
       ++state_.train_loss_steps;
     }
   }
-  /// Something has thrown: counts the updates that the model has made meanwhile.
+  /// Something has thrown: counts the updates that the model has made meanwhile, and writes their
+  /// rows. No callback is called.
   void count_rest(Queue& queue) {
     while (queue.size() > 0) {
       try {
         count_step(queue);
+        fill_row();
+        if (is_due(options_.log_every)) record_.add(row_);
       } catch (const Diverged&) {  // so has the first, of which the caller hears
       }
     }
   }
 
   void report_step() {
-    row_.step = state_.step;
-    row_.tokens = state_.tokens;
-    row_.skipped = optimizer_.skipped();
-    row_.seconds = state_.seconds;
-    row_.tokens_per_second = speed(session_tokens_, session_seconds_);
+    fill_row();
     for (std::size_t layer = 0; layer < row_.load.size(); ++layer) {
-      row_.health[layer] = router_health(row_.load[layer]);
       const std::string warning = sentinel_.observe(int(layer), row_.health[layer]);
       if (!warning.empty() && callbacks_.on_warning) callbacks_.on_warning(warning);
     }
@@ -238,13 +229,23 @@ class Trainer {
     }
     if (callbacks_.on_step) callbacks_.on_step(row_);
   }
+  void fill_row() {
+    row_.step = state_.step;
+    row_.tokens = state_.tokens;
+    row_.skipped = optimizer_.skipped();
+    row_.seconds = state_.seconds;
+    row_.tokens_per_second = detail::speed(session_tokens_, session_seconds_);
+    for (std::size_t layer = 0; layer < row_.load.size(); ++layer)
+      row_.health[layer] = router_health(row_.load[layer]);
+    row_.collapsed = sentinel_.collapsed();
+  }
 
   /// Returns false if it was interrupted; nothing is recorded then.
   bool evaluate() {
     EvaluationRecord row{.step = state_.step,
                          .tokens = state_.tokens,
                          .seconds = state_.seconds,
-                         .tokens_per_second = speed(session_tokens_, session_seconds_)};
+                         .tokens_per_second = detail::speed(session_tokens_, session_seconds_)};
     if (state_.train_loss_steps > 0)
       row.train_loss = state_.train_loss_sum / double(state_.train_loss_steps);
     const auto loss = moe::evaluate(model_, validation_, callbacks_.should_stop);
@@ -291,6 +292,8 @@ class Trainer {
   StepRecord row_;
   double session_seconds_ = 0;
   std::int64_t session_tokens_ = 0;
+  std::int64_t completed_ = -1;  // the step after which all that was due has been done
+  bool running_ = false;
   Clock::time_point last_arrival_;
 };
 

@@ -18,6 +18,8 @@ template <class M>
 concept TrainerModel = Trainable<M> && Saveable<M> && HasLoss<M> &&
     requires(M& model, typename M::Pending& pending, const Batch& batch) {
   model.queue(pending, batch, 1.0);
+  model.set_passes(model.passes());
+  model.zero_grads();
 };
 
 /// What a Trainer asks of an optimizer.
@@ -48,14 +50,22 @@ class UpdateQueue {
     return model_->backend().ready(updates_[std::size_t(collected_ % 2)].step.ticket);
   }
 
-  /// Queues an update by batch(0), batch(1), ... with equal shares.
+  /// Queues an update by batch(0), batch(1), ... with equal shares. If this throws, the model is as
+  /// it was, with gradients of 0.
   template <class Batches>
   void queue(const Batches& batch, double lr_factor) {
     Update& update = updates_[std::size_t(queued_ % 2)];
     const int passes = int(update.passes.size());
-    for (int i = 0; i < passes; ++i)
-      model_->queue(update.passes[std::size_t(i)], batch(i), 1.0 / passes);
-    optimizer_->queue(update.step, lr_factor);
+    const std::uint64_t passes_before = model_->passes();
+    try {
+      for (int i = 0; i < passes; ++i)
+        model_->queue(update.passes[std::size_t(i)], batch(i), 1.0 / passes);
+      optimizer_->queue(update.step, lr_factor);
+    } catch (...) {
+      model_->set_passes(passes_before);
+      model_->zero_grads();
+      throw;
+    }
     ++queued_;
   }
   /// Waits for the oldest, and writes its report and the means over its batches to `row`. It leaves
