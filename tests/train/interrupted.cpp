@@ -195,7 +195,7 @@ TEMPLATE_LIST_TEST_CASE("Checkpoint: none between queue and collect", "[interrup
   const auto load = [&] { load_checkpoint(run.model, run.optimizer, scratch / "model"); };
   for (const std::string& why : {message_of(save), message_of(load)}) {
     CHECK(is_sentence(why));
-    CHECK(has(why, "1 updates are queued and not collected; collect them first"));
+    CHECK(has(why, "an update is queued and not collected; collect it first"));
   }
   CHECK_FALSE(std::filesystem::exists(scratch / "model"));
   run.optimizer.collect(step);

@@ -36,9 +36,9 @@ namespace detail {
 template <Resumable Optimizer>
 void require_collected(const char* what, const std::string& folder, const Optimizer& optimizer) {
   if (optimizer.queued() > 0)
-    throw Error("cannot ", what, " the checkpoint '", folder, "' now: ", optimizer.queued(),
-                " updates are queued and not collected; collect them first, and in a Trainer use "
-                "on_evaluation in place of on_step");
+    throw Error("cannot ", what, " the checkpoint '", folder,
+                "' now: an update is queued and not collected; collect it first, and in a Trainer "
+                "use on_evaluation in place of on_step");
 }
 
 /// The shape of a leaf in files, without the dimensions that are 1 by construction.
