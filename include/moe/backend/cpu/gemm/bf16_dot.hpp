@@ -13,8 +13,9 @@
 namespace moe::inline MOE_ISA {
 
 /// How two bfloat16 operands are multiplied: widened to float, with the processor's dot product if
-/// it has one, or with whichever of the two was measured to be faster.
-enum class Bf16Products { measured, widened, dot };
+/// it has one, or with whichever of the two was measured to be faster. `tiles`: on the matrix unit
+/// if there is one, otherwise as measured. It adds in an order of its own, so bits differ.
+enum class Bf16Products { measured, widened, dot, tiles };
 
 namespace detail {
 

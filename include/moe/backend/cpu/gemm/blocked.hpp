@@ -198,6 +198,33 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, 
   }
 }
 
+/// Makes a product whose C is narrower than T in parts: product(first row, rows, first column,
+/// columns, sums, options) writes the sums of a part, contiguous, in T; they are then rounded once.
+template <class T, class C, class F>
+void through_wide_sums(int m, int n, C* c, std::ptrdiff_t ldc, const GemmOptions<T>& o,
+                       T* workspace, const F& product) {
+  T* const sums = workspace + Blocking<T>::workspace_numbers;
+  const int panels = ceil_div(n, Tile<T>::cols), limit = Blocking<T>::rounded_cols;
+  const int even = ceil_div(panels, ceil_div(n, limit)) * Tile<T>::cols;
+  const SimdGroup<T> lanes;
+  for (int j = 0; j < n; j += even)
+    for (int i = 0; i < m; i += Blocking<T>::chunk) {
+      const int cols = std::min(even, n - j), rows = std::min(Blocking<T>::chunk, m - i);
+      GemmOptions<T> part = o;
+      if (part.bias) part.bias += j;
+      if (o.beta != T(0))
+        for (int r = 0; r < rows; ++r)
+          lanes.for_each(cols, [&](auto s) {
+            store(sums + r * cols, s, load(static_cast<const C*>(c) + (i + r) * ldc + j, s));
+          });
+      product(i, rows, j, cols, sums, part);
+      for (int r = 0; r < rows; ++r)
+        lanes.for_each(cols, [&](auto s) {
+          store(c + (i + r) * ldc + j, s, load(static_cast<const T*>(sums) + r * cols, s));
+        });
+    }
+}
+
 /// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers elements. If C is
 /// narrower than T, it holds rounded_numbers more: sums are kept in T and rounded once, at the end.
 template <class Kernel, class T, class A, class B, class C>
@@ -205,27 +232,11 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
               std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
   if (m <= 0 || n <= 0) return;
   if constexpr (!std::is_same_v<T, C>) {
-    T* const sums = workspace + Blocking<T>::workspace_numbers;
-    const int panels = ceil_div(n, Tile<T>::cols), limit = Blocking<T>::rounded_cols;
-    const int even = ceil_div(panels, ceil_div(n, limit)) * Tile<T>::cols;
-    const SimdGroup<T> lanes;
-    for (int j = 0; j < n; j += even)
-      for (int i = 0; i < m; i += Blocking<T>::chunk) {
-        const int cols = std::min(even, n - j);
-        const int rows = std::min(Blocking<T>::chunk, m - i);
-        GemmOptions<T> part = o;
-        if (part.bias) part.bias += j;
-        if (o.beta != T(0))
-          for (int r = 0; r < rows; ++r)
-            lanes.for_each(cols, [&](auto s) {
-              store(sums + r * cols, s, load(static_cast<const C*>(c) + (i + r) * ldc + j, s));
-            });
-        multiply<Kernel>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part, workspace);
-        for (int r = 0; r < rows; ++r)
-          lanes.for_each(cols, [&](auto s) {
-            store(c + (i + r) * ldc + j, s, load(static_cast<const T*>(sums) + r * cols, s));
-          });
-      }
+    through_wide_sums<T>(
+        m, n, c, ldc, o, workspace,
+        [&](int i, int rows, int j, int cols, T* sums, const GemmOptions<T>& part) {
+          multiply<Kernel>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part, workspace);
+        });
   } else {
     const bool few = a.along_l() && b.along_l();
     int i = 0;

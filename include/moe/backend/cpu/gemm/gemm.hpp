@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <moe/backend/cpu/gemm/bf16_dot.hpp>
 #include <moe/backend/cpu/gemm/blocked.hpp>
+#include <moe/backend/cpu/gemm/tile_product.hpp>
 #include <moe/backend/cpu/simd/rounded.hpp>
 #include <vector>
 
@@ -18,8 +19,9 @@ class Gemm {
 
   explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured)
       : threads_(threads), space_(std::size_t(threads)) {
+    tiles_ = narrow && narrow_products == Bf16Products::tiles && has_tiles();
     dot_ = narrow && (narrow_products == Bf16Products::dot ||
-                      (narrow_products == Bf16Products::measured && dot_is_faster()));
+                      (narrow_products != Bf16Products::widened && dot_is_faster()));
     for (Workspace& w : space_) w.reserve(bytes_of_thread());
   }
   static std::size_t bytes_of_thread() {
@@ -148,6 +150,11 @@ class Gemm {
   void one(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, std::ptrdiff_t ldc,
            const Options& o, int worker) {
     W* const space = space_[std::size_t(worker)].template as<W>();
+#ifdef MOE_HAS_TILES
+    if constexpr (narrow && !std::is_same_v<A, W> && !std::is_same_v<B, W>) {
+      if (tiles_) return multiply_on_tiles<Tiles, WidePacking>(m, n, k, a, b, c, ldc, o, space);
+    }
+#endif
 #ifdef __AVX512BF16__
     if constexpr (narrow && !std::is_same_v<A, W> && !std::is_same_v<B, W>) {
       if (dot_) return multiply<Dot>(m, n, k, a, b, c, ldc, o, space);
@@ -171,7 +178,7 @@ class Gemm {
 
   int threads_;
   std::vector<Workspace> space_;
-  bool dot_;
+  bool tiles_, dot_;
 };
 
 }  // namespace moe::detail

@@ -1,0 +1,239 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <moe/backend/cpu/gemm/tile_product.hpp>
+#include <vector>
+
+#include "catch.hpp"
+#include "parity.hpp"
+#include "skip.hpp"
+
+// Products on the matrix unit (AMX). On every machine the loops run on tiles in plain C++; where
+// the processor has tiles, ./dev nightly compares both bit for bit.
+
+namespace {
+
+using namespace moe;
+using namespace moe::detail;
+using namespace moe::test;
+using WeightElement = Rounded<float, bfloat16>;  // a float that packing rounds
+
+template <class E>
+std::vector<E> elements(std::size_t count, std::uint64_t which) {
+  std::vector<E> all(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const float x = float(normal(17, which, i));
+    if constexpr (std::is_same_v<E, bfloat16>)
+      all[i] = bfloat16(x);
+    else
+      all[i].value = x;
+  }
+  return all;
+}
+
+/// Layouts of an operand of `count` rows: along the sum, along the rows, rows or terms by a table,
+/// and along neither.
+enum class Layout { rows, columns, gathered_rows, gathered_terms, strided };
+constexpr Layout layouts[] = {Layout::rows, Layout::columns, Layout::gathered_rows,
+                              Layout::gathered_terms, Layout::strided};
+
+template <class E>
+struct Numbers {
+  std::vector<E> data;
+  std::vector<int> table;
+  Operand<E> operand;
+
+  Numbers(int rows, int terms, Layout layout, std::uint64_t which)
+      : data(elements<E>(std::size_t(2 * rows * terms + 64), which)),
+        table(std::size_t(std::max(rows, terms) + 1)) {
+    const bool of_rows = layout == Layout::gathered_rows;
+    for (std::size_t i = 0; i < table.size(); ++i)
+      table[i] = int(i * 7 % std::size_t(std::max(1, of_rows ? rows : terms)));
+    operand = {data.data(), terms, 1};
+    if (layout == Layout::columns || layout == Layout::gathered_terms)
+      operand = {data.data(), 1, rows};
+    if (of_rows) operand.i_table = table.data();
+    if (layout == Layout::gathered_terms) operand.l_table = table.data();
+    if (layout == Layout::strided) operand = {data.data(), 2 * terms, 2};
+  }
+  Numbers(const Numbers&) = delete;
+  float at(int i, int l) const {
+    const Operand<E>& x = operand;
+    const E e = x.step(l)[(x.i_table ? x.i_table[i] : i) * x.i_stride];
+    return __builtin_bit_cast(float, narrow_bits(e) << 16);
+  }
+};
+
+struct Space {
+  Workspace memory;
+  Space() { memory.reserve(Gemm<float, bfloat16>::bytes_of_thread()); }
+  float* begin() const { return memory.as<float>(); }
+};
+
+/// 1.5 a b + bias + 0.5 c for c = 0.25.
+template <class Unit, class Packing, class C, class A, class B>
+std::vector<C> product(int m, int n, int k, const Operand<A>& a, const Operand<B>& b) {
+  const Space space;
+  const std::vector<float> bias = random_numbers<float>(std::size_t(n), 3);
+  std::vector<C> c(std::size_t(m) * std::size_t(n), C(0.25f));
+  multiply_on_tiles<Unit, Packing>(m, n, k, a, b, c.data(), n,
+                                   {.alpha = 1.5f, .beta = 0.5f, .bias = bias.data()},
+                                   space.begin());
+  return c;
+}
+
+template <class A, class B, class C>
+void check_product(int m, int n, int k, Layout left, Layout right) {
+  const Numbers<A> a(m, k, left, 1);
+  const Numbers<B> b(n, k, right, 2);
+  const auto got = product<EmulatedTiles, PlainPacking, C>(m, n, k, a.operand, b.operand);
+  const auto bias = random_numbers<float>(std::size_t(n), 3);
+  double worst = 0;
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < n; ++j) {
+      double sum = bias[std::size_t(j)] + 0.125, size = std::abs(sum);
+      for (int l = 0; l < k; ++l) {
+        const double term = 1.5 * double(a.at(i, l)) * double(b.at(j, l));
+        sum += term, size += std::abs(term);
+      }
+      const double x = double(got[std::size_t(i * n + j)]);
+      const double rounding = sizeof(C) == 2 ? std::abs(sum) / 256 : 0;
+      const double excess = (std::abs(x - sum) - rounding) / size;
+      worst = std::isnan(excess) ? INFINITY : std::max(worst, excess);
+    }
+  INFO(m << " x " << n << " x " << k << ", layouts " << int(left) << " and " << int(right));
+  CHECK(worst <= 1e-6);
+}
+
+}  // namespace
+
+TEST_CASE("Tiles: products agree with exact sums of the rounded operands", "[tiles][parity]") {
+  for (const Layout left : layouts)
+    for (const Layout right : layouts) {
+      check_product<bfloat16, WeightElement, bfloat16>(33, 17, 100, left, right);
+      check_product<bfloat16, bfloat16, float>(40, 70, 64, left, right);
+      check_product<WeightElement, bfloat16, float>(3, 33, 33, left, right);
+    }
+  for (const int k : {0, 1, 2, 31, 32, 1536, 1537, 2100}) {
+    check_product<bfloat16, WeightElement, bfloat16>(34, 20, k, Layout::rows, Layout::rows);
+    check_product<bfloat16, bfloat16, float>(34, 20, k, Layout::columns, Layout::columns);
+  }
+  // More columns than one block of B holds.
+  check_product<bfloat16, bfloat16, float>(2, 400, 1500, Layout::rows, Layout::rows);
+}
+
+TEST_CASE("Tiles: an element has the same bits in any product that contains it",
+          "[tiles][determinism]") {
+  constexpr int m = 70, n = 50, k = 1700;
+  const Numbers<bfloat16> a(m, k, Layout::rows, 1), b(n, k, Layout::rows, 2);
+  const auto part = [&](int i, int rows) {
+    return product<EmulatedTiles, PlainPacking, float>(rows, n, k, a.operand.from(i, 0), b.operand);
+  };
+  const auto all = part(0, m);
+  for (int i = 0; i < m; i += 23) {
+    const int rows = std::min(23, m - i);
+    CHECK(same_bits(part(i, rows),
+                    std::vector<float>(all.begin() + i * n, all.begin() + (i + rows) * n)));
+  }
+}
+
+TEST_CASE("Tiles: a product of tiles rounds as the processor does", "[tiles]") {
+  EmulatedTiles tiles;
+  PackedTile a{}, b{};
+  float c[tile_side][tile_side] = {};
+  const auto multiplied = [&] {
+    tiles.load<0>(c, sizeof c[0]);
+    tiles.load<1>(&a, sizeof a.word[0]);
+    tiles.load<2>(&b, sizeof b.word[0]);
+    tiles.multiply<0, 1, 2>();
+    float to[tile_side][tile_side];
+    tiles.store<0>(to, sizeof to[0]);
+    return to[0][0];
+  };
+  const auto set = [&](int term, float left, float right) {
+    const auto put = [&](std::uint32_t& word, float x) {
+      const std::uint32_t bits = bfloat16(x).bits;
+      word = term % 2 ? (word & 0xFFFFu) | bits << 16 : (word & 0xFFFF0000u) | bits;
+    };
+    put(a.word[0][term / 2], left);
+    put(b.word[term / 2][0], right);
+  };
+  // Even terms are summed apart from odd ones: 2^24 + 1 would be 2^24, but 1 + 1 comes first.
+  set(0, 4096, 4096), set(1, 1, 1), set(3, 1, 1);
+  CHECK(multiplied() == 16777218.0f);
+  // Their sum is rounded before it is added to what was there.
+  c[0][0] = -16777216.0f;
+  set(1, 1, 1), set(3, 0, 0);
+  CHECK(multiplied() == 0.0f);
+  // A subnormal operand, product or sum counts as 0, and infinities and NaN stay what they are.
+  a = {}, b = {};
+  c[0][0] = 0x1p-130f;
+  CHECK(multiplied() == 0.0f);
+  c[0][0] = 0;
+  set(0, 0x1p-130f, 0x1p+60f);
+  CHECK(multiplied() == 0.0f);
+  set(0, 0x1p-100f, 0x1p-30f);
+  CHECK(multiplied() == 0.0f);
+  set(0, std::numeric_limits<float>::infinity(), 1);
+  CHECK(multiplied() == std::numeric_limits<float>::infinity());
+  set(0, std::numeric_limits<float>::infinity(), 0);
+  CHECK(std::isnan(multiplied()));
+}
+
+TEST_CASE("Tiles: are used only where processor, system and permission allow it", "[tiles]") {
+  constexpr std::uint32_t features = 1u << 22 | 1u << 24;
+  constexpr std::uint64_t saved = 3u << 17;
+  CHECK(TileSupport{features, saved, true}.usable());
+  CHECK(TileSupport{~0u, ~std::uint64_t(0), true}.usable());
+  CHECK_FALSE(TileSupport{1u << 22, saved, true}.usable());
+  CHECK_FALSE(TileSupport{1u << 24, saved, true}.usable());
+  CHECK_FALSE(TileSupport{features, 1u << 17, true}.usable());
+  CHECK_FALSE(TileSupport{features, 0, true}.usable());
+  CHECK_FALSE(TileSupport{features, saved, false}.usable());
+}
+
+#ifdef MOE_HAS_TILES
+namespace {
+
+template <Side S, class E>
+void check_packing(const Operand<E>& x, int rows, int steps) {
+  PackedTile plain, wide;
+  PlainPacking::pack<S>(x, rows, steps, plain);
+  WidePacking::pack<S>(x, rows, steps, wide);
+  CHECK(std::memcmp(&plain, &wide, sizeof plain) == 0);
+}
+template <class E>
+void check_packing() {
+  for (const Layout layout : layouts) {
+    const Numbers<E> x(16, 32, layout, 1);
+    for (const int rows : {0, 1, 7, 16})
+      for (const int steps : {1, 2, 15, 16, 17, 31, 32}) {
+        INFO("layout " << int(layout) << ", " << rows << " x " << steps);
+        check_packing<Side::left>(x.operand, rows, steps);
+        check_packing<Side::right>(x.operand, rows, steps);
+      }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Tiles: packing with AVX-512 gives the words of packing number by number", "[tiles]") {
+  if (!__builtin_cpu_supports("avx512bf16")) return skip("the processor has no AVX512-BF16");
+  check_packing<bfloat16>();
+  check_packing<WeightElement>();
+}
+
+TEST_CASE("Tiles: the processor's give the bits of those in plain C++", "[.nightly][tiles]") {
+  if (!has_tiles()) return skip("the processor has no AMX, or the system does not allow it");
+  for (const Layout left : layouts)
+    for (const Layout right : layouts)
+      for (const int k : {1, 31, 32, 100, 1700}) {
+        const Numbers<bfloat16> a(70, k, left, 1);
+        const Numbers<WeightElement> b(50, k, right, 2);
+        INFO("layouts " << int(left) << " and " << int(right) << ", k " << k);
+        CHECK(same_bits(
+            product<Tiles, WidePacking, float>(70, 50, k, a.operand, b.operand),
+            product<EmulatedTiles, PlainPacking, float>(70, 50, k, a.operand, b.operand)));
+      }
+}
+#endif
