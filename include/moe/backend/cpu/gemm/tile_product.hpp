@@ -41,29 +41,45 @@ struct LeftTiles {
   std::ptrdiff_t row_bytes, advance;
 };
 
-/// sums (32 x 32) = the product of `count` pairs of left and right tiles.
-template <class Unit>
+/// sums (32 x 32) = the product of `count` pairs of left and right tiles. A square with at most 16
+/// rows has no lower tiles (not Tall), one with at most 16 columns no right ones (not Wide): their
+/// sums are not written.
+template <bool Tall, bool Wide, class Unit>
 void multiply_square(Unit& unit, LeftTiles a, const PackedTile* b, int count, float* sums) {
   constexpr std::ptrdiff_t packed = sizeof b->word[0];
   unit.template zero<0>();
-  unit.template zero<1>();
-  unit.template zero<2>();
-  unit.template zero<3>();
+  if constexpr (Wide) unit.template zero<1>();
+  if constexpr (Tall) unit.template zero<2>();
+  if constexpr (Tall && Wide) unit.template zero<3>();
   for (int l = 0; l < count; ++l, a.upper += a.advance, a.lower += a.advance, b += 2) {
     unit.template load<6>(b, packed);
     unit.template load<4>(a.upper, a.row_bytes);
     unit.template multiply<0, 4, 6>();
-    unit.template load<7>(b + 1, packed);
-    unit.template multiply<1, 4, 7>();
-    unit.template load<5>(a.lower, a.row_bytes);
-    unit.template multiply<2, 5, 6>();
-    unit.template multiply<3, 5, 7>();
+    if constexpr (Wide) {
+      unit.template load<7>(b + 1, packed);
+      unit.template multiply<1, 4, 7>();
+    }
+    if constexpr (Tall) {
+      unit.template load<5>(a.lower, a.row_bytes);
+      unit.template multiply<2, 5, 6>();
+    }
+    if constexpr (Tall && Wide) unit.template multiply<3, 5, 7>();
   }
   constexpr int side = TileBlocking::side;
-  unit.template store<0>(sums, side * sizeof(float));
-  unit.template store<1>(sums + tile_side, side * sizeof(float));
-  unit.template store<2>(sums + tile_side * side, side * sizeof(float));
-  unit.template store<3>(sums + tile_side * side + tile_side, side * sizeof(float));
+  constexpr std::ptrdiff_t row = side * sizeof(float);
+  unit.template store<0>(sums, row);
+  if constexpr (Wide) unit.template store<1>(sums + tile_side, row);
+  if constexpr (Tall) unit.template store<2>(sums + tile_side * side, row);
+  if constexpr (Tall && Wide) unit.template store<3>(sums + tile_side * side + tile_side, row);
+}
+template <class Unit>
+void multiply_square(Unit& unit, int rows, int cols, const LeftTiles& a, const PackedTile* b,
+                     int count, float* sums) {
+  const bool tall = rows > tile_side, wide = cols > tile_side;
+  if (tall && wide) return multiply_square<true, true>(unit, a, b, count, sums);
+  if (tall) return multiply_square<true, false>(unit, a, b, count, sums);
+  if (wide) return multiply_square<false, true>(unit, a, b, count, sums);
+  multiply_square<false, false>(unit, a, b, count, sums);
 }
 
 /// c = alpha * sums + bias + beta * c for a part of a square. Numbers at the edge of C go through a
@@ -144,12 +160,12 @@ void multiply_on_tiles(int m, int n, int k, const Operand<A>& a, const Operand<B
           pack(std::integral_constant<Side, Side::left>{}, strip, m - i, steps, a_block);
         }
         for (int s = 0; s < cols; s += side) {
-          multiply_square(unit, left, b_block + s / tile_side * count, count, sums);
+          const int rows = std::min(side, m - i), width = std::min(side, cols - s);
+          multiply_square(unit, rows, width, left, b_block + s / tile_side * count, count, sums);
           GemmOptions<float> finish = o;
           if (o.bias) finish.bias = l == 0 ? o.bias + j + s : nullptr;
           if (l > 0) finish.beta = 1;
-          finish_square(std::min(side, m - i), std::min(side, cols - s), sums, c + i * ldc + j + s,
-                        ldc, finish);
+          finish_square(rows, width, sums, c + i * ldc + j + s, ldc, finish);
         }
       }
       l += steps;
