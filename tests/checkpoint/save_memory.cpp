@@ -16,7 +16,7 @@ namespace {
 std::size_t most_at_once = 0;                      // the largest block since this was set to 0
 std::size_t refused_above = std::size_t(1) << 62;  // allocations from this size on fail
 
-void* allocate(std::size_t size) {
+[[maybe_unused]] void* allocate(std::size_t size) {  // not with a sanitizer
   most_at_once = std::max(most_at_once, size);
   void* const block = size > refused_above ? nullptr : std::malloc(size);
   return block ? block : throw std::bad_alloc();
