@@ -98,8 +98,9 @@ void compare(Dense& dense, Moe& moe, const std::int32_t* tokens, int length,
       keep_largest(largest, std::abs(double(expected[i])));
       sum += d;
     }
-    const double ulp = std::ldexp(1.0, std::ilogb(std::max(largest, 1e-30)) + 1 - digits<T>());
     keep_largest(max_difference, difference);
+    const int digit = std::isfinite(largest) ? std::ilogb(std::max(largest, 1e-30)) : 0;
+    const double ulp = std::ldexp(1.0, digit + 1 - digits<T>());
     keep_largest(report.max_ulp, std::isfinite(largest) ? difference / ulp : NAN);
     keep_largest(report.max_logit, largest);
   }
