@@ -36,9 +36,6 @@ struct MoE {
   using T = Value<B>;  // of activations
   using W = Wide<B>;   // of parameters and sums
   static constexpr int in = Dim, out = Dim;
-  static_assert(Act::gated == is_gated(Traits.activation),
-                "moe: the configuration has to name an activation that is gated if and only if the "
-                "one of your own is");
   static constexpr bool gated = Act::gated, bias = Traits.bias;
   static constexpr int gate_hidden = gated ? Hidden : 0;
   static constexpr int shared_hidden = Traits.shared_experts * Hidden;

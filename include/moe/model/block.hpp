@@ -46,6 +46,13 @@ struct Block {
   using T = Value<B>;
   static constexpr int in = C.dim, out = C.dim;
   static constexpr bool mixture = Mixture;
+  static_assert(
+      [] {
+        if constexpr (requires { Ffn::gated; }) return Ffn::gated == is_gated(C.activation);
+        return true;
+      }(),
+      "moe: ModelConfig.activation has to be gated if and only if your own activation is, because "
+      "the arithmetic of the model is counted by it");
   using Norm = NormOf<C.norm, C.dim, B, C.bias>;
 
   struct Params {
