@@ -33,6 +33,16 @@ using MixtureOf =
             .activation = C.activation, .bias = C.bias, .shared_experts = C.moe.shared_experts},
         Route, Act>;
 
+namespace detail {
+/// Whether a feed-forward or mixture is gated as the configuration names it; one of another kind
+/// is.
+template <class Ffn>
+constexpr bool gated_as(bool named) {
+  if constexpr (requires { Ffn::gated; }) return Ffn::gated == named;
+  return true;
+}
+}  // namespace detail
+
 /// One pre-norm transformer block:  mid = x + attention(norm(x)),  y = mid + ffn(norm(mid)), where
 /// ffn is a mixture of experts or, in dense layers, one feed-forward. Both branches have dropout.
 /// Shapes: x, mid, y (n, dim).  backward reads as forward from the last line to the first.
@@ -46,13 +56,9 @@ struct Block {
   using T = Value<B>;
   static constexpr int in = C.dim, out = C.dim;
   static constexpr bool mixture = Mixture;
-  static_assert(
-      [] {
-        if constexpr (requires { Ffn::gated; }) return Ffn::gated == is_gated(C.activation);
-        return true;
-      }(),
-      "moe: ModelConfig.activation has to be gated if and only if your own activation is, because "
-      "the arithmetic of the model is counted by it");
+  static_assert(detail::gated_as<Ffn>(is_gated(C.activation)),
+                "moe: ModelConfig.activation has to be gated if and only if your own activation "
+                "is, because the arithmetic of the model is counted by it");
   using Norm = NormOf<C.norm, C.dim, B, C.bias>;
 
   struct Params {
