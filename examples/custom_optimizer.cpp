@@ -4,17 +4,10 @@
 #include "lion.hpp"
 #include "memorize.hpp"
 
-constexpr moe::ModelConfig config{.vocab = 27,
-                                  .dim = 32,
-                                  .layers = 2,
-                                  .heads = 2,
-                                  .context = 16,
-                                  .moe = {.experts = 4, .top_k = 2, .hidden = 64}};
-
 int main() {
   return moe::report_errors([] {
     moe::Cpu backend;
-    moe::Transformer<config> model{backend, {.batch = 1}};
+    moe::Transformer<one_line> model{backend, {.batch = 1}};
     moe::Optimizer optimizer{model,
                              {.clip = 1},
                              moe::ExpertBiasRule{},

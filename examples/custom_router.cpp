@@ -92,17 +92,10 @@ struct SigmoidBlock
   static constexpr std::string_view name = "sigmoid gates";
 };
 
-constexpr moe::ModelConfig config{.vocab = 27,
-                                  .dim = 32,
-                                  .layers = 2,
-                                  .heads = 2,
-                                  .context = 16,
-                                  .moe = {.experts = 4, .top_k = 2, .hidden = 64}};
-
 int main() {
   return moe::report_errors([] {
     moe::Cpu backend;
-    moe::Transformer<config, moe::Cpu<float>, SigmoidBlock> model{backend, {.batch = 1}};
+    moe::Transformer<one_line, moe::Cpu<float>, SigmoidBlock> model{backend, {.batch = 1}};
     const bool learned = memorizes_a_line(model);
     std::printf("shares of the experts in layer 0:");
     for (const double share : model.expert_load(0)) std::printf(" %.2f", share);

@@ -4,6 +4,14 @@
 
 // Shared by the examples with parts of one's own: a model learns one line with them.
 
+/// The structure of a model for that line, with experts in both layers.
+constexpr moe::ModelConfig one_line{.vocab = 27,
+                                    .dim = 32,
+                                    .layers = 2,
+                                    .heads = 2,
+                                    .context = 16,
+                                    .moe = {.experts = 4, .top_k = 2, .hidden = 64}};
+
 /// Trains a model with a vocabulary of 27 and a context of 16 on one line of 16 tokens; true if the
 /// loss falls to less than half.
 template <class Model, class Optimizer>

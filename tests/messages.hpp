@@ -1,5 +1,6 @@
 #pragma once
 #include <moe/core/error.hpp>
+#include <stdexcept>
 #include <string>
 
 namespace moe::test {
@@ -22,6 +23,25 @@ inline bool has(const std::string& text, const std::string& part) {
 /// One sentence for a user: it starts with the library's name and says what to try.
 inline bool is_sentence(const std::string& message) {
   return message.rfind("moe: ", 0) == 0 && has(message, "; ");
+}
+
+/// While it lives, a broken contract throws an exception.
+struct Throwing {
+  ContractHandler before =
+      set_contract_handler([](const std::string& why) { throw std::logic_error(why); });
+  ~Throwing() { set_contract_handler(before); }
+};
+
+/// What a broken contract says.
+template <class F>
+std::string broken_contract(const F& f) {
+  const Throwing handler;
+  try {
+    f();
+  } catch (const std::logic_error& error) {
+    return error.what();
+  }
+  return "";
 }
 
 }  // namespace moe::test

@@ -31,7 +31,7 @@ std::vector<E> elements(std::size_t count, std::uint64_t which) {
   return all;
 }
 
-/// Layouts of an operand of `count` rows: along the sum, along the rows, rows or terms by a table,
+/// Layouts of an operand: along the sum, along the rows, rows or terms by a table,
 /// and along neither.
 enum class Layout { rows, columns, gathered_rows, gathered_terms, strided };
 constexpr Layout layouts[] = {Layout::rows, Layout::columns, Layout::gathered_rows,

@@ -7,21 +7,17 @@
 #include <type_traits>
 
 #include "catch.hpp"
+#include "messages.hpp"
 
 namespace {
 
 using namespace moe;
+using test::broken_contract;
+using test::Throwing;
 
 constexpr ModelConfig config{
     .vocab = 5, .dim = 4, .layers = 1, .heads = 1, .hidden = 4, .context = 4};
 constexpr std::int32_t text[] = {1, 2, 3, 4, 0};
-
-/// While it lives, a broken contract throws an exception.
-struct Throwing {
-  ContractHandler before =
-      set_contract_handler([](const std::string& why) { throw std::logic_error(why); });
-  ~Throwing() { set_contract_handler(before); }
-};
 
 TEST_CASE("Contracts: a handler turns a broken one into an exception, and the model goes on",
           "[error]") {
@@ -38,18 +34,6 @@ TEST_CASE("Contracts: a handler turns a broken one into an exception, and the mo
   CHECK(why.find("transformer.hpp:") != std::string::npos);
   CHECK(std::isfinite(model.forward(Batch::next_token(text)).total));
   CHECK_NOTHROW(model.backward());
-}
-
-/// What a broken contract says.
-template <class F>
-std::string broken_contract(const F& f) {
-  const Throwing handler;
-  try {
-    f();
-  } catch (const std::logic_error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TEST_CASE("Contracts: a generator has no more sequences than the head has logits for", "[error]") {

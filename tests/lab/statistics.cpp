@@ -2,13 +2,13 @@
 #include <moe_lab/statistics.hpp>
 
 #include "catch.hpp"
+#include "messages.hpp"
+
+using moe::test::has;
 
 namespace {
 bool near(double a, double b) {
   return std::abs(a - b) < 1e-12;
-}
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 }  // namespace
 

@@ -1,6 +1,9 @@
 #include "../../lab/programs/upcycle/verification.hpp"
 
 #include "catch.hpp"
+#include "messages.hpp"
+
+using moe::test::has;
 
 using namespace growth;
 
@@ -11,9 +14,6 @@ moe::UpcycleReport differs(double difference, double ulp) {
   report.max_difference = difference, report.max_ulp = ulp;
   report.exact = true;  // which the verification must not rely on
   return report;
-}
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace

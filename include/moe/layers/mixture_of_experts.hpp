@@ -22,10 +22,11 @@ struct MoeTraits {
 /// has at least expert, gates, slot_of, token_of and report (examples/custom_router.cpp). Its
 /// forward fills these, by group_by_expert for the last three; a router without probabilities
 /// zeroes report.mean_probs and report.means. Its backward gets dgates whole and adds to dx and
-/// grad; what the report counts as a loss, its gradient has to contain. gates_sum_to_one says so
-/// for every token. Act: as in FeedForward. Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et
-/// al. 2022, arXiv:2211.15841 (dropless). Test: tests/layers/mixture_of_experts.cpp.  Derivation:
-/// docs/derivations/mixture_of_experts.md.
+/// grad; what the report counts as a loss, its gradient has to contain. gates_sum_to_one: for every
+/// token. Act: as in FeedForward.
+///
+/// Source: Shazeer et al. 2017, arXiv:1701.06538; Gale et al. 2022, arXiv:2211.15841 (dropless).
+/// Test: tests/layers/mixture_of_experts.cpp.  Derivation: docs/derivations/mixture_of_experts.md.
 ///
 ///     using Mixture = moe::MoE<8, 2, 256, 512, moe::Cpu<float>>;
 ///     Mixture::forward(backend, pass, params, x, y, cache, scratch);

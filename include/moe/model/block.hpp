@@ -34,8 +34,8 @@ using MixtureOf =
         Route, Act>;
 
 namespace detail {
-/// Whether a feed-forward or mixture is gated as the configuration names it; one of another kind
-/// is.
+/// Whether a feed-forward or mixture is gated if and only if the configuration names such an
+/// activation. True for a layer that does not say.
 template <class Ffn>
 constexpr bool gated_as(bool named) {
   if constexpr (requires { Ffn::gated; }) return Ffn::gated == named;

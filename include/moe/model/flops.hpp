@@ -17,11 +17,12 @@ struct TokenFlops {
 
 /// The operations that training needs, whatever the implementation does, for sequences of `length`
 /// tokens (0: the context): causal attention over (length + 1) / 2 keys on average, only the top_k
-/// and shared experts, and no embedding look-ups, norms, activations or optimizer. Formulas, with d
-/// = dim, q = kv_heads / heads, L layers, of which M have E experts: (4 + 4 q) d^2 L projections, 2
-/// (length + 1) d L attention, 4 (top_k + shared_experts) d f M experts and 4 d h (L - M) dense for
-/// hidden widths f and h (6 for 4 if gated), 2 d E M router, 2 d V head.   Test:
-/// tests/model/flops.cpp.
+/// and shared experts, and no embedding look-ups, norms, activations or optimizer.
+///
+/// With d = dim, q = kv_heads / heads, hidden widths f of an expert and h of a dense layer, L
+/// layers, of which M have E experts: (4 + 4 q) d^2 L projections, 2 (length + 1) d L attention, 4
+/// (top_k + shared_experts) d f M experts and 4 d h (L - M) dense (6 for 4 if gated), 2 d E M
+/// router, 2 d V head.  Test: tests/model/flops.cpp.
 ///
 ///     const double gflops = moe::token_flops(config).training() * tokens_per_second * 1e-9;
 constexpr TokenFlops token_flops(const ModelConfig& c, int length = 0) {

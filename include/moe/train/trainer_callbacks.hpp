@@ -12,7 +12,7 @@ enum class StopReason { finished, paused, stopped, early_stopped };
 
 /// What a Trainer calls, in the thread that trains. Each may be empty. Where a backend computes on
 /// its own, the model may have made the next update already when on_step tells of one; at
-/// evaluations and checkpoints it has not.
+/// evaluations and checkpoints it has not. So a checkpoint of one's own is for on_evaluation.
 struct TrainerCallbacks {
   // Asked for numbers of its own just before a row is written; they become columns of
   // metrics.jsonl and curves of TensorBoard.
