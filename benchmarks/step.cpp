@@ -71,6 +71,7 @@ Result run(const Command& c, const bench::Case& model, bench::Model& net) {
     shares.push_back(gflop / steps.back() / beside);
   }
   std::vector<bench::PartSeconds> passes;
+  passes.reserve(std::size_t(c.repetitions));
   for (int i = 0; i < c.repetitions; ++i) passes.push_back(net.pass_by_part());
   Result r;
   r.tokens_per_second = double(c.accumulate) * c.batch * c.length / bench::median(steps);
@@ -79,6 +80,7 @@ Result run(const Command& c, const bench::Case& model, bench::Model& net) {
   r.share_of_peak = bench::median(shares);
   for (std::size_t part = 0; part < bench::part_count; ++part) {
     std::vector<double> one;
+    one.reserve(passes.size());
     for (const bench::PartSeconds& pass : passes) one.push_back(c.accumulate * pass[part]);
     r.parts[part] = bench::median(one);
   }

@@ -79,6 +79,7 @@ struct Case<kernel::MatrixSquare<W>> {
   }
   static kernel::GradientMatrix* matrices(auto& x) {
     std::vector<kernel::GradientMatrix> table;
+    table.reserve(std::size_t(x.rows));
     for (int r = 0; r < x.rows; ++r) table.push_back({r * x.cols, x.cols, r});
     return x.structures(table);
   }

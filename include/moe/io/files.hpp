@@ -12,7 +12,7 @@ namespace moe::inline MOE_ISA {
 class FileReader {
  public:
   // Without O_NONBLOCK, opening a pipe that has no writer would block.
-  explicit FileReader(std::string path)
+  explicit FileReader(const std::string& path)
       : FileReader(detail::open_file(path, O_RDONLY | O_NONBLOCK), path) {}
 
   /// For a file that is already open; `path` is for messages. Throws if `file` is not open.
@@ -87,7 +87,7 @@ inline std::string read_file(const std::string& path) {
 /// path and the reason.
 class FileWriter {
  public:
-  explicit FileWriter(std::string path) : FileWriter(path, path, O_TRUNC) {}
+  explicit FileWriter(const std::string& path) : FileWriter(path, path, O_TRUNC) {}
 
   /// Creates a file that must not exist yet. `shown` is its name in messages.
   static FileWriter create(const std::string& place, std::string shown) {

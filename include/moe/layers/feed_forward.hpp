@@ -30,7 +30,7 @@ struct FeedForward {
   /// With `add` = false, backward may write dx over dy.
   static constexpr bool dx_may_overwrite_dy = true;
   static constexpr bool gated = Act::gated;
-  static constexpr int gate_hidden = gated ? Hidden : 0;
+  static constexpr int gate_hidden = gated ? Hidden : 0;  // NOLINT(bugprone-branch-clone): Hidden 0
   using Gate = Linear<Dim, gate_hidden, B, Traits.bias && gated>;
   using Up = Linear<Dim, Hidden, B, Traits.bias>;
   using Down = Linear<Hidden, Dim, B, Traits.bias, Role::residual>;

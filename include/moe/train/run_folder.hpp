@@ -15,7 +15,7 @@ using LooksOurs = std::function<bool(const std::string& path)>;
 /// Recognizes a file of JSON objects, one per line, whose first object has all of these members. An
 /// empty file is accepted too: nothing in it could be lost.
 inline LooksOurs has_rows_with(std::vector<std::string> names) {
-  return [names](const std::string& path) {
+  return [names = std::move(names)](const std::string& path) {
     const std::string text = read_file(path);
     if (text.empty()) return true;
     try {
@@ -46,7 +46,7 @@ inline bool has_events(const std::string& path) {
 
 /// Recognizes a file with one JSON object that has all of these members.
 inline LooksOurs has_members(std::vector<std::string> names) {
-  return [names](const std::string& path) {
+  return [names = std::move(names)](const std::string& path) {
     try {
       const Json json = parse_json(read_file(path), path);
       return json.is_object() && std::all_of(names.begin(), names.end(), [&](const auto& name) {
@@ -198,6 +198,7 @@ inline std::vector<std::string> checkpoints(const std::string& folder) {
   std::stable_sort(found.begin(), found.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });
   std::vector<std::string> paths;
+  paths.reserve(found.size());
   for (const auto& [step, path] : found) paths.push_back(path);
   return paths;
 }

@@ -50,12 +50,12 @@ auto with_optimizer(const S& s, F&& f) {
 
 /// `out`: the folder of the run.
 template <class S>
-moe::TrainerOptions trainer_options(const S& s, std::string out) {
+moe::TrainerOptions trainer_options(const S& s, const std::string& out) {
   moe::TrainerOptions o{.sequences = s.batch,
                         .schedule_options = {.warmup = s.warmup, .final = s.final_rate},
                         .eval_every = s.eval_every,
                         .seed = s.seed,
-                        .out = std::move(out)};
+                        .out = out};
   if constexpr (requires { s.steps; }) o.steps = s.steps;
   if constexpr (requires { s.length; }) {
     o.length = s.length, o.eval_length = s.eval_length;

@@ -38,6 +38,7 @@ namespace detail {
 /// started. Returns -1 if it could not be started.
 inline pid_t spawn(std::vector<std::string> words, int out, int err, bool own_group) {
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
@@ -146,7 +147,7 @@ inline std::string find_program(const std::string& name) {
   std::string_view path = value == nullptr ? "" : value;
   while (!path.empty()) {
     const std::size_t colon = std::min(path.find(':'), path.size());
-    const std::string program = std::string(path.substr(0, colon)) + "/" + name;
+    std::string program = std::string(path.substr(0, colon)) + "/" + name;
     struct stat status;
     if (colon > 0 && ::stat(program.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
         ::access(program.c_str(), X_OK) == 0) {

@@ -80,7 +80,7 @@ class Progress {
 
   /// Seconds as 1:02:03 or 2:03.
   static std::string clock(double seconds) {
-    const long long s = (long long)(std::max(0.0, seconds) + 0.5);
+    const long long s = std::llround(std::max(0.0, seconds));
     if (s >= 3600) return format("%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
     return format("%lld:%02lld", s / 60, s % 60);
   }

@@ -112,7 +112,7 @@ struct Changes {
                        "; leave it out, or have another model built: ./dev simple_moe --help");
     };
     if (name) {
-      const Preset named = preset_named(*name);
+      Preset named = preset_named(*name);
       const moe::ModelConfig config = named.model().config;
       if (const auto* size = sizes.missing_in(config))
         refuse(*size, "preset " + *name, size->of(config));

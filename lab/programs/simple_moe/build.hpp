@@ -32,6 +32,7 @@ inline int become_custom(const std::string& header, const std::vector<std::strin
   std::vector<std::string> words = options;
   words.insert(words.begin(), program);
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   std::fflush(stdout);

@@ -206,7 +206,7 @@ std::vector<std::string> options_for_custom(const std::vector<std::string>& word
 
 /// Writes the header of a model that is not compiled in, and returns its path.
 std::string write_header(const Request& r, const lab::ModelConfig& config) {
-  const std::string header = r.common.out + "/model.hpp";
+  std::string header = r.common.out + "/model.hpp";
   moe::make_folders(r.common.out);
   moe::detail::require_ours(header, [](const std::string& path) {
     return moe::read_file(path).find("namespace emitted") != std::string::npos;

@@ -67,6 +67,7 @@ struct Folder {
   /// The folders of the seeds that are asked for, and of all others that an older experiment left.
   std::vector<Folder> all_seeds() const {
     std::vector<Folder> all;
+    all.reserve(std::size_t(request.seeds));
     for (int i = 0; i < request.seeds; ++i) all.push_back({request, seed + std::uint64_t(i)});
     for (const std::string& name : moe::detail::names_in(request.common.out)) {
       const auto number = name.starts_with("seed")

@@ -117,6 +117,7 @@ inline std::string boundary(const SeedResult& r) {
 template <class F>
 std::vector<double> all(const std::vector<SeedResult>& results, const F& value) {
   std::vector<double> values;
+  values.reserve(results.size());
   for (const SeedResult& r : results) values.push_back(value(r));
   return values;
 }

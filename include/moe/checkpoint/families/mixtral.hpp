@@ -32,7 +32,7 @@ inline void write_mixtral(const ModelConfig& c, const Options& o, Json& json) {
 
 inline std::string refusal_of_mixtral(const ModelConfig& c) {
   if (c.moe.experts == 0) return "moe.experts is 0";
-  if (const std::string why = refusal_of_llama_body(c); !why.empty()) return why;
+  if (std::string why = refusal_of_llama_body(c); !why.empty()) return why;
   if (c.bias) return "bias is true";
   if (c.moe_layers() != c.layers) return "moe.every (or offset, last_half) leaves dense layers";
   if (c.moe.shared_experts > 0) return "moe.shared_experts is not 0";
