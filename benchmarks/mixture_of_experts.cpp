@@ -37,7 +37,8 @@ double uniform(std::uint64_t index) {
 void set_inputs(float* x, int tokens, int dim, int experts, int top_k, const Routing& routing) {
   for (int t = 0; t < tokens; ++t) {
     float* const row = x + std::ptrdiff_t(t) * dim;
-    for (int i = 0; i < dim; ++i) row[i] = float(uniform(std::uint64_t(t) * std::uint64_t(dim) + std::uint64_t(i)) - 0.5);
+    for (int i = 0; i < dim; ++i)
+      row[i] = float(uniform(std::uint64_t(t) * std::uint64_t(dim) + std::uint64_t(i)) - 0.5);
     double left = 0;
     for (int e = 0; e < experts; ++e) left += routing.wish(e, experts);
     for (int j = 0; j < top_k; ++j) {

@@ -5,6 +5,7 @@
 
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/cpu/roofline.hpp>
+#include <moe/backend/inference.hpp>
 #include <moe/backend/reference.hpp>
 #include <moe/checkpoint/checkpoint.hpp>
 #include <moe/checkpoint/hugging_face.hpp>

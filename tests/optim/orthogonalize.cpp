@@ -20,7 +20,7 @@ constexpr auto polar_express5 = Orthogonalization::polar_express5;
 template <class B, class... Threads>
 std::vector<double> orthogonal(Orthogonalization method, int count, int rows, int cols,
                                const std::vector<double>& x, Threads... threads) {
-  using T = typename B::Value;
+  using T = moe::Wide<B>;
   using Orth = moe::Orthogonalizer<B>;
   B be(threads...);
   Orth orthogonalize{be, Orth::bytes_needed(count, rows, cols)};
@@ -149,6 +149,32 @@ TEST_CASE("Orthogonalizer: singular values land in the band of the method", "[op
     CHECK(s < 1.15);
   }
 }
+
+#ifdef MOE_TEST_HAS_CPU
+TEST_CASE("Orthogonalizer: with bfloat16 operands singular values stay in the band",
+          "[mixed][optim]") {
+  for (const auto& [rows, cols] : {std::pair{6, 9}, {48, 130}, {130, 180}}) {
+    INFO(rows << " x " << cols);
+    const std::vector<double> x = random_values(std::size_t(rows * cols), 3);
+    for (const Orthogonalization method : {newton_schulz5, polar_express5}) {
+      const auto exact = orthogonal<moe::Cpu<float>>(method, 1, rows, cols, x);
+      const auto narrow = orthogonal<moe::Cpu<moe::bfloat16>>(method, 1, rows, cols, x);
+      double apart = 0, size = 0;
+      for (std::size_t i = 0; i < x.size(); ++i)
+        apart += std::pow(narrow[i] - exact[i], 2), size += std::pow(exact[i], 2);
+      const double relative = std::sqrt(apart / size);
+      CHECK(relative > 0);
+      CHECK(relative < 0.1);  // the iteration repeats and enlarges what rounding changed
+      for (const double s : singular_values(narrow, rows, cols)) {
+        CHECK(s > (method == newton_schulz5 ? 0.66 : 0.82));
+        CHECK(s < 1.17);
+      }
+      CHECK(orthogonal<moe::Cpu<moe::bfloat16>>(method, 1, rows, cols, x, 1) == narrow);
+      CHECK(orthogonal<moe::Cpu<moe::bfloat16>>(method, 1, rows, cols, x, 3) == narrow);
+    }
+  }
+}
+#endif
 
 TEST_CASE("Orthogonalizer: singular vectors stay, so U X^T is symmetric", "[optim]") {
   const int rows = 4, cols = 7;

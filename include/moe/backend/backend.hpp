@@ -23,11 +23,31 @@ using Value = typename B::Value;
 template <class B>
 using Wide = typename B::Wide;
 
+namespace detail {
+template <class B>
+struct WeightOf {
+  using type = Wide<B>;
+};
+template <class B>
+requires requires {
+  typename B::Weight;
+}
+struct WeightOf<B> {
+  using type = typename B::Weight;
+};
+}  // namespace detail
+
+/// The type in which a model's matrices are stored: `Wide`, or what a backend names `Weight`
+/// because its models are only run (backend/inference.hpp).
+template <class B>
+using Weight = typename detail::WeightOf<B>::type;
+/// Whether models on backend B can be trained.
+template <class B>
+inline constexpr bool trains = std::is_same_v<Weight<B>, Wide<B>>;
+
 /// How a product treats operands of type Wide. rounded: they are first rounded to the backend's
-/// Value type. split: they may be split into several narrower numbers, whose products together are
-/// about as accurate as those of Wide numbers; a backend without such products takes them as they
-/// are. exact: they are multiplied as they are, as routers need.
-enum class Precision { rounded, split, exact };
+/// Value type. exact: they are multiplied as they are, as routers need.
+enum class Precision { rounded, exact };
 
 /// C = alpha * A * B + bias + beta * C, with the bias added to every row. With beta = 0 the old C
 /// is not read. T is the backend's Wide type.

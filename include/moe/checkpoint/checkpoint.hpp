@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <moe/backend/backend.hpp>
 #include <moe/checkpoint/manifest.hpp>
+#include <moe/checkpoint/tensor_file.hpp>
 #include <moe/checkpoint/train_state.hpp>
 #include <moe/core/options.hpp>
-#include <moe/io/safetensors.hpp>
 #include <moe/tree/leaves.hpp>
 
 namespace moe::inline MOE_ISA {
@@ -41,134 +41,19 @@ void require_collected(const char* what, const std::string& folder, const Optimi
                 "use on_evaluation in place of on_step");
 }
 
-/// The shape of a leaf in files, without the dimensions that are 1 by construction.
-inline std::vector<std::size_t> file_shape(int count, int rows, int cols) {
-  std::vector<std::size_t> shape;
-  if (count > 1) shape.push_back(std::size_t(count));
-  if (rows > 1) shape.push_back(std::size_t(rows));
-  shape.push_back(std::size_t(cols));
-  return shape;
-}
-
-/// One tensor file of a checkpoint, and its transfer between disk and backend.
-template <class B>
-class TensorFile {
- public:
-  using T = Wide<B>;
-
-  TensorFile(B& be, std::string file) : be_(&be), file_(std::move(file)) {}
-
-  /// Adds a leaf to be saved or loaded.
-  void add(const std::string& name, const LeafView<T>& leaf) {
-    if (leaf.size == 0) return;
-    tensors_.push_back({name, file_shape(leaf.count, leaf.rows, leaf.cols), leaf.data, {}});
-  }
-
-  /// Writes the file into a transaction and describes it in `files`. Works in pieces, so memory
-  /// does not grow with the size of the model.
-  void write(FolderTransaction& to, Json& files) const {
-    std::vector<TensorView> views;  // pointers into the backend's memory
-    for (const Tensor& t : tensors_) views.push_back(tensor_view(t.name, t.shape, t.data));
-    const SafetensorsHeader header = safetensors_header(views, {{"format", "pt"}});
-    FileWriter file = to.create(file_);
-    Xxh64 all;
-    std::size_t bytes = 0;
-    const auto append = [&](const void* data, std::size_t size) {
-      file.write(data, size);
-      all.add(data, size);
-      bytes += size;
-    };
-    append(header.bytes.data(), header.bytes.size());
-    std::vector<char> piece(std::size_t(1) << 20);
-    Json hashes = Json::object();
-    for (std::size_t i = 0; i < views.size(); ++i) {
-      const auto* from = static_cast<const char*>(header.order[i]->data);
-      Xxh64 hash;
-      for (std::size_t left = header.sizes[i]; left > 0;) {
-        const std::size_t size = std::min(left, piece.size());
-        be_->download(piece.data(), from, size);
-        append(piece.data(), size);
-        hash.add(piece.data(), size);
-        from += size, left -= size;
-      }
-      put(hashes, header.order[i]->name, hex(hash.value()));
-    }
-    file.finish();
-    Json& entry = files[file_];
-    put(entry, "bytes", std::int64_t(bytes));
-    put(entry, "xxh64", hex(all.value()));
-    put(entry, "tensors", std::move(hashes));
-  }
-
-  /// Reads and verifies all tensors, without changing the backend's memory.
-  void read(const FolderReader& reader, const Json& manifest) {
-    const std::string& folder = reader.path();
-    const std::string list = manifest_field(folder, "files"), what = list + "." + file_;
-    const Json& entry = manifest.at("files", manifest_field(folder)).at(file_, list);
-    const std::uint64_t size = reader.file(file_).size();
-    const std::uint64_t known = entry.at("bytes", what).as_uint(what + ".bytes");
-    if (size != known) {
-      damaged(folder, file_ + " has " + std::to_string(size) + " bytes where its manifest says " +
-                          std::to_string(known));
-    }
-    const Safetensors file(reader.file(file_));
-    for (Tensor& t : tensors_) {
-      const Json* hash = entry.at("tensors", what).find(t.name);
-      if (!hash || !file.contains(t.name)) {
-        throw Error("cannot load checkpoint '", folder, "': ", file_, " has no tensor '", t.name,
-                    "'; it is of another model or optimizer, use the one it was saved by");
-      }
-      if (file.shape(t.name) != t.shape)
-        damaged(folder, "tensor '" + t.name + "' of " + file_ + " has another shape");
-      const auto matches = [&](const void* data, std::size_t length) {
-        return hex(xxh64(data, length)) == hash->as_string(what + ".tensors." + t.name);
-      };
-      bool good = true;
-      if (std::is_same_v<T, double> && file.dtype(t.name) == Dtype::F32) {
-        const std::string stored = file.read_bytes(t.name);
-        good = matches(stored.data(), stored.size());
-        t.values = file.template read_as<T>(t.name);
-      } else {
-        t.values = file.template read<T>(t.name);
-        good = matches(t.values.data(), t.values.size() * sizeof(T));
-      }
-      if (!good)
-        damaged(folder, "tensor '" + t.name + "' of " + file_ + " does not match its checksum");
-    }
-    if (file.tensors().size() != tensors_.size()) {
-      throw Error("cannot load checkpoint '", folder, "': ", file_, " has ", file.tensors().size(),
-                  " tensors where ", tensors_.size(),
-                  " are expected; it is of another model or optimizer, use those it was saved by");
-    }
-    if (hash_of(reader.file(file_)) != entry.at("xxh64", what).as_string(what + ".xxh64"))
-      damaged(folder, file_ + " does not match its checksum");
-  }
-
-  /// Uploads what read() verified to the backend.
-  void apply() const {
-    for (const Tensor& t : tensors_)
-      be_->upload(t.data, t.values.data(), t.values.size() * sizeof(T));
-  }
-
- private:
-  struct Tensor {
-    std::string name;
-    std::vector<std::size_t> shape;
-    T* data;
-    std::vector<T> values;
-  };
-  B* be_;
-  std::string file_;
-  std::vector<Tensor> tensors_;
-};
-
 template <class Model>
 TensorFile<typename Model::Backend> model_file(Model& model) {
   using B = typename Model::Backend;
   using Params = typename Model::Params;
   TensorFile<B> file(model.backend(), "model.safetensors");
-  for (std::size_t i = 0; i < leaves<Params>().size(); ++i)
-    file.add(leaf_names<Params>()[i], view<Wide<B>>(model.params(), leaves<Params>()[i]));
+  for (std::size_t i = 0; i < leaves<Params>().size(); ++i) {
+    const LeafInfo& leaf = leaves<Params>()[i];
+    const std::string& name = leaf_names<Params>()[i];
+    if (leaf.value_bytes == sizeof(Wide<B>))
+      file.add(name, view<Wide<B>>(model.params(), leaf));
+    else
+      file.add(name, view<Weight<B>>(model.params(), leaf));
+  }
   return file;
 }
 template <class B, class Optimizer>

@@ -103,7 +103,9 @@ inline Json read_json_value(JsonReader& reader) {
 
 inline void Json::append_to(std::string& out, int indent, int level) const {
   const auto new_line = [&](int depth) {
-    if (indent > 0) out.append(1, '\n').append(static_cast<std::size_t>(indent) * static_cast<std::size_t>(depth), ' ');
+    if (indent > 0)
+      out.append(1, '\n').append(static_cast<std::size_t>(indent) * static_cast<std::size_t>(depth),
+                                 ' ');
   };
   const auto list = [&](const auto& elements, char open, char close, auto&& append_element) {
     out += open;

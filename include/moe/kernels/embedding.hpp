@@ -4,18 +4,18 @@
 namespace moe::inline MOE_ISA::kernel {
 
 /// y = scale * weight[id], or y += scale * weight[id] with `add`. id = ids[r]; if `ids` is null,
-/// the position start + r % length.
-template <class W, class T = W>
+/// the position start + r % length. P is the type in which the weight is stored.
+template <class W, class T = W, class P = W>
 struct EmbeddingForward {
   const int* ids;
   int start, length;
-  Table<const W> weight;
+  Table<const P> weight;
   Table<T> y;
   W scale;
   bool add;
   MOE_KERNEL int id(int r) const { return ids ? ids[r] : start + r % length; }
   MOE_KERNEL void operator()(const auto& group, int r) const {
-    const Row<const W> from = weight[id(r)];
+    const Row<const P> from = weight[id(r)];
     if (add) {
       group.for_each(y.cols, [&](auto i) { y[r][i] += scale * from[i]; });
     } else {

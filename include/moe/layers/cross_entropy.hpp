@@ -18,7 +18,8 @@ namespace moe::inline MOE_ISA {
 template <int Vocab, int Dim, Backend B>
 struct CrossEntropyHead {
   using T = Value<B>;  // of activations
-  using W = Wide<B>;   // of parameters and sums
+  using W = Wide<B>;   // of sums
+  using P = Weight<B>;
   static constexpr int in = Dim;
   static constexpr int chunk = B::head_rows(Vocab);
   struct Cache {
@@ -28,11 +29,11 @@ struct CrossEntropyHead {
     Fixed<W, chunk * Vocab> logits;
   };
 
-  static void logits(B& be, const W* weight, Rows<const T, in> x, W* out) {
-    be.gemm(x.count, Vocab, Dim, matrix(x), transposed(Matrix<const W>{weight, Dim}), out, Vocab);
+  static void logits(B& be, const P* weight, Rows<const T, in> x, W* out) {
+    be.gemm(x.count, Vocab, Dim, matrix(x), transposed(Matrix<const P>{weight, Dim}), out, Vocab);
   }
 
-  static void forward(B& be, const W* weight, Rows<const T, in> x, Rows<const int, 1> targets,
+  static void forward(B& be, const P* weight, Rows<const T, in> x, Rows<const int, 1> targets,
                       Cache& c, Scratch& s) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
       logits(be, weight, rows, s.logits.data);
@@ -41,7 +42,7 @@ struct CrossEntropyHead {
   }
 
   /// Adds scale * d(mean loss) to dx and dweight. With `add` = false, dx is overwritten.
-  static void backward(B& be, const W* weight, Rows<const T, in> x, Rows<const int, 1> targets,
+  static void backward(B& be, const P* weight, Rows<const T, in> x, Rows<const int, 1> targets,
                        const Cache& c, double scale, Rows<T, in> dx, W* dweight, Scratch& s,
                        bool add = true) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
@@ -53,7 +54,7 @@ struct CrossEntropyHead {
 
   /// forward and backward in one pass, with the same bits. The logits of each chunk are computed
   /// only once.
-  static void forward_backward(B& be, const W* weight, Rows<const T, in> x,
+  static void forward_backward(B& be, const P* weight, Rows<const T, in> x,
                                Rows<const int, 1> targets, Cache& c, double scale, Rows<T, in> dx,
                                W* dweight, Scratch& s, bool add = true) {
     for_each_chunk(x, [&](int first, Rows<const T, in> rows) {
@@ -80,10 +81,10 @@ struct CrossEntropyHead {
     return kernel::CrossEntropyBackward<W>{
         {s.logits.data, Vocab}, targets.data + first, {c.lse.data + first, 1}, W(scale)};
   }
-  static void products(B& be, const W* weight, Rows<const T, in> x, Rows<T, in> dx, W* dweight,
+  static void products(B& be, const P* weight, Rows<const T, in> x, Rows<T, in> dx, W* dweight,
                        Scratch& s, bool add) {
     const Matrix<const W> dlogits{s.logits.data, Vocab};
-    be.gemm(x.count, Dim, Vocab, dlogits, Matrix<const W>{weight, Dim}, dx.data, Dim,
+    be.gemm(x.count, Dim, Vocab, dlogits, Matrix<const P>{weight, Dim}, dx.data, Dim,
             {.beta = W(add ? 1 : 0)});
     be.gemm(Vocab, Dim, x.count, transposed(dlogits), matrix(x), dweight, Dim, {.beta = W(1)});
   }

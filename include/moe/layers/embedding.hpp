@@ -17,7 +17,7 @@ struct TokenEmbedding {
   using W = Wide<B>;   // of parameters and sums
   static constexpr int out = Dim;
   struct Params {
-    Param<W, Role::embedding, Vocab, Dim> weight;
+    Param<Weight<B>, Role::embedding, Vocab, Dim> weight;
   };
   /// The rows sorted by token.
   struct Scratch {
@@ -26,8 +26,8 @@ struct TokenEmbedding {
   };
 
   static void forward(B& be, const Params& p, Rows<const int, 1> tokens, Rows<T, out> y) {
-    be.rows(y.count,
-            kernel::EmbeddingForward<W, T>{tokens.data, 0, 1, p.weight, y, scale(), false});
+    be.rows(y.count, kernel::EmbeddingForward<W, T, Weight<B>>{tokens.data, 0, 1, p.weight, y,
+                                                               scale(), false});
   }
   static void backward(B& be, Rows<const int, 1> tokens, Rows<const T, out> dy, Params& grad,
                        Scratch& s) {

@@ -19,7 +19,7 @@ struct Linear {
   using Y = std::conditional_t<precision == Precision::exact, W, T>;
   static constexpr int in = In, out = Out;
   struct Params {
-    Param<W, R, Out, In> weight;
+    Param<std::conditional_t<R == Role::router, W, Weight<B>>, R, Out, In> weight;
     Param<W, Role::bias, Bias ? 1 : 0, Out> bias;
   };
   struct Cache {};

@@ -51,7 +51,7 @@ struct MoE {
   /// One matrix for each expert, contiguous, so that one grouped product computes all of them.
   template <int In, int Out, Role R, bool Bias>
   struct Stack {
-    Param<W, R, Out, In, Experts> weight;
+    Param<Weight<B>, R, Out, In, Experts> weight;
     Param<W, Role::bias, Bias ? 1 : 0, Out, Experts> bias;
   };
   struct ExpertParams {

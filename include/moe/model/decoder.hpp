@@ -49,7 +49,7 @@ struct Decoder {
   static constexpr int max_sequences = Head::chunk;
 
   struct HeadParams {
-    Param<W, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;
+    Param<Weight<B>, Role::head, C.tied ? 0 : C.vocab, C.dim> weight;
   };
   struct Params {
     typename Tokens::Params token_embedding;
@@ -114,6 +114,7 @@ struct Decoder {
   /// Backward of forward. Expects the gradient of c.normed in the head's scratch (dy).
   static void backward(B& be, const Pass& pass, const Params& p, const Cache& c, Params& grad,
                        Scratch& s) {
+    static_assert(trains<B>, "moe: a model on an Inference backend is only run, never trained");
     HeadScratch& head = s.stage.head;
     Norm::backward(be, pass, p.final_norm, s.stream, c.final_norm, head.dy, s.stream,
                    grad.final_norm, head.norm, false);
@@ -176,7 +177,7 @@ struct Decoder {
   }
 
   /// The head's weight; with tied weights, the token embedding.
-  static W* head(const Params& p) {
+  static Weight<B>* head(const Params& p) {
     return C.tied ? p.token_embedding.weight.data : p.head.weight.data;
   }
 

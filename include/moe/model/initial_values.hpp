@@ -1,7 +1,7 @@
 #pragma once
 #include <cmath>
 #include <moe/layers/layer.hpp>
-#include <moe/tree/leaves.hpp>
+#include <moe/model/parameters.hpp>
 #include <vector>
 
 namespace moe::inline MOE_ISA {
@@ -30,14 +30,13 @@ void set_initial_values(B& be, Params& params, const Options& options, int layer
   std::uint32_t number = 0;
   std::vector<T> host;
   for (const LeafInfo& info : leaves<Params>()) {
-    const auto leaf = view<T>(params, info);
-    const double deviation = initial_deviation(leaf.role, options.init_std, layers);
+    const double deviation = initial_deviation(info.role, options.init_std, layers);
     const std::uint64_t from = stream(0, number++, RandomStream::initial_value);
-    host.assign(leaf.size, T(leaf.role == Role::gain ? 1.0 : 0.0));
+    host.assign(info.size, T(info.role == Role::gain ? 1.0 : 0.0));
     if (deviation > 0)
-      for (std::size_t i = 0; i < leaf.size; ++i)
+      for (std::size_t i = 0; i < info.size; ++i)
         host[i] = T(deviation * normal(options.seed, from, i));
-    be.upload(leaf.data, host.data(), leaf.size * sizeof(T));
+    upload_numbers(be, params, info, 0, host);
   }
 }
 

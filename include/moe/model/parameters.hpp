@@ -1,7 +1,9 @@
 #pragma once
 #include <cstddef>
+#include <moe/backend/backend.hpp>
 #include <moe/core/error.hpp>
 #include <moe/tree/leaves.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +53,33 @@ LeafView<T> parameter(Params& tree, std::string_view name) {
   }
   throw Error("cannot find the parameter '", name, "' among the ", count, " of the model, '",
               names.front(), "' to '", names[last], "'; leaf_names<Model::Params>() lists them");
+}
+
+/// Copies numbers of the host into a leaf of parameters, from its element `first` on. They are
+/// rounded to the type in which the leaf is stored: Wide, or Weight.
+template <Backend B, class Params>
+void upload_numbers(B& be, Params& tree, const LeafInfo& leaf, std::size_t first,
+                    std::span<const Wide<B>> numbers) {
+  if (leaf.value_bytes == sizeof(Wide<B>)) {
+    be.upload(view<Wide<B>>(tree, leaf).data + first, numbers.data(), numbers.size_bytes());
+  } else {
+    const std::vector<Weight<B>> stored(numbers.begin(), numbers.end());
+    be.upload(view<Weight<B>>(tree, leaf).data + first, stored.data(),
+              stored.size() * sizeof(Weight<B>));
+  }
+}
+/// The other way: the numbers of a leaf, from its element `first` on, on the host.
+template <Backend B, class Params>
+void download_numbers(B& be, Params& tree, const LeafInfo& leaf, std::size_t first,
+                      std::span<Wide<B>> numbers) {
+  if (leaf.value_bytes == sizeof(Wide<B>)) {
+    be.download(numbers.data(), view<Wide<B>>(tree, leaf).data + first, numbers.size_bytes());
+  } else {
+    std::vector<Weight<B>> stored(numbers.size());
+    be.download(stored.data(), view<Weight<B>>(tree, leaf).data + first,
+                stored.size() * sizeof(Weight<B>));
+    for (std::size_t i = 0; i < stored.size(); ++i) numbers[i] = Wide<B>(stored[i]);
+  }
 }
 
 }  // namespace moe

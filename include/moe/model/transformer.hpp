@@ -56,12 +56,12 @@ class Transformer {
       : be_(be),
         options_(std::make_unique<Options>(checked(options))),
         params_arena_(be, bytes<Params>()),
-        grads_arena_(be, bytes<Params>()),
+        grads_arena_(be, trains<B> ? bytes<Params>() : 0),
         cache_arena_(be, bytes<Cache>(max_tokens())),
         scratch_arena_(be, bytes<Scratch>(max_tokens())),
         report_arena_(be, bytes<ReportMemory>()) {
     bind(params_, params_arena_.data());
-    bind(grads_, grads_arena_.data());
+    if constexpr (trains<B>) bind(grads_, grads_arena_.data());
     bind(report_memory_, report_arena_.data());
     AttentionShape largest = attention_shape();
     largest.sequences = (max_tokens() + C.context - 1) / C.context;
@@ -225,8 +225,8 @@ class Transformer {
     return {1, C.context, C.context, C.context, C.heads, C.kv_heads_or_default(), C.head_dim()};
   }
   static Memory memory(int tokens) {
-    return {bytes<Params>(), bytes<Params>(), bytes<Cache>(tokens) + bytes<ReportMemory>(),
-            bytes<Scratch>(tokens)};
+    return {bytes<Params>(), trains<B> ? bytes<Params>() : 0,
+            bytes<Cache>(tokens) + bytes<ReportMemory>(), bytes<Scratch>(tokens)};
   }
 
  private:

@@ -20,7 +20,7 @@ namespace moe::inline MOE_ISA {
 /// memory, other than 0 if a loss was not finite since the gradients were 0. An update sets it and
 /// the gradients to 0.
 template <class M>
-concept Trainable = requires(M& model) {
+concept Trainable = trains<typename M::Backend> && requires(M& model) {
   { model.backend() } -> std::same_as<typename M::Backend&>;
   { model.params() } -> std::same_as<typename M::Params&>;
   { model.grads() } -> std::same_as<typename M::Params&>;

@@ -6,7 +6,7 @@
 #include <moe/checkpoint/hugging_face/names.hpp>
 #include <moe/io/folder_transaction.hpp>
 #include <moe/io/safetensors_writer.hpp>
-#include <moe/tree/leaves.hpp>
+#include <moe/model/parameters.hpp>
 
 namespace moe::inline MOE_ISA {
 
@@ -95,10 +95,11 @@ std::string tensor_bytes(Model& model, const ExportedTensor& tensor, Dtype dtype
   std::string bytes(tensor.elements() * width, '\0');
   std::vector<T> matrix;
   for (const HuggingFacePiece* piece : tensor.pieces) {
-    const LeafView<T> leaf = view<T>(model.params(), leaves<typename Model::Params>()[piece->leaf]);
+    const LeafInfo& leaf = leaves<typename Model::Params>()[piece->leaf];
     const auto rows = std::size_t(leaf.rows), cols = std::size_t(leaf.cols);
     matrix.resize(rows * cols);
-    model.backend().download(matrix.data(), leaf.matrix(piece->matrix), matrix.size() * sizeof(T));
+    download_numbers(model.backend(), model.params(), leaf,
+                     std::size_t(piece->matrix) * matrix.size(), std::span<T>(matrix));
     for (std::size_t i = 0; i < rows; ++i) {
       for (std::size_t j = 0; j < cols; ++j) {
         const std::size_t at = piece->first + i * piece->row_stride + j * piece->col_stride;

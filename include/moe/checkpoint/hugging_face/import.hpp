@@ -3,7 +3,7 @@
 #include <cstring>
 #include <moe/checkpoint/hugging_face/config.hpp>
 #include <moe/checkpoint/hugging_face/names.hpp>
-#include <moe/tree/leaves.hpp>
+#include <moe/model/parameters.hpp>
 #include <set>
 
 namespace moe::inline MOE_ISA {
@@ -164,9 +164,10 @@ void import_hugging_face(Model& model, const std::string& folder,
 
   std::vector<T> line, matrix;
   for (const detail::HuggingFacePiece& piece : pieces) {
-    const LeafView<T> leaf = view<T>(model.params(), leaves<Params>()[piece.leaf]);
+    const LeafInfo& leaf = leaves<Params>()[piece.leaf];
     detail::read_piece(files, piece, std::size_t(leaf.rows), std::size_t(leaf.cols), line, matrix);
-    model.backend().upload(leaf.matrix(piece.matrix), matrix.data(), matrix.size() * sizeof(T));
+    upload_numbers(model.backend(), model.params(), leaf, std::size_t(piece.matrix) * matrix.size(),
+                   std::span<const T>(matrix));
   }
 }
 

@@ -52,7 +52,12 @@ inline float paired(float earlier, float later) {
 template <class S>
 struct Neighbours {
   S earlier, later;
-  explicit operator float() const { return paired(float(earlier), float(later)); }
+  explicit operator float() const {
+    if constexpr (std::is_same_v<S, bfloat16>)
+      return __builtin_bit_cast(float, std::uint32_t(earlier.bits) << 16 | later.bits);
+    else
+      return paired(float(earlier), float(later));
+  }
 };
 inline Register<float> load(const Neighbours<bfloat16>* at, Lane<Register<float>> i) {
   return _mm512_castsi512_ps(_mm512_rol_epi32(_mm512_loadu_si512(at + i.index), 16));
@@ -161,6 +166,40 @@ struct Dot {
       if (o.beta != 0) value = o.added(value, _mm512_maskz_loadu_ps(mask, at));
       _mm512_mask_storeu_ps(at, mask, value);
     });
+  }
+
+  /// As Widened::few, with pairs of terms. A lone last term has 0 as its partner.
+  template <class T, int R, class A, class B>
+  static void few(const Operand<A>& a, const B* b, const std::ptrdiff_t* row_at, int steps,
+                  Register<float>* sum) {
+    constexpr int width = 16;
+    const A* row[R];
+    for (int r = 0; r < R; ++r) row[r] = a.row(r);
+    const auto add = [&](int r, float left, const Register<float>& column)
+        __attribute__((always_inline)) {
+      sum[r] = _mm512_dpbf16_ps(sum[r], as_pairs(Register<float>(left)), as_pairs(column));
+    };
+    int s = 0;
+    for (; s + 2 * width <= steps; s += 2 * width) {
+      Register<float>::register_type column[width];
+      load_columns_at<float, Neighbours<B>>(b + s, row_at, column);
+      unroll<width>([&](auto i) __attribute__((always_inline)) {
+        unroll<R>([&](auto r) __attribute__((always_inline)) {
+          add(r, float(*reinterpret_cast<const Neighbours<A>*>(row[r] + s + 2 * i)), column[i]);
+        });
+      });
+    }
+    for (; s < steps; s += 2) {
+      const bool both = s + 1 < steps;
+      float column[width];
+      for (int i = 0; i < width; ++i) {
+        const B* const at = b + s + row_at[i];
+        column[i] = paired(float(at[0]), both ? float(at[1]) : 0.0f);
+      }
+      for (int r = 0; r < R; ++r)
+        add(r, paired(float(row[r][s]), both ? float(row[r][s + 1]) : 0.0f),
+            Register<float>::load_unaligned(column));
+    }
   }
 
  private:

@@ -3,9 +3,10 @@
 #include <moe/backend/backend.hpp>
 #include <moe/backend/cpu/gemm/micro_kernel.hpp>
 #include <moe/backend/cpu/gemm/pack.hpp>
+#include <moe/backend/cpu/gemm/partition.hpp>
 #include <moe/backend/cpu/memory.hpp>
 
-// The matrix product of one thread, and its division over threads.
+// The matrix product of one thread.
 //
 // Both operands are packed: a block of B (steps x columns) that fits the second-level cache, and a
 // few panels of A (tile rows x steps). An element of C is a sum over blocks of k; in each block it
@@ -14,13 +15,6 @@
 // Source: Goto & van de Geijn 2008, doi:10.1145/1356052.1356053; BLIS, doi:10.1145/2764454.
 
 namespace moe::inline MOE_ISA::detail {
-
-inline int ceil_div(int a, int b) {
-  return (a + b - 1) / b;
-}
-inline int round_up(int a, int b) {
-  return ceil_div(a, b) * b;
-}
 
 template <class T>
 struct Blocking {
@@ -65,6 +59,32 @@ struct Widened {
   static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
                    const Epilogue<T>& o) {
     multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
+  }
+  /// sum[r] += the products of `steps` terms of row r of A and of as many rows of B as a register
+  /// has lanes, the j-th of which is row_at[j] from `b`. B is transposed in registers.
+  template <class T, int R, class A, class B>
+  static void few(const Operand<A>& a, const B* b, const std::ptrdiff_t* row_at, int steps,
+                  Register<T>* sum) {
+    constexpr int width = batch_width<T>;
+    const A* row[R];
+    for (int r = 0; r < R; ++r) row[r] = a.row(r);
+    const auto add = [&](const Register<T>& column, int s) __attribute__((always_inline)) {
+      unroll<R>([&](auto r) __attribute__((always_inline)) {
+        sum[r] = multiply_add<T>(Register<T>(T(row[r][s])), column, sum[r]);
+      });
+    };
+    int s = 0;
+    for (; s + width <= steps; s += width) {
+      typename Register<T>::register_type column[width];
+      load_columns_at<T, B>(b + s, row_at, column);
+      unroll<width>([&](auto i)
+                        __attribute__((always_inline)) { add(Register<T>(column[i]), s + i); });
+    }
+    for (; s < steps; ++s) {
+      T column[width];
+      for (int i = 0; i < width; ++i) column[i] = T(b[s + row_at[i]]);
+      add(Register<T>::load_unaligned(column), s);
+    }
   }
 };
 
@@ -143,44 +163,22 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
 /// The product of few (R) rows, as in token-by-token generation. Needs B contiguous along the sum.
 /// B is read once: it is transposed in registers and not written to a packed copy. Gives the same
 /// bits as multiply_packed.
-template <class T, int R, class A, class B>
+template <class Kernel, class T, int R, class A, class B>
 void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, std::ptrdiff_t ldc,
                   const GemmOptions<T>& o) {
   using Pack = Register<T>;
-  constexpr int width = batch_width<T>, ahead = 512 / int(sizeof(B));
+  constexpr int width = batch_width<T>;
   const int most_steps = Blocking<T>::steps(k);
   T row[R][16];
   for (int j = 0; j < n; j += width) {
     const int cols = std::min(width, n - j);
+    std::ptrdiff_t row_at[width];
+    for (int i = 0; i < width; ++i) row_at[i] = (i < cols ? i : 0) * b.i_stride;
     for (int l = 0; l < k || l == 0; l += std::max(1, most_steps)) {
-      const int steps = std::min(most_steps, k - l);
-      const B* const block = b.row(j) + l;
-      std::ptrdiff_t row_at[width];
-      for (int i = 0; i < width; ++i) row_at[i] = (i < cols ? i : 0) * b.i_stride;
       Pack sum[R];
       unroll<R>([&](auto r) __attribute__((always_inline)) { sum[r] = Pack(T(0)); });
-      int s = 0;
-      for (; s + width <= steps; s += width) {
-        const B* from[width];
-        for (int i = 0; i < width; ++i) {
-          from[i] = block + s + row_at[i];
-          __builtin_prefetch(from[i] + ahead);
-        }
-        typename Pack::register_type column[width];
-        load_columns<T>(from, column);
-        unroll<width>([&](auto i) __attribute__((always_inline)) {
-          unroll<R>([&](auto r) __attribute__((always_inline)) {
-            sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s + i])), Pack(column[i]), sum[r]);
-          });
-        });
-      }
-      for (; s < steps; ++s) {
-        T column[width];
-        for (int i = 0; i < width; ++i) column[i] = T(block[s + row_at[i]]);
-        unroll<R>([&](auto r) __attribute__((always_inline)) {
-          sum[r] = multiply_add<T>(Pack(T(a.row(r)[l + s])), Pack::load_unaligned(column), sum[r]);
-        });
-      }
+      Kernel::template few<T, R>(a.from(0, l), b.row(j) + l, row_at, std::min(most_steps, k - l),
+                                 sum);
       Epilogue<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
       T bias[width] = {};
       if (o.bias && l == 0) std::copy_n(o.bias + j, cols, bias);
@@ -241,7 +239,7 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
     const bool few = a.along_l() && b.along_l();
     int i = 0;
     const auto run = [&]<int R>(std::integral_constant<int, R>) {
-      multiply_few<T, R>(n, k, a.from(i, 0), b, c + i * ldc, ldc, o);
+      multiply_few<Kernel, T, R>(n, k, a.from(i, 0), b, c + i * ldc, ldc, o);
       i += R;
     };
     if (few && m <= 8) {
@@ -253,48 +251,6 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
     }
     multiply_packed<Kernel>(m, n, k, a, b, c, ldc, o, workspace);
   }
-}
-
-/// The division of a product into rows x cols parts. B is packed once per row part and A once per
-/// column part, so the division with the shortest sides is best.
-struct Partition {
-  int rows = 1, cols = 1;
-};
-/// The work of a product in floating-point operations. Reading and packing one element of B costs
-/// as much as about 16 of them.
-inline double work_of(double m, double n, double k) {
-  return (2 * m + 16) * n * k;
-}
-/// Least work for which threads are started: about 10 us. Starting them costs a few us.
-inline constexpr double worth_a_thread = 1e6;
-
-template <class T>
-Partition best_partition(int threads, double m, int n, double work) {
-  Partition best;
-  if (work < worth_a_thread) return best;
-  double min_cost = 0;
-  for (int rows = 1; rows <= threads; ++rows) {
-    if (threads % rows) continue;
-    const int cols = threads / rows;
-    const double tall = std::max(m / rows, double(Tile<T>::rows)),
-                 wide = std::max(double(n) / cols, double(Tile<T>::cols));
-    const double cost = tall * wide / 32 + (tall + wide) / 4;
-    if (rows == 1 || cost < min_cost) {
-      min_cost = cost;
-      best = {rows, cols};
-    }
-  }
-  return best;
-}
-
-/// Part `i` of `parts` of the range 0 ... n-1, as {first, end}. Every part but the last is a whole
-/// number of units.
-inline std::pair<int, int> share(int n, int parts, int i, int unit) {
-  const long long units = ceil_div(n, unit);
-  const auto at = [&](int part) {
-    return int(std::min<long long>(n, units * part / parts * unit));
-  };
-  return {at(i), at(i + 1)};
 }
 
 }  // namespace moe::detail

@@ -126,6 +126,19 @@ inline void load_columns(const S* const* from, typename Register<T>::register_ty
 }
 #endif
 
+/// r[l] = column l, of elements E, of rows that are row_at[i] from `from`. Prefetches what comes
+/// half a kilobyte later.
+template <class T, class E, class S, int W>
+[[gnu::always_inline]] inline void load_columns_at(const S* from, const std::ptrdiff_t* row_at,
+                                                   typename Register<T>::register_type (&r)[W]) {
+  const E* row[W];
+  for (int i = 0; i < W; ++i) {
+    row[i] = reinterpret_cast<const E*>(from + row_at[i]);
+    __builtin_prefetch(from + row_at[i] + 512 / sizeof(S));
+  }
+  load_columns<T>(row, r);
+}
+
 /// to[l * step + i] = from[i][l], for a square with the width of a register.
 template <class T, class S>
 inline void transpose_square(const S* const* from, T* to, std::ptrdiff_t step) {
