@@ -5,7 +5,7 @@
 #include "../lab/programs/shakespeare/presets.hpp"
 #include "../lab/programs/upcycle/presets.hpp"
 
-// The models that the benchmarks measure. benchmarks/peers/pytorch.py builds the same four.
+// The models that the benchmarks measure. benchmarks/peers/pytorch.py builds the same.
 
 namespace bench {
 
@@ -28,6 +28,9 @@ inline constexpr Case simple{"simple", lab::paper, 4, 512, true};
 /// 138.9 M active.
 inline constexpr Case tinystories{
     "tinystories", growth::mixture(growth::paper_simple, moe::Recipe::copy), 8, 256, false};
+
+/// nanoGPT's character model: dense, 10.7 M parameters.
+inline constexpr Case nanogpt{"nanogpt", ::shakespeare::nanogpt_config, 16, 256, false};
 
 /// What `./dev demo` trains.
 inline constexpr Case demo{"demo", ::shakespeare::demo_config, 16, 128, true};

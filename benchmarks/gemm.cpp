@@ -1,6 +1,8 @@
 // The products of the models' linear layers (forward, gradient of the input, gradient of the
-// weight) as a share of the measured FMA peak, and the same products by Eigen.
-// Names: gemm/MODEL/LAYER/WHAT/m x n x k of that product.
+// weight) in float and bfloat16 as a share of the measured peak, and the same products by Eigen.
+// benchmarks/peers/pytorch_gemm.py times them in PyTorch.
+// Names: gemm/MODEL/LAYER/WHAT/m x n x k of that product; gemm_bf16/... with bfloat16 activations,
+// and weights in float as a model has them, which are rounded while they are packed.
 #include "configs.hpp"
 #include "measure.hpp"
 #if __has_include(<Eigen/Core>)
@@ -39,16 +41,26 @@ struct Product {
   }
 };
 
+/// T: the type of activations. Weights and their gradients are float.
+template <class T>
 void gemm(benchmark::State& state, const Product& p, int threads) {
-  const bench::Numbers<> a(std::ptrdiff_t(p.m) * p.k), b(std::ptrdiff_t(p.n) * p.k),
-      c(std::ptrdiff_t(p.m) * p.n);
-  using In = moe::Matrix<const float>;
-  const In left = p.what == What::weight_gradient ? In{a, 1, p.m} : In{a, p.k};
-  const In right = p.what == What::forward ? In{b, 1, p.k} : In{b, p.n};
-  const moe::GemmOptions<float> options{1, p.what == What::weight_gradient ? 1.0f : 0.0f};
-  auto& be = bench::backend(threads);
-  bench::measure(state, p.flops(), bench::fma_peak(threads),
-                 [&] { be.gemm(p.m, p.n, p.k, left, right, c.data(), p.n, options); });
+  static std::map<int, moe::Cpu<T>> backends;
+  auto& be = backends.try_emplace(threads, threads).first->second;
+  const auto run = [&]<class B, class C>(B, C) {
+    const bench::Numbers<T> a(std::ptrdiff_t(p.m) * p.k);
+    const bench::Numbers<B> b(std::ptrdiff_t(p.n) * p.k);
+    const bench::Numbers<C> c(std::ptrdiff_t(p.m) * p.n);
+    using Left = moe::Matrix<const T>;
+    using Right = moe::Matrix<const B>;
+    const Left left = p.what == What::weight_gradient ? Left{a, 1, p.m} : Left{a, p.k};
+    const Right right = p.what == What::forward ? Right{b, 1, p.k} : Right{b, p.n};
+    const moe::GemmOptions<float> options{1, p.what == What::weight_gradient ? 1.0f : 0.0f};
+    const bool narrow = sizeof(T) < sizeof(float);
+    bench::measure(state, p.flops(), narrow ? bench::bf16_peak(threads) : bench::fma_peak(threads),
+                   [&] { be.gemm(p.m, p.n, p.k, left, right, c.data(), p.n, options); });
+  };
+  if (p.what == What::weight_gradient) return run(T{}, float{});
+  run(float{}, T{});
 }
 
 #if HAS_EIGEN
@@ -75,7 +87,7 @@ void add_model(const bench::Case& model) {
   const moe::ModelConfig& c = model.model;
   const int tokens = model.batch * model.length;
   const int slots = tokens * c.moe.top_k / c.moe.experts;  // of one expert, when they are balanced
-  const int chunk = std::clamp((1 << 19) / c.vocab, 64, 4096);  // of the head
+  const int chunk = bench::Cpu::head_rows(c.vocab);
   const std::pair<const char*, Layer> layers[] = {
       {"projection", {tokens, c.dim, c.dim}},
       {"expert_up", {slots, c.dim, c.expert_hidden()}},
@@ -85,8 +97,12 @@ void add_model(const bench::Case& model) {
     for (const What what : {What::forward, What::input_gradient, What::weight_gradient}) {
       const Product product(what, layer);
       const std::string place = std::string(model.name) + "/" + name + "/" + product.name();
-      bench::add("gemm/" + place,
-                 [=](benchmark::State& state, int threads) { gemm(state, product, threads); });
+      bench::add("gemm/" + place, [=](benchmark::State& state, int threads) {
+        gemm<float>(state, product, threads);
+      });
+      bench::add("gemm_bf16/" + place, [=](benchmark::State& state, int threads) {
+        gemm<moe::bfloat16>(state, product, threads);
+      });
 #if HAS_EIGEN
       bench::add("eigen/" + place,
                  [=](benchmark::State& state, int threads) { eigen(state, product, threads); });

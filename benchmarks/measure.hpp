@@ -69,6 +69,13 @@ struct Limit {
 inline Limit fma_peak(int threads) {
   return {"GFLOP/s", "of_peak", [threads] { return moe::fma_peak_gflops(backend(threads), 0.01); }};
 }
+/// The faster of the instructions that bfloat16 operands may be multiplied with.
+inline Limit bf16_peak(int threads) {
+  return {"GFLOP/s", "of_peak", [threads] {
+            return std::max(moe::bf16_peak_gflops(backend(threads), 0.01),
+                            moe::fma_peak_gflops(backend(threads), 0.01));
+          }};
+}
 
 /// The probe for this size. The last one is kept, because making one takes longer than measuring
 /// with it.

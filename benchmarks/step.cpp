@@ -35,18 +35,6 @@ const std::pair<const bench::Case*, bench::MakeModel>& find_model(const std::str
                    "': this program was built with ", known, "; choose one of these");
 }
 
-/// The peak of the instructions that the backend may multiply with. For bfloat16, the faster of its
-/// dot products and float multiply-adds.
-bench::Limit peak_of(const std::string& backend, int threads) {
-  bench::Limit limit = bench::fma_peak(threads);
-  if (backend == "cpu-bf16")
-    limit.measure = [=] {
-      return std::max(moe::bf16_peak_gflops(bench::backend(threads), 0.01),
-                      moe::fma_peak_gflops(bench::backend(threads), 0.01));
-    };
-  return limit;
-}
-
 double step_gflop(const bench::Case& model, int batch, int length) {
   return moe::token_flops(model.model, length).training() * batch * length * 1e-9;
 }
@@ -54,7 +42,8 @@ double step_gflop(const bench::Case& model, int batch, int length) {
 /// Medians of `repetitions` steps, and then of as many passes that are timed by part. A step is
 /// `accumulate` passes and an update; only one pass is run, and its time is multiplied.
 Result run(const Command& c, const bench::Case& model, bench::Model& net) {
-  const bench::Limit peak = peak_of(c.backend, c.threads);
+  const bool narrow = c.backend == "cpu-bf16";
+  const bench::Limit peak = narrow ? bench::bf16_peak(c.threads) : bench::fma_peak(c.threads);
   const double gflop = c.accumulate * step_gflop(model, c.batch, c.length);
   std::vector<double> steps, updates, shares, peaks{peak.measure()};
   net.pass();
@@ -164,7 +153,7 @@ int main(int argc, char** argv) try {
   CLI::App app{
       "Measures one training step. Without --config: the Shakespeare model on one and on "
       "all threads, with the options of Google Benchmark."};
-  app.add_option("--config", c.config, "shakespeare, simple, tinystories or demo");
+  app.add_option("--config", c.config, "shakespeare, nanogpt, simple, tinystories or demo");
   app.add_option("--backend", c.backend, "cpu-f32 or cpu-bf16")->capture_default_str();
   app.add_option("--batch", c.batch, "sequences [of the config]")->check(CLI::PositiveNumber);
   app.add_option("--seq", c.length, "tokens of a sequence [of the config]")

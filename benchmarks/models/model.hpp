@@ -23,7 +23,8 @@ class Model {
  public:
   virtual ~Model() = default;
 
-  /// Forward and backward on one batch; adds to the gradients.
+  /// Forward and backward on one batch; adds to the gradients. A model on an Inference backend has
+  /// no backward and no update.
   virtual void pass() = 0;
   /// As pass(), and returns the time of each part.
   virtual PartSeconds pass_by_part() = 0;

@@ -14,6 +14,30 @@
 
 namespace bench {
 
+/// The optimizer of a model, or none if it is only run.
+template <class Net, bool = moe::trains<typename Net::Backend>>
+struct ModelOptimizer {
+  void choose(const std::string& name, Net& net) {
+    if (name == "adamw") adamw.emplace(net);
+    if (name == "muon") muon.emplace(net);
+  }
+  void step() {
+    if (adamw) adamw->step(0.01);
+    if (muon) muon->step(0.01);
+  }
+  std::size_t state_bytes() const {
+    return muon ? moe::Muon<Net>::state_bytes() : moe::AdamW<Net>::state_bytes();
+  }
+  std::optional<moe::AdamW<Net>> adamw;
+  std::optional<moe::Muon<Net>> muon;
+};
+template <class Net>
+struct ModelOptimizer<Net, false> {
+  void choose(const std::string&, Net&) {}
+  void step() {}
+  std::size_t state_bytes() const { return 0; }
+};
+
 /// moe::Transformer with an optimizer or a generator. Tokens are random: they affect the time only
 /// through the routing, which is nearly balanced at the start of training.
 template <moe::ModelConfig C, class B>
@@ -31,14 +55,13 @@ class TransformerModel : public Model {
         text_(std::size_t(tokens()) + 1) {
     for (std::size_t i = 0; i < text_.size(); ++i)
       text_[i] = std::int32_t(moe::philox(1, 0, i)[0] % unsigned(config.vocab));
-    if (request.optimizer == "adamw") adamw_.emplace(net_);
-    if (request.optimizer == "muon") muon_.emplace(net_);
+    optimizer_.choose(request.optimizer, net_);
     if (request.optimizer.empty()) generator_.emplace(net_, request.batch);
   }
 
   void pass() override {
     net_.forward({text_.data(), text_.data() + 1, request_.batch, request_.length});
-    net_.backward();
+    if constexpr (moe::trains<B>) net_.backward();
   }
 
   PartSeconds pass_by_part() override {
@@ -54,10 +77,7 @@ class TransformerModel : public Model {
     return parts;
   }
 
-  void update() override {
-    if (adamw_) adamw_->step(0.01);
-    if (muon_) muon_->step(0.01);
-  }
+  void update() override { optimizer_.step(); }
 
   void prefill() override {
     generator_->clear();
@@ -70,15 +90,14 @@ class TransformerModel : public Model {
   int window() const override { return generator_->length(); }
 
   std::size_t parameters() const override { return moe::parameter_count<Net>().total; }
-  std::size_t parameter_bytes() const override { return parameters() * sizeof(moe::Value<B>); }
+  std::size_t parameter_bytes() const override { return Net::memory(1).params; }
   double minimal_bytes() const override {
-    const double layer =
-        6.0 * config.dim +
-        (moe::is_gated(config.activation) ? 2 : 1) * config.moe.top_k * config.expert_hidden() +
-        config.heads + config.moe.experts + 2 * config.moe.top_k;
-    const double state = request_.optimizer == "muon" ? double(moe::Muon<Net>::state_bytes())
-                                                      : double(moe::AdamW<Net>::state_bytes());
-    return 2.0 * double(parameters()) * sizeof(moe::Wide<B>) + state +
+    constexpr moe::MoeConfig mixture = config.moe;
+    const double hidden =
+        mixture.experts ? mixture.top_k * config.expert_hidden() : config.dense_hidden();
+    const double layer = 6.0 * config.dim + (moe::is_gated(config.activation) ? 2 : 1) * hidden +
+                         config.heads + (mixture.experts ? mixture.experts + 2 * mixture.top_k : 0);
+    return 2.0 * double(parameters()) * sizeof(moe::Wide<B>) + double(optimizer_.state_bytes()) +
            layer * config.layers * tokens() * double(sizeof(moe::Value<B>));
   }
 
@@ -88,8 +107,7 @@ class TransformerModel : public Model {
   Request request_;
   Backend backend_;
   Net net_;
-  std::optional<moe::AdamW<Net>> adamw_;
-  std::optional<moe::Muon<Net>> muon_;
+  ModelOptimizer<Net> optimizer_;
   std::optional<moe::Generator<Net>> generator_;
   std::vector<std::int32_t> text_;
 };

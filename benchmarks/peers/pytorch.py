@@ -31,7 +31,7 @@ class Config:
     heads: int
     hidden: int
     context: int
-    experts: int
+    experts: int  # 0: a dense model
     batch: int
     length: int
     parameters: int
@@ -47,6 +47,8 @@ class Config:
 CONFIGS = {
     "shakespeare": Config(65, 384, 4, 6, 768, 256, 8, 16, 256, 21_419_168, bias=True,
                           layer_norm=True, position="learned", activation="gelu"),
+    "nanogpt": Config(65, 384, 6, 6, 1536, 256, 0, 16, 256, 10_745_088,
+                      layer_norm=True, position="learned", activation="gelu"),
     "simple": Config(49152, 384, 6, 8, 1536, 512, 8, 4, 512, 79_059_840,
                      position="rope_interleaved", activation="silu", scale_embedding=True,
                      muon=True),
@@ -59,7 +61,7 @@ SETTING = ("batch", "length", "accumulate", "threads", "optimizer")
 
 
 def make_norm(c):
-    return nn.LayerNorm(c.dim) if c.layer_norm else nn.RMSNorm(c.dim, eps=1e-5)
+    return nn.LayerNorm(c.dim, bias=c.bias) if c.layer_norm else nn.RMSNorm(c.dim, eps=1e-5)
 
 
 class Attention(nn.Module):
@@ -143,11 +145,14 @@ class Mixture(nn.Module):
 class Block(nn.Module):
     def __init__(self, c):
         super().__init__()
+        self.c = c
         self.attn_norm, self.attn = make_norm(c), Attention(c)
-        self.ffn_norm, self.ffn = make_norm(c), Mixture(c)
+        self.ffn_norm, self.ffn = make_norm(c), Mixture(c) if c.experts else Expert(c)
 
     def forward(self, x, cosine, sine):
         x = x + self.attn(self.attn_norm(x), cosine, sine)
+        if not self.c.experts:
+            return x + self.ffn(self.ffn_norm(x)), 0.0
         y, balance = self.ffn(self.ffn_norm(x))
         return x + y, balance
 
