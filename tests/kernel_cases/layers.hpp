@@ -191,15 +191,17 @@ struct Case<kernel::Fused<kernel::DropAdd<S>, kernel::LayerNormForward<W, S>>> {
 
 // The first variant has token ids below the number of rows and of columns; the second one has
 // positions.
-template <class W, class S>
-struct Case<kernel::EmbeddingForward<W, S>> {
+template <class W, class S, class P>
+struct Case<kernel::EmbeddingForward<W, S, P>> {
   static std::vector<Variant> variants() {
+    if (!std::is_same_v<W, P>) return {{"embedding_forward, narrow weight", {2, 2}}};
     return {{"embedding_forward", {2, 2}}, {"embedding_forward, positions"}};
   }
   static auto make(auto& x, int v) {
     const int* ids = v == 0 ? x.ids(x.rows, std::min(x.rows, x.cols)) : nullptr;
-    return Launch{x.rows, kernel::EmbeddingForward<W, S>{ids, v, v == 0 ? 1 : x.rows - 1, x.table(),
-                                                         x.table(), W(v == 0 ? 1 : 0.5), v == 1}};
+    return Launch{x.rows,
+                  kernel::EmbeddingForward<W, S, P>{ids, v, v == 0 ? 1 : x.rows - 1, x.table(),
+                                                    x.table(), W(v == 0 ? 1 : 0.5), v == 1}};
   }
 };
 template <class W, class S>

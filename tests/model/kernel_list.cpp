@@ -1,3 +1,4 @@
+#include <moe/backend/inference.hpp>
 #include <moe/backend/reference.hpp>
 #include <moe/core/bfloat16.hpp>
 #include <moe/kernels/list.hpp>
@@ -89,8 +90,17 @@ void train(Mixed& backend) {
   optimizer.step();
 }
 
+/// A pass of a model that is only run.
+template <ModelConfig C>
+void run(Inference<Mixed>& backend) {
+  Transformer<C, Inference<Mixed>> model{backend, {.max_tokens = 4}};
+  constexpr std::int32_t text[] = {3, 1, 4, 1, 5};
+  model.forward({text, text + 1, 1, 4}, false);
+}
+
 TEST_CASE("Kernels: the list is exactly what models and optimizers launch", "[kernels]") {
-  Mixed backend;
+  Inference<Mixed> backend;
+  run<base>(backend);
   train<base>(backend);
   train<gpt>(backend);
   train<interleaved>(backend);

@@ -51,8 +51,13 @@ using ResidualKernels = List<Add<Stored>, Drop<Stored>, DropAdd<Stored>,
                              Fused<DropAdd<Stored>, RmsNormForward<Wide, Stored>>,
                              Fused<DropAdd<Stored>, LayerNormForward<Wide, Stored>>>;
 
+/// Models that are only run store embeddings as activations.
 template <class Wide, class Stored = Wide>
-using EmbeddingKernels = List<EmbeddingForward<Wide, Stored>, EmbeddingGrad<Wide, Stored>>;
+using EmbeddingKernels =
+    std::conditional_t<std::is_same_v<Wide, Stored>,
+                       List<EmbeddingForward<Wide>, EmbeddingGrad<Wide>>,
+                       List<EmbeddingForward<Wide, Stored>, EmbeddingForward<Wide, Stored, Stored>,
+                            EmbeddingGrad<Wide, Stored>>>;
 
 template <class Wide, class Stored = Wide>
 using RopeKernels = List<RopeTable<Wide>, RopeHalf<Wide, Stored>, RopeInterleaved<Wide, Stored>>;

@@ -43,6 +43,8 @@ class Upcycler {
   }
 
  private:
+  // Clang 14 crashes on members of members of a template argument in code, so this is a copy.
+  static constexpr int expert_count = Moe.moe.experts;
   static constexpr int hidden = Moe.expert_hidden(), dense_hidden = Dense.dense_hidden();
   static constexpr int groups = R == Recipe::virtual_groups ? virtual_groups(Dense, Moe) : 1;
 
@@ -64,8 +66,8 @@ class Upcycler {
                      : pair.part == Pair::expert_gate ? UpcycleRandom::gate
                                                       : UpcycleRandom::up;
     std::vector<W> out(leaf.size);
-    const std::size_t size = leaf.size / std::size_t(Moe.moe.experts);
-    for (int e = 0; e < Moe.moe.experts; ++e) {
+    const std::size_t size = leaf.size / std::size_t(expert_count);
+    for (int e = 0; e < expert_count; ++e) {
       W* const to = out.data() + std::size_t(e) * size;
       if (down && !matrix) {
         for (std::size_t i = 0; i < size; ++i) to[i] = W(scale().bias * double(values[i]));
@@ -74,7 +76,7 @@ class Upcycler {
       const ExpertUnits units = expert_units(R, options_, pair.layer, e, hidden, dense_hidden);
       // A bias is treated as a row of one number per unit. Its random numbers follow those of the
       // matrices.
-      UpcycleRandom random(options_, pair.layer, e + (matrix ? 0 : Moe.moe.experts), use);
+      UpcycleRandom random(options_, pair.layer, e + (matrix ? 0 : expert_count), use);
       const bool parameters = what_ == What::parameters;
       take_units(units, layout(down, dense_hidden, pair.from.cols, matrix), values,
                  layout(down, hidden, leaf.cols, matrix), down ? scale().weight : 1,
