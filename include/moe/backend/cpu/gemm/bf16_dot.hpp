@@ -77,6 +77,16 @@ inline Register<float> load_some(const bfloat16* from, __mmask16 mask) {
   const __m256i bits = _mm256_maskz_loadu_epi16(mask, from);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
+inline Register<float> load_some(const float* from, __mmask16 mask) {
+  return _mm512_maskz_loadu_ps(mask, from);
+}
+inline void store_some(float* to, __mmask16 mask, const Register<float>& value) {
+  _mm512_mask_storeu_ps(to, mask, value);
+}
+inline void store_some(bfloat16* to, __mmask16 mask, const Register<float>& value) {
+  const __m256bh narrow = _mm512_cvtneps_pbh(value);
+  _mm256_mask_storeu_epi16(to, mask, reinterpret_cast<const __m256i&>(narrow));
+}
 inline Register<float> load_some(const Rounded<float, bfloat16>* from, __mmask16 mask) {
   const __m256bh narrow = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, &from->value));
   const __m256i bits = reinterpret_cast<const __m256i&>(narrow);
@@ -124,8 +134,8 @@ struct Dot {
   }
 
   /// Like multiply_tile, for k pairs and a tile that may cross the edge of C.
-  template <class T, int R, int V>
-  static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
+  template <class T, int R, int V, class C>
+  static void tile(int rows, int cols, int k, const T* a, const T* b, C* c, std::ptrdiff_t ldc,
                    const Epilogue<T>& o) {
     using Pack = Register<float>;
     constexpr int width = Tile<float>::width;
@@ -160,11 +170,11 @@ struct Dot {
       constexpr int row = i / V, col = i % V * width;
       if (row >= rows) return;
       const __mmask16 mask = lanes_below(cols - col);
-      T* const at = c + row * ldc + col;
-      const Pack bias = o.bias ? Pack(_mm512_maskz_loadu_ps(mask, o.bias + col)) : Pack(0.0f);
+      C* const at = c + row * ldc + col;
+      const Pack bias = o.bias ? load_some(o.bias + col, mask) : Pack(0.0f);
       Pack value = o.scaled(sum[i], bias);
-      if (o.beta != 0) value = o.added(value, _mm512_maskz_loadu_ps(mask, at));
-      _mm512_mask_storeu_ps(at, mask, value);
+      if (o.beta != 0) value = o.added(value, load_some(at, mask));
+      store_some(at, mask, value);
     });
   }
 

@@ -55,8 +55,8 @@ struct Widened {
   static void pack(const Operand<S>& x, int rows, int steps, T* to) {
     pack_panels<Width, T>(x, rows, steps, to);
   }
-  template <class T, int R, int V>
-  static void tile(int rows, int cols, int k, const T* a, const T* b, T* c, std::ptrdiff_t ldc,
+  template <class T, int R, int V, class C>
+  static void tile(int rows, int cols, int k, const T* a, const T* b, C* c, std::ptrdiff_t ldc,
                    const Epilogue<T>& o) {
     multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
   }
@@ -89,8 +89,8 @@ struct Widened {
 };
 
 /// Multiplies a panel of A by a panel of B, with the smallest tile that covers the part of C.
-template <class Kernel, class T, int R, int V>
-inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T* c,
+template <class Kernel, class T, int R, int V, class C>
+inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, C* c,
                            std::ptrdiff_t ldc, const Epilogue<T>& o) {
   constexpr int width = Tile<T>::width;
   if constexpr (V > 1) {
@@ -105,8 +105,8 @@ inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, T*
 
 /// Multiplies m rows of A, packed in groups, by a packed block of B. `next`: the rows of A that are
 /// needed after these, next_steps long; they are prefetched.
-template <class Kernel, class T, class A>
-void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, T* c,
+template <class Kernel, class T, class A, class C>
+void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, C* c,
                     std::ptrdiff_t ldc, Epilogue<T> finish, const Operand<A>& next,
                     int next_steps) {
   constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols, group = Blocking<T>::group;
@@ -133,8 +133,8 @@ void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, con
 }
 
 /// The product on one thread, with both operands packed.
-template <class Kernel, class T, class A, class B>
-void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, T* c,
+template <class Kernel, class T, class A, class B, class C>
+void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
                      std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
   constexpr int panel = Tile<T>::cols;
   const int most_steps = Blocking<T>::steps(k), most_cols = Blocking<T>::cols(m, n, most_steps);
@@ -163,13 +163,12 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
 /// The product of few (R) rows, as in token-by-token generation. Needs B contiguous along the sum.
 /// B is read once: it is transposed in registers and not written to a packed copy. Gives the same
 /// bits as multiply_packed.
-template <class Kernel, class T, int R, class A, class B>
-void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, std::ptrdiff_t ldc,
+template <class Kernel, class T, int R, class A, class B, class C>
+void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, std::ptrdiff_t ldc,
                   const GemmOptions<T>& o) {
   using Pack = Register<T>;
   constexpr int width = batch_width<T>;
   const int most_steps = Blocking<T>::steps(k);
-  T row[R][16];
   for (int j = 0; j < n; j += width) {
     const int cols = std::min(width, n - j);
     std::ptrdiff_t row_at[width];
@@ -182,15 +181,16 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, T* c, 
       Epilogue<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
       T bias[width] = {};
       if (o.bias && l == 0) std::copy_n(o.bias + j, cols, bias);
+      constexpr Lane<Pack> here{0};
       for (int r = 0; r < R; ++r) {
+        C row[width] = {};
         Pack value = finish.scaled(sum[r], Pack::load_unaligned(bias));
         if (finish.beta != T(0)) {
-          T old[width] = {};
-          std::copy_n(c + r * ldc + j, cols, old);
-          value = finish.added(value, Pack::load_unaligned(old));
+          std::copy_n(c + r * ldc + j, cols, row);
+          value = finish.added(value, load(static_cast<const C*>(row), here));
         }
-        value.store_unaligned(row[r]);
-        std::copy_n(row[r], cols, c + r * ldc + j);
+        store(row, here, value);
+        std::copy_n(row, cols, c + r * ldc + j);
       }
     }
   }
@@ -224,33 +224,35 @@ void through_wide_sums(int m, int n, C* c, std::ptrdiff_t ldc, const GemmOptions
 }
 
 /// The product on one thread. `workspace` holds Blocking<T>::workspace_numbers elements. If C is
-/// narrower than T, it holds rounded_numbers more: sums are kept in T and rounded once, at the end.
+/// narrower than T, it holds rounded_numbers more: sums of several blocks of k are kept in T and
+/// rounded once, at the end.
 template <class Kernel, class T, class A, class B, class C>
 void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
               std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
   if (m <= 0 || n <= 0) return;
   if constexpr (!std::is_same_v<T, C>) {
-    through_wide_sums<T>(
-        m, n, c, ldc, o, workspace,
-        [&](int i, int rows, int j, int cols, T* sums, const GemmOptions<T>& part) {
-          multiply<Kernel>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part, workspace);
-        });
-  } else {
-    const bool few = a.along_l() && b.along_l();
-    int i = 0;
-    const auto run = [&]<int R>(std::integral_constant<int, R>) {
-      multiply_few<Kernel, T, R>(n, k, a.from(i, 0), b, c + i * ldc, ldc, o);
-      i += R;
-    };
-    if (few && m <= 8) {
-      if (m == 8) return run(std::integral_constant<int, 8>{});
-      if (m & 4) run(std::integral_constant<int, 4>{});
-      if (m & 2) run(std::integral_constant<int, 2>{});
-      if (m & 1) run(std::integral_constant<int, 1>{});
-      return;
-    }
-    multiply_packed<Kernel>(m, n, k, a, b, c, ldc, o, workspace);
+    if (Blocking<T>::steps(k) < k)
+      return through_wide_sums<T>(
+          m, n, c, ldc, o, workspace,
+          [&](int i, int rows, int j, int cols, T* sums, const GemmOptions<T>& part) {
+            multiply<Kernel>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part,
+                             workspace);
+          });
   }
+  const bool few = a.along_l() && b.along_l();
+  int i = 0;
+  const auto run = [&]<int R>(std::integral_constant<int, R>) {
+    multiply_few<Kernel, T, R>(n, k, a.from(i, 0), b, c + i * ldc, ldc, o);
+    i += R;
+  };
+  if (few && m <= 8) {
+    if (m == 8) return run(std::integral_constant<int, 8>{});
+    if (m & 4) run(std::integral_constant<int, 4>{});
+    if (m & 2) run(std::integral_constant<int, 2>{});
+    if (m & 1) run(std::integral_constant<int, 1>{});
+    return;
+  }
+  multiply_packed<Kernel>(m, n, k, a, b, c, ldc, o, workspace);
 }
 
 }  // namespace moe::detail

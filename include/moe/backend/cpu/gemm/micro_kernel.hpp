@@ -43,12 +43,12 @@ struct Epilogue {
   }
 };
 
-/// Computes a tile of C. Whatever R and V are, each element is one chain of FMAs for l = 0 ... k-1,
-/// in this order:
+/// Computes a tile of C, whose type may be narrower than T. Whatever R and V are, each element is
+/// one chain of FMAs for l = 0 ... k-1, in this order:
 ///     sum(i, j) = fma(a[i * RowStep + l * a_step], b[l * b_step + j], sum(i, j))
-template <class T, int R, int V, int RowStep>
+template <class T, int R, int V, int RowStep, class C>
 inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
-                          std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc, const Epilogue<T>& o) {
+                          std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc, const Epilogue<T>& o) {
   using Pack = Register<T>;
   constexpr int width = Tile<T>::width;
   Pack sum[R * V];
@@ -87,14 +87,15 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
   });
   unroll<R * V>([&](auto i)
                     __attribute__((always_inline)) { sum[i] = o.scaled(sum[i], bias[i % V]); });
+  constexpr Lane<Pack> here{0};
   if (o.beta != T(0)) {
     unroll<R * V>([&](auto i) __attribute__((always_inline)) {
-      T* at = c + (i / V) * ldc + (i % V) * width;
-      o.added(sum[i], Pack::load_unaligned(at)).store_unaligned(at);
+      C* at = c + (i / V) * ldc + (i % V) * width;
+      store(at, here, o.added(sum[i], load(static_cast<const C*>(at), here)));
     });
   } else {
     unroll<R * V>([&](auto i) __attribute__((always_inline)) {
-      sum[i].store_unaligned(c + (i / V) * ldc + (i % V) * width);
+      store(c + (i / V) * ldc + (i % V) * width, here, sum[i]);
     });
   }
 }
@@ -102,16 +103,16 @@ inline void multiply_tile(int k, const T* a, std::ptrdiff_t a_step, const T* b,
 /// multiply_tile for a tile at the edge of C, of `rows` <= R rows and `cols` <= V registers of
 /// columns. A partial tile is computed in a buffer, so that its elements go through the same
 /// instructions. `a` and `b` must be readable for the whole tile.
-template <class T, int R, int V, int RowStep>
+template <class T, int R, int V, int RowStep, class C>
 inline void multiply_tile_at_edge(int rows, int cols, int k, const T* a, std::ptrdiff_t a_step,
-                                  const T* b, std::ptrdiff_t b_step, T* c, std::ptrdiff_t ldc,
+                                  const T* b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
                                   const Epilogue<T>& o) {
   constexpr int ld = V * Tile<T>::width;
   if (rows >= R && cols >= ld)
     return multiply_tile<T, R, V, RowStep>(k, a, a_step, b, b_step, c, ldc, o);
   rows = rows < R ? rows : R;
   cols = cols < ld ? cols : ld;
-  alignas(64) T part[R * ld] = {};
+  alignas(64) C part[R * ld] = {};
   alignas(64) T bias[ld] = {};
   Epilogue<T> finish = o;
   if (o.bias) {
