@@ -2,8 +2,9 @@
 """Times one training step of the benchmarked models in PyTorch, on the cores of this machine.
 
 The models are those of benchmarks/configs.hpp, written for speed: fused attention, tokens sorted by
-expert and one product for each expert, fused AdamW or torch.optim.Muon, clipping. Medians of eager
-and compiled code, in float32 and bfloat16 autocast. Given the files that bench_step --json wrote,
+expert and one product for each expert (in bfloat16 also one for all, torch._grouped_mm), fused
+AdamW or torch.optim.Muon, clipping. Medians of eager and compiled code, in float32 and bfloat16
+autocast. Given the files that bench_step --json wrote,
 the batch and the other settings are taken from them, the number of parameters must be the same, and
 the ratio of the speeds is printed.
 
@@ -109,6 +110,8 @@ class Expert(nn.Module):
 
 
 class Mixture(nn.Module):
+    grouped = False  # bfloat16 only: all experts in one torch._grouped_mm, tokens gathered narrow
+
     def __init__(self, c):
         super().__init__()
         self.c = c
@@ -125,7 +128,10 @@ class Mixture(nn.Module):
         flat = chosen.flatten()
         order = flat.argsort(stable=True)
         counts = torch.bincount(flat, minlength=self.c.experts)
-        slots = self.run(x.index_select(0, order // self.c.top_k), counts)
+        if self.grouped:
+            x = x.to(torch.bfloat16)
+        run = self.run_grouped if self.grouped else self.run
+        slots = run(x.index_select(0, order // self.c.top_k), counts)
         place = torch.empty_like(order)
         place[order] = torch.arange(order.numel())
         y = slots.index_select(0, place).view(-1, self.c.top_k, self.c.dim)
@@ -140,6 +146,25 @@ class Mixture(nn.Module):
         for piece in pieces:  # one compilation for all lengths
             torch._dynamo.maybe_mark_dynamic(piece, 0)
         return torch.cat([expert(piece) for expert, piece in zip(self.experts, pieces)])
+
+
+    def run_grouped(self, x, counts):
+        ends = counts.cumsum(0).to(torch.int32)
+
+        def linear(layers, x):
+            weight = torch.stack([layer.weight for layer in layers]).to(x.dtype)
+            y = torch._grouped_mm(x, weight.transpose(1, 2), offs=ends)
+            if layers[0].bias is None:
+                return y
+            bias = torch.stack([layer.bias for layer in layers]).to(x.dtype)
+            return y + bias.repeat_interleave(counts, dim=0)
+
+        up = linear([expert.up for expert in self.experts], x)
+        if self.c.activation == "swiglu":
+            act = F.silu(linear([expert.gate for expert in self.experts], x)) * up
+        else:
+            act = F.gelu(up) if self.c.activation == "gelu" else F.silu(up)
+        return linear([expert.down for expert in self.experts], act)
 
 
 class Block(nn.Module):
@@ -213,15 +238,16 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
 
-def median_step(c, muon, batch, length, accumulate, compiled, bf16, warm, repetitions):
+def median_step(c, muon, batch, length, accumulate, mode, bf16, warm, repetitions):
     """Seconds of `accumulate` passes and an update. Only one pass is run; its time is
     multiplied."""
     torch.manual_seed(0)
+    Mixture.grouped = mode == "grouped"
     torch.compiler.reset()
     model = Transformer(c)
     check_parameters(model, c.parameters)
     optimizers = Optimizers(model, muon)
-    run = torch.compile(model) if compiled else model
+    run = torch.compile(model) if mode == "compiled" else model
     text = torch.randint(c.vocab, (batch, length + 1))
     seconds = []
     for i in range(warm + repetitions):
@@ -269,8 +295,9 @@ def main():
     parser.add_argument("--accumulate", type=int, help="batches of one update [of --ours, or 1]")
     parser.add_argument("--threads", type=int, help="[of --ours, or all]")
     parser.add_argument("--optimizer", choices=["adamw", "muon"])
-    parser.add_argument("--modes", nargs="*", default=["eager", "compiled"],
-                        choices=["eager", "compiled"])
+    parser.add_argument("--modes", nargs="*", default=["eager", "compiled", "grouped"],
+                        choices=["eager", "compiled", "grouped"],
+                        help="grouped: eager, experts as one product, for mixtures in bf16")
     parser.add_argument("--types", nargs="*", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--warm", type=int, default=6, help="steps that are not counted")
     parser.add_argument("--repetitions", type=int, default=5)
@@ -296,8 +323,10 @@ def main():
     for kind in a.types:
         best = 0.0
         for mode in a.modes:
-            seconds = median_step(c, optimizer == "muon", batch, length, accumulate,
-                                  mode == "compiled", kind == "bf16", a.warm, a.repetitions)
+            if mode == "grouped" and (kind != "bf16" or not c.experts):
+                continue
+            seconds = median_step(c, optimizer == "muon", batch, length, accumulate, mode,
+                                  kind == "bf16", a.warm, a.repetitions)
             speed = accumulate * batch * length / seconds
             best = max(best, speed)
             print(f"  {kind} {mode:9} {speed:9.0f} tokens/s", flush=True)
