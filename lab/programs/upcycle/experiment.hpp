@@ -97,8 +97,8 @@ class Experiment {
     moe::save(*grown, folder.path("moe_model_init"));
     result.fixed_grown = fixed_loss(*grown, fixed);
     std::printf("%s%s", describe(result.report).c_str(),
-                verdict(promise_of(R), result.report).c_str());
-    require(promise_of(R), result.report);
+                verdict(promise_of(R), result.report, request_.settings.precision).c_str());
+    require(promise_of(R), result.report, request_.settings.precision);
 
     heading("phase 2: mixture", seed);
     result.moe = phase(*grown, *grown_optimizer, "moe", seed, 2, plan.moe_steps, folder);
