@@ -33,7 +33,7 @@ NOTE = (r"note: --precision auto takes (float|bf16): products of this model run 
 
 
 def models(place):
-    """The bytes of all trained models, except those whose number of updates depends on the clock."""
+    """The bytes of all models, except those whose number of updates depends on the clock."""
     return {str(f.relative_to(place)): f.read_bytes() for f in place.rglob("model.safetensors")
             if "dense_equal_time" not in str(f)}
 
@@ -123,7 +123,7 @@ for precision, other in (("float", "bf16"), ("bf16", "float")):
     known = json.loads((place / "summary.json").read_text())["best_val_loss"]
     own, foreign = (loss(place / "best", "--precision", p) for p in (precision, other))
     check(abs(own - known) < 5.1e-5, f"{precision} evaluates its own: {own}, {known}")
-    check(abs(foreign - own) < 0.02, f"{other} evaluates what {precision} trained: {foreign}, {own}")
+    check(abs(foreign - own) < 0.02, f"{other} evaluates one of {precision}: {foreign}, {own}")
     check(loss(place / "best") == {"float": own, "bf16": foreign}[precision], "eval takes float")
     check(loss(place / "best", "--precision", "auto") in (own, foreign), "or what is faster")
     for options in ([], ["--precision", "bf16"], ["--precision", "auto"]):
@@ -133,8 +133,8 @@ for precision, other in (("float", "bf16"), ("bf16", "float")):
               f"sample {options}: {said.stdout}")
         check(bool(re.search(NOTE, said.stderr)) == ("auto" in options), f"{said.stderr}")
 for command in ("eval", "sample"):
-    refused(checks, [SHAKESPEARE[0], command, "--checkpoint", place / "best", "--precision", "half"],
-            2, "half")
+    refused(checks, [SHAKESPEARE[0], command, "--checkpoint", place / "best", "--precision",
+                     "half"], 2, "half")
 
 # The demo writes in the precision that it was trained in.
 said = must(SHAKESPEARE[0], "demo", *SHAKESPEARE[2:], "--out", root / "demo", "--precision", "bf16")

@@ -84,7 +84,8 @@ check(other[0] != base[0] and other[1] != base[1], "another seed gives another r
 AFTER = {"--eval-every": 2, "--eval-length": 8, "--eval-tokens": 200, "--log-every": 1}
 CHANGED = {
     "--precision": "bf16", "--steps": 7, "--batch": 3, "--length": 20, "--accumulation": 2,
-    "--optimizer": "adamw", "--schedule": "warmup_stable_decay", "--windows": "shuffled", "--warmup": 3,
+    "--optimizer": "adamw", "--schedule": "warmup_stable_decay", "--windows": "shuffled",
+    "--warmup": 3,
     "--final-rate": 0.9, "--muon-lr": 0.01, "--muon-momentum": 0.5, "--muon-decay": 0.5,
     "--nesterov": 0, "--muon-scale": "moonlight", "--orthogonalisation": "polar_express5",
     "--adamw-lr": 0.01, "--beta1": 0.5, "--beta2": 0.9, "--eps": 1e-3, "--weight-decay": 1,
