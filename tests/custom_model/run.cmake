@@ -23,7 +23,8 @@ run(3 "${build}/lab/simple_moe" --preset tiny --dim 48 --heads 3 --out "${work}/
 run(0 ${CMAKE_COMMAND} -S "${source}" -B "${work}/build" -G "${generator}"
       -D "CMAKE_CXX_COMPILER=${compiler}" -D "CMAKE_PREFIX_PATH=${prefix_path}"
       -D CMAKE_BUILD_TYPE= -D MOE_BUILD_TESTS=OFF -D MOE_BUILD_EXAMPLES=OFF
-      -D MOE_BUILD_BENCHMARKS=OFF -D "MOE_LAB_MODEL=${work}/own/model.hpp")
+      -D MOE_BUILD_BENCHMARKS=OFF -D "MOE_LAB_BF16=^custom$"
+      -D "MOE_LAB_MODEL=${work}/own/model.hpp")
 run(0 ${CMAKE_COMMAND} --build "${work}/build" --target simple_moe_custom)
 set(custom "${work}/build/lab/simple_moe_custom")
 
@@ -45,6 +46,10 @@ if(NOT out MATCHES "model custom")
 endif()
 run(0 "${custom}" --preset custom --out "${work}/own" ${options})
 check(own 48 3)
+run(0 "${custom}" --preset custom --precision bf16 --out "${work}/half" ${options})
+check(half 48 3)
+# What follows needs no bf16, which would be compiled each time.
+run(0 ${CMAKE_COMMAND} -D "MOE_LAB_BF16=^$" "${work}/build")
 # The program builds itself anew for another structure, and for a header.
 run(0 "${custom}" --build --preset tiny --dim 32 --heads 2 --out "${work}/other" ${options})
 check(other 32 2)

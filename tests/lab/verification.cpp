@@ -21,11 +21,13 @@ moe::UpcycleReport differs(double difference, double ulp) {
 TEST_CASE("verification: a recipe that promises the same bits passes at 0 only", "[verification]") {
   for (const moe::Recipe recipe : {moe::Recipe::copy, moe::Recipe::shared}) {
     const Promise promise = promise_of(recipe);
-    CHECK(has(verdict(promise, differs(0, 0)), "PASSED"));
-    CHECK_NOTHROW(require(promise, differs(0, 0)));
-    for (const double bad : {1e-30, 1.0, double(NAN), double(INFINITY)}) {
-      CHECK(has(verdict(promise, differs(bad, 1)), "FAILED"));
-      CHECK_THROWS_AS(require(promise, differs(bad, 1)), moe::Error);
+    for (const char* precision : {"float", "bf16"}) {
+      CHECK(has(verdict(promise, differs(0, 0), precision), "PASSED"));
+      CHECK_NOTHROW(require(promise, differs(0, 0), precision));
+      for (const double bad : {1e-30, 1.0, double(NAN), double(INFINITY)}) {
+        CHECK(has(verdict(promise, differs(bad, 1), precision), "FAILED"));
+        CHECK_THROWS_AS(require(promise, differs(bad, 1), precision), moe::Error);
+      }
     }
   }
 }
@@ -33,17 +35,22 @@ TEST_CASE("verification: a recipe that promises the same bits passes at 0 only",
 TEST_CASE("verification: sums in another order may differ by rounding", "[verification]") {
   for (const moe::Recipe recipe : {moe::Recipe::permute, moe::Recipe::virtual_groups}) {
     const Promise promise = promise_of(recipe);
-    CHECK(has(verdict(promise, differs(1.7e-5, 19)), "PASSED"));
-    CHECK(has(verdict(promise, differs(0.1, 1e5)), "FAILED"));
-    CHECK_THROWS_AS(require(promise, differs(0.1, 1e5)), moe::Error);
-    CHECK_THROWS_AS(require(promise, differs(NAN, 0)), moe::Error);
+    CHECK(has(verdict(promise, differs(1.7e-5, 19), "float"), "PASSED"));
+    CHECK(has(verdict(promise, differs(0.1, 1e5), "float"), "FAILED"));
+    CHECK_THROWS_AS(require(promise, differs(0.1, 1e5), "float"), moe::Error);
+    CHECK_THROWS_AS(require(promise, differs(NAN, 0), "float"), moe::Error);
+    // A unit in the last place of bf16 is 2^16 of float's.
+    CHECK(has(verdict(promise, differs(0.01, 0.33), "bf16"), "PASSED"));
+    CHECK(has(verdict(promise, differs(0.6, 19), "bf16"), "FAILED"));
+    CHECK_THROWS_AS(require(promise, differs(0.6, 19), "bf16"), moe::Error);
+    CHECK_THROWS_AS(require(promise, differs(NAN, 0), "bf16"), moe::Error);
   }
 }
 
 TEST_CASE("verification: recipes that change the experts promise nothing", "[verification]") {
   for (const moe::Recipe recipe : {moe::Recipe::noise, moe::Recipe::drop}) {
     const Promise promise = promise_of(recipe);
-    CHECK(has(verdict(promise, differs(4, 1e6)), "NONE"));
-    CHECK_NOTHROW(require(promise, differs(4, 1e6)));
+    CHECK(has(verdict(promise, differs(4, 1e6), "float"), "NONE"));
+    CHECK_NOTHROW(require(promise, differs(4, 1e6), "float"));
   }
 }

@@ -83,8 +83,9 @@ check(other[0] != base[0] and other[1] != base[1], "another seed gives another r
 # Every option changes what it should: the parameters, or only the rows.
 AFTER = {"--eval-every": 2, "--eval-length": 8, "--eval-tokens": 200, "--log-every": 1}
 CHANGED = {
-    "--steps": 7, "--batch": 3, "--length": 20, "--accumulation": 2, "--optimizer": "adamw",
-    "--schedule": "warmup_stable_decay", "--windows": "shuffled", "--warmup": 3,
+    "--precision": "bf16", "--steps": 7, "--batch": 3, "--length": 20, "--accumulation": 2,
+    "--optimizer": "adamw", "--schedule": "warmup_stable_decay", "--windows": "shuffled",
+    "--warmup": 3,
     "--final-rate": 0.9, "--muon-lr": 0.01, "--muon-momentum": 0.5, "--muon-decay": 0.5,
     "--nesterov": 0, "--muon-scale": "moonlight", "--orthogonalisation": "polar_express5",
     "--adamw-lr": 0.01, "--beta1": 0.5, "--beta2": 0.9, "--eps": 1e-3, "--weight-decay": 1,
@@ -162,14 +163,16 @@ for option in ("--overwrite", "--resume"):
     must(*command)
     check(model(root / "fresh") == before, "the same again")
 
-# Activations in bfloat16 give another run, the same bytes each time, and are refused if they are
-# not compiled in.
-half = trace(fresh("--scalar", "bf16"))
-check(half[1][0] != base[1][0], "--scalar bf16 changes the parameters")
-check(trace(fresh("--scalar", "bf16")) == half, "--scalar bf16 gives the same bytes again")
-check(read(root / "fresh/results.json")["machine"]["backend"] == "cpu, bf16", "bf16 in results.json")
-check(trace(fresh("--scalar", "fp32")) == base, "--scalar fp32 is the default")
-refused(checks, [simple_moe, "--preset", "paper", "--scalar", "bf16"], 1, "--scalar")
+# The precision is in results.json. Both optimizers are compared in the same one.
+for precision in ("float", "bf16"):
+    results = read(fresh("--precision", precision) / "results.json")
+    check(results["machine"]["backend"] == f"cpu, {precision}", f"{precision} in results.json")
+    check(results["config"]["precision"] == precision, f"{precision} in the configuration")
+half = model(root / "fresh")
+must(*run("halves", "--muon-rates", 0.02, "--adamw-rates", 0.003, "--precision", "bf16"))
+check(model(root / "halves/runs/muon_lr0.02_seed42") == half, "a study in bf16")
+check(read(root / "halves/runs/adamw_lr0.003_seed42/settings.json")["settings"]["precision"]
+      == "bf16", "is in bf16 for both")
 
 # The first stories of a text; a tokenizer.json of one's own.
 stories = write_text(root / "stories.txt", 8000, separator="<|endoftext|>")

@@ -10,12 +10,12 @@ namespace lab {
 
 /// A compiled model: its properties and its training loop.
 struct Model {
-  const char* name;
-  const char* scalar;  // type of the activations: fp32 or bf16
+  const char *name, *precision;
   ModelConfig config;
   moe::ParameterCount parameters;
   Outcome (*run)(const Job&, const char* name);
   std::string (*plan)(const Settings&, int threads);
+  double (*product_gflops)(int threads);
   /// Errors: training needs more memory than there is. Call it before old results are removed.
   void (*require_room)(const Settings&, int threads);
 
@@ -23,8 +23,7 @@ struct Model {
   double flops(int length) const { return moe::token_flops(config, length).training(); }
 };
 
-/// A compiled model by its name: "small", or "small bf16" with activations in bfloat16 and
-/// parameters and sums in fp32.   Errors: no compiled model has this name.
+/// A compiled model by its name: see variant().   Errors: no compiled model has this name.
 inline const Model& model(const std::string& name) {
   return get_compiled<Model>(name);
 }

@@ -69,6 +69,15 @@ double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
   return 2e-9 * m * n * k * rounds / passed;
 }
 
+/// The rate of a product of the size that one has in this model: of 1024 tokens with a matrix of a
+/// feed-forward, measured for some hundredths of a second.   Units: as above.
+template <moe::ModelConfig C, class Backend>
+double product_gflops(int threads) {
+  Backend backend(threads);
+  const int hidden = C.moe.experts > 0 ? C.expert_hidden() : C.dense_hidden();
+  return probe_gflops(backend, 1024, hidden, C.dim, 0.03);
+}
+
 /// The plan as lines of text.
 inline std::string describe(const Plan& plan) {
   const moe::TokenFlops& f = plan.flops;

@@ -4,6 +4,7 @@
 #include <moe/io/json_reader.hpp>
 #include <moe/train/run_folder.hpp>
 #include <moe_lab/models.hpp>
+#include <moe_lab/precision.hpp>
 
 // Writes results.json of one run from the rows of its metrics.jsonl, which also has the rows from
 // before a resume.
@@ -31,7 +32,7 @@ inline bool finished(const Job& job, const moe::Json& config, Outcome& outcome) 
                      "': its settings.json is gone, so whether this is the same run cannot be "
                      "known; put it back, or give another --out");
   }
-  if (moe::read_file(settings) != identity(job, config))
+  if (!holds_settings(settings, identity(job, config)))
     throw moe::Error("cannot resume '", job.folder,
                      "': it was started with other settings or another text, see settings.json; "
                      "give the same command, or another --out");
@@ -182,7 +183,7 @@ inline void write_results(const Job& job, const Model& model, int threads, Outco
   json["name"] = job.name;
   json["program"] = job.program;
   json["command"] = job.command;
-  json["machine"]["backend"] = std::string("cpu, ") + model.scalar;
+  json["machine"]["backend"] = std::string("cpu, ") + model.precision;
   json["machine"]["threads"] = threads;
   json["data"] = job.data.describe();
   json["seed"] = s.seed;

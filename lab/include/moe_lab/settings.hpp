@@ -3,6 +3,7 @@
 #include <moe/optim/muon.hpp>
 #include <moe/train/trainer_options.hpp>
 #include <moe_lab/names.hpp>
+#include <moe_lab/precision.hpp>
 #include <string>
 
 // Every number that a run of the laboratory starts from, except the structure of its model.
@@ -12,6 +13,7 @@ namespace lab {
 /// Steps and warm-up are updates of the optimizer, never micro-batches.
 struct Settings {
   std::string model = {};  // a name for model() of models.hpp
+  std::string precision = "float";
   int steps = 0, batch = 0, length = 0, accumulation = 1;
   std::string optimizer = "muon", schedule = "cosine", windows = "random";
   int warmup = -1;          // below 0: a twentieth of the steps
@@ -34,6 +36,7 @@ struct Settings {
     f("--batch", &Settings::batch, 1, 1 << 16, "Sequences of one micro-batch");
     f("--length", &Settings::length, 1, 1 << 20, "Tokens of a sequence");
     f("--accumulation", &Settings::accumulation, 1, 1 << 16, "Micro-batches of one update");
+    f("--precision", &Settings::precision, precisions, precision_help);
     f("--optimizer", &Settings::optimizer, Names{"muon", "adamw"},
       "muon (hidden matrices, AdamW for the rest) or adamw");
     f("--schedule", &Settings::schedule, names_of<moe::ScheduleKind>(),

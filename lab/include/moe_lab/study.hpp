@@ -108,7 +108,7 @@ class Study {
       : common_(common), data_(data), lock_(open_folder(common, true)) {
     about["tokens"] = data.hash();
     const std::string file = common.out + "/study.json", now = about.dump(2) + "\n";
-    if (common.resume && moe::detail::exists(file) && moe::read_file(file) != now)
+    if (common.resume && moe::detail::exists(file) && !holds_settings(file, now))
       throw moe::Error("cannot resume '", common.out,
                        "': it was started with other options or another text, see study.json; "
                        "give the same command, or another --out");

@@ -162,11 +162,12 @@ template <ModelConfig C, class Backend>
 Model make_model(const char* name) {
   constexpr bool wide = std::is_same_v<moe::Value<Backend>, float>;
   return {name,
-          wide ? "fp32" : "bf16",
+          wide ? "float" : "bf16",
           C,
           moe::parameter_count<moe::Transformer<C, Backend>>(),
           &train<C, Backend>,
           &plan<C, Backend>,
+          &product_gflops<C, Backend>,
           &require_room<C, Backend>};
 }
 

@@ -30,10 +30,12 @@ struct Result {
 
 class Program {
  public:
-  Program(const Request& r, const Preset& p, const lab::Knobs<lab::Settings>& knobs)
-      : r_(r), p_(p), model_(lab::model(p.model)), settings_(p.settings) {
-    settings_.accumulation = 1, settings_.log_every = 1;  // some runs have few updates
-    lab::apply(knobs, settings_);
+  Program(const Request& r, const Preset& p, lab::Settings settings,
+          const lab::Knobs<lab::Settings>& knobs)
+      : r_(r),
+        p_(p),
+        model_(lab::model(lab::variant(p.model, settings.precision))),
+        settings_(std::move(settings)) {
     knobs.refuse({"--batch", "--length", "--steps", "--eval-every", "--eval-length"},
                  "the strategies and the budget decide it; use --tokens, --updates or "
                  "--common-length");
@@ -220,9 +222,14 @@ class Program {
   int updates_ = 0;
 };
 
-int run(const Request& r, const lab::Knobs<lab::Settings>& knobs) {
+int run(Request& r, const lab::Knobs<lab::Settings>& knobs) {
   const Preset& preset = r.quick ? quick : full;
-  Program program(r, preset, knobs);
+  lab::Settings settings = preset.settings;
+  settings.accumulation = 1, settings.log_every = 1;  // some runs have few updates
+  lab::apply(knobs, settings);
+  lab::settle_precision<lab::Model>(settings.precision, r.common, lab::precision_begun(r.common),
+                                    {preset.model});
+  Program program(r, preset, settings, knobs);
   std::printf("%s", program.describe().c_str());
   if (r.common.dry_run) return 0;
   const lab::Data data({.path = r.common.data,

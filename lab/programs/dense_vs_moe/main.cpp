@@ -45,11 +45,11 @@ class Program {
   Program(const Request& r, const Twins& t, lab::Settings settings)
       : r_(r),
         s_(std::move(settings)),
-        dense_{"dense", lab::model(t.dense)},
-        moe_{"moe", lab::model(t.moe)},
-        iso_{"moe_iso_active", lab::model(t.iso_active)},
-        flops_{"dense_equal_flops", lab::model(t.dense)},
-        time_{"dense_equal_time", lab::model(t.dense)} {}
+        dense_{"dense", model(t.dense)},
+        moe_{"moe", model(t.moe)},
+        iso_{"moe_iso_active", model(t.iso_active)},
+        flops_{"dense_equal_flops", model(t.dense)},
+        time_{"dense_equal_time", model(t.dense)} {}
 
   std::string describe() const {
     std::string text;
@@ -104,6 +104,7 @@ class Program {
   }
 
  private:
+  lab::Model model(const char* name) const { return lab::model(lab::variant(name, s_.precision)); }
   int equal_flops_steps() const {
     return int(std::lround(s_.steps * moe_.model.flops(s_.length) / dense_.model.flops(s_.length)));
   }
@@ -156,11 +157,13 @@ class Program {
   std::vector<double> rates_;  // to choose from
 };
 
-int run(const Request& r, const lab::Knobs<lab::Settings>& knobs) {
+int run(Request& r, const lab::Knobs<lab::Settings>& knobs) {
   const Twins& t = find(r);
   check_counts(t);
   lab::Settings settings = t.settings();
   lab::apply(knobs, settings);
+  lab::settle_precision<lab::Model>(settings.precision, r.common, lab::precision_begun(r.common),
+                                    {t.moe, t.dense, t.iso_active});
   Program program(r, t, settings);
   std::printf("%s", program.describe().c_str());
   if (r.common.dry_run) return 0;

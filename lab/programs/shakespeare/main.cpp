@@ -31,7 +31,23 @@ Data text_of(const Origin& origin, const std::string& path) {
   return data;
 }
 
-int resume(TrainRequest request, const Changes& changes) {
+/// The model of this name in the precision of the request, which is settled first. `begun`: see
+/// lab::settle_precision.
+const Model& settled(TrainRequest& request, const char* name, const std::string& begun) {
+  std::string& precision = request.settings.precision;
+  lab::settle_precision<Model>(precision, request.common, begun, {name});
+  return lab::get_compiled<Model>(lab::variant(name, precision));
+}
+
+/// The model that a checkpoint is loaded into, in the precision of the request.
+template <class Request>
+const Model& model_for(const Request& request, const Origin& origin) {
+  const char* const name = preset_named(origin.preset).model(origin.vocabulary);
+  return lab::get_compiled<Model>(
+      lab::variant(name, lab::chosen_precision<Model>(request.precision, {name}, request.threads)));
+}
+
+int resume(TrainRequest& request, const Changes& changes) {
   const lab::Common& common = request.common;
   const std::string last = moe::require_checkpoints(common.out).front();
   const Origin origin(last);
@@ -44,10 +60,10 @@ int resume(TrainRequest request, const Changes& changes) {
   const Settings saved = settings_of(last, preset);
   request.settings = saved;
   changes.apply(request.settings);
+  const Model& model = settled(request, preset.model(origin.vocabulary), saved.precision);
   for (const auto& d : moe::differences(moe::to_json(saved), moe::to_json(request.settings)))
     std::fprintf(stderr, "note: %s is now %s, it was %s: the run changes from here on\n",
                  d.field.c_str(), d.second.c_str(), d.first.c_str());
-  const Model model = preset.model(origin.vocabulary);
   if (common.dry_run) return model.plan(request);
   Data data = text_of(origin, common.data);
   if (!origin.text.empty() && origin.text != data.hash) {
@@ -59,7 +75,7 @@ int resume(TrainRequest request, const Changes& changes) {
 }
 
 /// `name`: the preset that the user named, if any.
-int start(TrainRequest request, const Changes& changes, const std::optional<std::string>& name) {
+int start(TrainRequest& request, const Changes& changes, const std::optional<std::string>& name) {
   const Preset preset = changes.chosen(name);
   request.settings = preset.defaults;
   changes.apply(request.settings);
@@ -72,8 +88,9 @@ int start(TrainRequest request, const Changes& changes, const std::optional<std:
                  "never reached; --warmup shortens it\n",
                  s.warmup, s.steps);
   }
-  const moe::ModelConfig config = preset.model().config;
-  if (common.dry_run && common.data.empty()) return preset.model().plan(request);
+  const moe::ModelConfig config = preset.config();
+  if (common.dry_run && common.data.empty())
+    return settled(request, preset.characters, "").plan(request);
   Data data(common.data);
   data.choose_vocabulary(config.vocab);
   if (data.vocabulary.is_bytes()) {
@@ -88,7 +105,7 @@ int start(TrainRequest request, const Changes& changes, const std::optional<std:
                  "tokens are bytes\n",
                  found, config.vocab);
   }
-  const Model model = preset.model(data.vocabulary);
+  const Model& model = settled(request, preset.model(data.vocabulary), "");
   if (common.dry_run) return model.plan(request);
   data.encode(config.context);
   return model.train(request, data);
@@ -112,7 +129,7 @@ int train(TrainRequest request, const Changes& changes) {
 int evaluate(const EvaluateRequest& request) {
   at_least("--batch", request.batch, 0);
   const Origin origin(request.checkpoint);
-  const Model model = preset_named(origin.preset).model(origin.vocabulary);
+  const Model& model = model_for(request, origin);
   Data data = text_of(origin, request.data);
   if (!origin.text.empty() && origin.text != data.hash) {
     if (request.data.empty()) {
@@ -137,7 +154,13 @@ int sample(SampleRequest request, const std::optional<std::string>& prompt) {
   within_one("--min-p", request.min_p, true);
   const Origin origin(request.checkpoint);
   request.prompt = prompt.value_or(origin.vocabulary.default_prompt());
-  return preset_named(origin.preset).model(origin.vocabulary).sample(request, origin.vocabulary);
+  return model_for(request, origin).sample(request, origin.vocabulary);
+}
+
+/// --precision of a command that loads a checkpoint, which may have been trained in another one.
+void add_precision_option(CLI::App& app, std::string& precision) {
+  app.add_option("--precision", precision, lab::precision_help)
+      ->check(CLI::IsMember(lab::precisions));
 }
 
 /// The options of `train` and of `demo`.
@@ -173,6 +196,7 @@ struct EvaluateCommand {
     app.add_option("--checkpoint", request.checkpoint, "Folder")->required();
     lab::add_data_option(app, request.data, "Tiny Shakespeare, if the model was trained on it");
     app.add_option("--batch", request.batch, "Sequences at a time");
+    add_precision_option(app, request.precision);
     lab::add_threads_option(app, request.threads);
   }
 };
@@ -191,6 +215,7 @@ struct SampleCommand {
     app.add_option("--top-p", request.top_p, "Among the likeliest of this total");
     app.add_option("--min-p", request.min_p, "At least this share of the likeliest");
     app.add_option("--seed", request.seed, "Seed");
+    add_precision_option(app, request.precision);
     lab::add_threads_option(app, request.threads);
   }
 };
@@ -209,6 +234,7 @@ int demo(TrainRequest request, const Changes& changes) {
   const std::string best = common.out + "/best";
   std::printf("\n");
   return sample({.checkpoint = moe::detail::exists(best) ? best : common.out + "/last",
+                 .precision = request.settings.precision,
                  .tokens = 400,
                  .threads = common.threads,
                  .temperature = 0.7},

@@ -113,7 +113,7 @@ struct Changes {
     };
     if (name) {
       Preset named = preset_named(*name);
-      const moe::ModelConfig config = named.model().config;
+      const moe::ModelConfig config = named.config();
       if (const auto* size = sizes.missing_in(config))
         refuse(*size, "preset " + *name, size->of(config));
       return named;
@@ -121,7 +121,7 @@ struct Changes {
     if (!sizes.given()) return presets().front();
     const Sizes::Size* last = nullptr;
     for (const Preset& each : presets()) {
-      const auto* size = sizes.missing_in(each.model().config);
+      const auto* size = sizes.missing_in(each.config());
       if (!size) {
         std::fprintf(stderr, "note: these sizes are those of preset %s\n",
                      each.defaults.preset.c_str());

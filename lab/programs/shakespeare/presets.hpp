@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <moe/core/config.hpp>
+#include <moe_lab/precision.hpp>
 #include <string>
 
 // The structures of the compiled models, and the settings that a run starts from.
@@ -9,7 +10,7 @@ namespace shakespeare {
 
 /// The settings that options can change, and that a resumed run takes from its checkpoint.
 struct Settings {
-  std::string preset = {};
+  std::string preset = {}, precision = "float";
   int steps = 0, batch = 0;    // sequences of the model's context
   std::string optimizer = {};  // muon or adamw
   double muon_lr = 0.02, muon_momentum = 0.95, muon_decay = 0.1;
@@ -29,6 +30,7 @@ struct Settings {
     f("--steps,--max_steps", &Settings::steps, "Updates");
     f("--batch,--batch_size", &Settings::batch, "Sequences of one update");
     f("--warmup,--warmup_steps", &Settings::warmup, "Updates until the peak rate");
+    f("--precision", &Settings::precision, lab::precisions, lab::precision_help);
     f("--optimizer", &Settings::optimizer, "muon or adamw");
     f("--dropout", &Settings::dropout, "Dropout rate, 0 to below 1");
     f("--balance,--lb_weight", &Settings::balance_weight, "Weight of the balance loss");

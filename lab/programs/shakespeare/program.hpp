@@ -17,11 +17,11 @@ struct TrainRequest {
   int pause_at = 0, patience = 0, checkpoint_every = 0, log_every = 10;
 };
 struct EvaluateRequest {
-  std::string checkpoint = {}, data = {};
+  std::string checkpoint = {}, data = {}, precision = "float";
   int threads = 0, batch = 0;
 };
 struct SampleRequest {
-  std::string checkpoint = {}, prompt = {};
+  std::string checkpoint = {}, prompt = {}, precision = "float";
   int tokens = 0, top_k = 0, threads = 0;
   double temperature = 1, top_p = 1, min_p = 0;
   std::uint64_t seed = 0;
@@ -34,6 +34,7 @@ struct Model {
   int (*train)(const TrainRequest&, const Data&);
   int (*evaluate)(const EvaluateRequest&, const Data&);
   int (*sample)(const SampleRequest&, const Vocabulary&);
+  double (*product_gflops)(int threads);
 };
 
 /// A named choice of a model and the settings that a run starts from. `bytes`: the model for texts
@@ -42,9 +43,9 @@ struct Preset {
   Settings defaults;
   const char *characters, *bytes;  // names of models
 
-  Model model() const { return lab::get_compiled<Model>(characters); }
-  Model model(const Vocabulary& vocabulary) const {
-    return lab::get_compiled<Model>(vocabulary.is_bytes() ? bytes : characters);
+  moe::ModelConfig config() const { return lab::get_compiled<Model>(characters).config; }
+  const char* model(const Vocabulary& vocabulary) const {
+    return vocabulary.is_bytes() ? bytes : characters;
   }
 };
 

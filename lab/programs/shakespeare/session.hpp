@@ -247,7 +247,7 @@ class Session {
 template <moe::ModelConfig C, class Backend>
 Model make_model(const char*) {
   using S = Session<C, Backend>;
-  return {C, &S::plan, &S::train, &S::evaluate, &S::sample};
+  return {C, &S::plan, &S::train, &S::evaluate, &S::sample, &lab::product_gflops<C, Backend>};
 }
 
 }  // namespace shakespeare

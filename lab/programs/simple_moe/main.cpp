@@ -21,7 +21,7 @@ constexpr std::size_t paper_total = 79'059'840, paper_active = 36'592'512;
 struct Request {
   lab::Common common;
   lab::Settings settings;
-  std::string preset = "small", muon_rates = {}, adamw_rates = {}, scalar = "fp32", header = {};
+  std::string preset = "small", muon_rates = {}, adamw_rates = {}, header = {};
   std::optional<int> seeds;
   bool build = false;
 };
@@ -44,7 +44,7 @@ std::vector<Preset> presets() {
 }
 
 void check_counts(const lab::Model& model) {
-  if (std::string(model.name) != "paper") return;
+  if (!std::string(model.name).starts_with("paper")) return;
   if (model.parameters.total != paper_total || model.parameters.active != paper_active)
     throw moe::Error("cannot train preset paper: it has ", model.parameters.total, " parameters, ",
                      model.parameters.active, " active, and must have ", paper_total, " and ",
@@ -56,7 +56,7 @@ std::string describe(const lab::Model& model) {
   return std::string("model ") + model.name + ": " + std::to_string(p.total) + " parameters, " +
          std::to_string(p.active) + " active for a token (" + std::to_string(p.embedding) +
          " of them the embedding), " + std::to_string(model.config.moe.experts) + " experts, top-" +
-         std::to_string(model.config.moe.top_k) + ", " + model.scalar + "\n";
+         std::to_string(model.config.moe.top_k) + ", " + model.precision + "\n";
 }
 
 int train(const Request& r, const lab::Model& model, const lab::Data& data) {
@@ -173,19 +173,13 @@ int compare(const Request& r, const lab::Model& model, const lab::Data& data) {
   return study.end();
 }
 
-/// The compiled model of this structure, or null if there is none.
-/// Errors: it is compiled in, but not with activations of this type.
-const lab::Model* compiled(const lab::ModelConfig& config, bool bf16) {
-  for (const Preset& preset : presets()) {
-    const auto* const model = lab::find_compiled<lab::Model>(preset.name);
-    if (!model || moe::to_json(preset.config) != moe::to_json(config)) continue;
-    if (!bf16) return model;
-    if (const auto* const half = lab::find_compiled<lab::Model>(preset.name + " bf16")) return half;
-    throw moe::Error("cannot train preset ", preset.name,
-                     " with --scalar bf16: only tiny and small are compiled with it; leave "
-                     "--scalar out");
-  }
-  return nullptr;
+/// The name of the compiled model of this structure, or "" if there is none.
+std::string compiled(const lab::ModelConfig& config) {
+  for (const Preset& preset : presets())
+    if (lab::find_compiled<lab::Model>(preset.name) &&
+        moe::to_json(preset.config) == moe::to_json(config))
+      return preset.name;
+  return "";
 }
 
 /// The command line for the program that is built for the model: --model becomes --preset custom,
@@ -230,8 +224,8 @@ int run(Request& r, const lab::Knobs<lab::Settings>& knobs, const Structure& str
   r.settings.seed = seed;
   lab::apply(knobs, r.settings);
   const lab::ModelConfig config = structure.of(preset->config);
-  const lab::Model* const model = compiled(config, r.scalar == "bf16");
-  if (!model) {
+  const std::string name = compiled(config);
+  if (name.empty()) {
     const std::string header = write_header(r, config);
     if (r.build) return become_custom(header, options_for_custom(words));
     std::fprintf(stderr,
@@ -240,27 +234,30 @@ int run(Request& r, const lab::Knobs<lab::Settings>& knobs, const Structure& str
                  header.c_str());
     return 3;
   }
-  r.settings.model = model->name;
-  check_counts(*model);
-  std::printf("%s", describe(*model).c_str());
+  std::string& precision = r.settings.precision;
+  lab::settle_precision<lab::Model>(precision, r.common, lab::precision_begun(r.common), {name});
+  const lab::Model& model = lab::model(lab::variant(name, precision));
+  r.settings.model = model.name;
+  check_counts(model);
+  std::printf("%s", describe(model).c_str());
   const lab::DataOptions text{.path = r.common.data,
                               .text = preset->text,
                               .vocabulary = r.common.vocabulary,
                               .tokenizer = r.common.tokenizer,
                               .stories = r.common.stories,
-                              .vocab = model->config.vocab,
+                              .vocab = model.config.vocab,
                               .cache = r.common.out};
   if (r.common.dry_run) {
     if (!r.common.tokenizer.empty())
       std::printf("tokenizer: %d tokens of the model's %d, from %s\n",
                   lab::Data::tokenizer_of(text, r.common.tokenizer).vocab_size(), text.vocab,
                   r.common.tokenizer.c_str());
-    std::printf("%s", model->plan(r.settings, r.common.threads).c_str());
+    std::printf("%s", model.plan(r.settings, r.common.threads).c_str());
     return 0;
   }
   const lab::Data data(text);
   std::printf("%s", data.describe().c_str());
-  lab::check_sizes(r.settings, model->config.context, data);
+  lab::check_sizes(r.settings, model.config.context, data);
   if (r.muon_rates.empty() != r.adamw_rates.empty())
     throw moe::Error(
         "cannot compare the optimizers: only one grid of rates was given; give both "
@@ -271,7 +268,7 @@ int run(Request& r, const lab::Knobs<lab::Settings>& knobs, const Structure& str
         "--muon-rates and --adamw-rates, or --seed");
   if (!r.muon_rates.empty())
     knobs.refuse({"--optimizer", "--muon-lr"}, "the comparison takes both from its grids");
-  return r.muon_rates.empty() ? train(r, *model, data) : compare(r, *model, data);
+  return r.muon_rates.empty() ? train(r, model, data) : compare(r, model, data);
 }
 
 }  // namespace
@@ -286,8 +283,6 @@ int main(int argc, char** argv) {
   preset->check(CLI::IsMember({"tiny", "small", "paper", "custom"}));
   app.add_option("--seed", r.settings.seed, "Of initial values, batches, dropout and noise")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--scalar", r.scalar, "Type of activations: fp32 (default), bf16 (tiny, small)")
-      ->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--muon-rates", r.muon_rates,
                  "Compare the optimizers: learning rates of Muon, as in 0.01,0.02");
   app.add_option("--adamw-rates", r.adamw_rates, "... and of AdamW");

@@ -4,6 +4,7 @@
 #include <moe/moe.hpp>
 #include <moe_lab/compiled.hpp>
 #include <moe_lab/machine.hpp>
+#include <moe_lab/plan.hpp>
 #include <optional>
 
 #include "phase.hpp"
@@ -48,7 +49,7 @@ class Experiment {
     constexpr ModelConfig grown = mixture(C, R);
     using Moe = moe::Transformer<grown, Backend>;
     const Settings& s = request_.settings;
-    std::printf("[init] device: CPU, %d threads, fp32\n", backend_.threads());
+    std::printf("[init] device: CPU, %d threads, %s\n", backend_.threads(), s.precision.c_str());
     const Plan plan = make_plan<Dense, Moe>(s, C.context);
     std::printf("%s", describe(plan, s).c_str());
     if (!data_) return 0;
@@ -96,8 +97,8 @@ class Experiment {
     moe::save(*grown, folder.path("moe_model_init"));
     result.fixed_grown = fixed_loss(*grown, fixed);
     std::printf("%s%s", describe(result.report).c_str(),
-                verdict(promise_of(R), result.report).c_str());
-    require(promise_of(R), result.report);
+                verdict(promise_of(R), result.report, request_.settings.precision).c_str());
+    require(promise_of(R), result.report, request_.settings.precision);
 
     heading("phase 2: mixture", seed);
     result.moe = phase(*grown, *grown_optimizer, "moe", seed, 2, plan.moe_steps, folder);
@@ -213,7 +214,7 @@ int run(const Request& request) {
 
 template <ModelConfig C, class Backend>
 Model make_model(const char*) {
-  return {&run<C, Backend>};
+  return {&run<C, Backend>, &lab::product_gflops<C, Backend>};
 }
 
 }  // namespace growth

@@ -30,7 +30,10 @@ int run(Request& request, const lab::Knobs<Settings>& knobs, const std::string& 
   check(knobs, s);
   request.seeds = seeds.value_or(preset == "tiny" ? 3 : 1);
   lab::settle(request.common, "runs/upcycle-" + preset);
-  return lab::get_compiled<Model>(preset + " " + architecture).run(request);
+  const std::string model = preset + " " + architecture;
+  lab::settle_precision<Model>(s.precision, request.common, lab::precision_begun(request.common),
+                               {model});
+  return lab::get_compiled<Model>(lab::variant(model, s.precision)).run(request);
 }
 
 }  // namespace

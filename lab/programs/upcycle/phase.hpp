@@ -3,6 +3,7 @@
 #include <moe/moe.hpp>
 #include <moe_lab/data.hpp>
 #include <moe_lab/options.hpp>
+#include <moe_lab/precision.hpp>
 #include <moe_lab/watch.hpp>
 
 #include "program.hpp"
@@ -39,7 +40,7 @@ struct Folder {
         moe::hex(moe::xxh64(data.tokens.data(), data.tokens.size() * sizeof(data.tokens[0])));
     const std::string now = json.dump(2) + "\n";
     const bool there = moe::detail::exists(file);
-    if (there && request.common.resume && moe::read_file(file) != now)
+    if (there && request.common.resume && !lab::holds_settings(file, now))
       throw moe::Error("cannot resume '", request.common.out,
                        "': it was started with other settings or another text, see settings.json; "
                        "give the same command, or another --out");

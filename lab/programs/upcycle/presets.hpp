@@ -2,6 +2,7 @@
 #include <moe/upcycle/experts.hpp>
 #include <moe/upcycle/recipe.hpp>
 #include <moe_lab/names.hpp>
+#include <moe_lab/precision.hpp>
 #include <string>
 
 // The structures of the compiled models, and the settings that a run starts from.
@@ -58,7 +59,7 @@ constexpr ModelConfig mixture(ModelConfig dense, Recipe recipe) {
 
 /// The settings that options change. Steps are updates of the optimizer, AdamW.
 struct Settings {
-  std::string preset = {}, architecture = "simple";
+  std::string preset = {}, architecture = "simple", precision = "float";
   std::string recipe = "copy", router = "normal", optimizer_state = "fresh";
   int phase1_steps = 0, phase2_steps = 0, batch = 0;  // sequences of the model's context
   double phase1_lr = 0, phase2_lr = 0;                // peaks; phase 2 warms up to its own
@@ -73,6 +74,7 @@ struct Settings {
   template <class F>
   static void for_each_knob(F&& f) {
     constexpr int many = 1 << 28;  // controls may take several times as many updates
+    f("--precision", &Settings::precision, lab::precisions, lab::precision_help);
     f("--recipe", &Settings::recipe, lab::names_of<moe::Recipe>(),
       "copy (default), noise, permute, drop, virtual_groups, shared");
     f("--router", &Settings::router, lab::names_of<moe::RouterStart>(),

@@ -19,6 +19,7 @@ struct Request {
 /// as moe::Error.
 struct Model {
   int (*run)(const Request&);
+  double (*product_gflops)(int threads);
 };
 
 }  // namespace growth
