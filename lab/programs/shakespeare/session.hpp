@@ -19,6 +19,9 @@ using lab::Stopped;
 template <moe::ModelConfig C, class Backend>
 class Session {
   using Transformer = moe::Transformer<C, Backend>;
+  static constexpr bool narrow = !std::is_same_v<moe::Value<Backend>, moe::Wide<Backend>>;
+  /// What samples: in bf16 its weights are narrow, too, which gives the same text faster.
+  using Writer = moe::Transformer<C, std::conditional_t<narrow, moe::Inference<Backend>, Backend>>;
 
  public:
   /// Prints what a run will need, without making a model.
@@ -46,8 +49,8 @@ class Session {
       throw moe::Error("cannot evaluate with --batch ", sequences,
                        ": it must be 1048576 or less; use a smaller one");
     Backend backend(request.threads);
-    require_memory(sequences * C.context, backend.threads(), 0, "evaluate",
-                   "use a smaller --batch");
+    require_memory<Transformer>(sequences * C.context, backend.threads(), 0, "evaluate",
+                                "use a smaller --batch");
     Transformer model(backend, {.batch = sequences});
     moe::load(model, request.checkpoint);
     const moe::Loss loss =
@@ -69,10 +72,10 @@ class Session {
       throw moe::Error("cannot use a --prompt of ", prompt.size(), " ", vocabulary.unit(),
                        ": the model reads at most ", C.context, "; shorten the prompt");
     }
-    Backend backend(request.threads);
-    require_memory(C.context, backend.threads(), moe::Generator<Transformer>::bytes(), "sample",
-                   "use fewer --threads or a smaller model");
-    Transformer model(backend, {});
+    typename Writer::Backend backend(request.threads);
+    require_memory<Writer>(C.context, backend.threads(), moe::Generator<Writer>::bytes(), "sample",
+                           "use fewer --threads or a smaller model");
+    Writer model(backend, {.init_std = 0});
     moe::load(model, request.checkpoint);
     const auto print = [](const std::string& text) {
       if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
@@ -107,10 +110,10 @@ class Session {
  private:
   /// Errors: the model, without an optimizer, needs more memory than there is. Call it before the
   /// model is built.
+  template <class M>
   static void require_memory(int tokens, int threads, std::size_t more, const std::string& what,
                              const std::string& advice) {
-    lab::require_memory(moe::model_memory<Transformer>(tokens, threads).total() + more, what,
-                        advice);
+    lab::require_memory(moe::model_memory<M>(tokens, threads).total() + more, what, advice);
   }
 
   static moe::Options model_options(const Settings& s) {
