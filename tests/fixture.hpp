@@ -145,7 +145,8 @@ FixtureReport compare_with_fixture(const std::string& path) {
             const auto experts =
                 file.read<std::int64_t>("routing." + std::to_string(layer) + ".experts");
             const auto& chosen = model.cache().blocks.template of<true>(layer).ffn.router.expert;
-            REQUIRE(experts.size() == std::size_t(chosen.count) * std::size_t(C.moe.top_k));
+            constexpr int top_k = C.moe.top_k;  // Clang 14 crashes on such members in code
+            REQUIRE(experts.size() == std::size_t(chosen.count) * std::size_t(top_k));
             for (std::size_t i = 0; i < experts.size(); ++i)
               if (chosen.data[i] != experts[i]) report.add("routing", INFINITY);
           }

@@ -52,8 +52,10 @@ template <ModelConfig C, class B>
 struct Forgetful : RouterOf<C, B> {
   static void forward(B& be, const Pass& pass, const typename RouterOf<C, B>::Params& p,
                       Rows<const Value<B>, C.dim> x, typename RouterOf<C, B>::Cache& c) {
+    // Clang 14 crashes on members of members of a template argument in code.
+    constexpr std::size_t offsets = C.moe.experts + 1;
     RouterOf<C, B>::forward(be, pass, p, x, c);
-    be.zero(c.report.offset.data, sizeof(int) * (C.moe.experts + 1));
+    be.zero(c.report.offset.data, sizeof(int) * offsets);
   }
 };
 template <ModelConfig C, bool, class B>

@@ -74,7 +74,7 @@ double probe_gflops(B& be, int m, int n, int k, double seconds = 1) {
 template <moe::ModelConfig C, class Backend>
 double product_gflops(int threads) {
   Backend backend(threads);
-  const int hidden = C.moe.experts > 0 ? C.expert_hidden() : C.dense_hidden();
+  constexpr int hidden = C.moe.experts > 0 ? C.expert_hidden() : C.dense_hidden();
   return probe_gflops(backend, 1024, hidden, C.dim, 0.03);
 }
 
