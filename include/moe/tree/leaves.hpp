@@ -123,7 +123,8 @@ const std::vector<std::string>& leaf_names() {
 /// The leaf of `tree` that `leaf` describes. Its numbers must be of type T.
 template <class T, class Tree>
 LeafView<T> view(Tree& tree, const LeafInfo& leaf) {
-  MOE_EXPECTS(leaf.value_bytes == sizeof(T), "a leaf was viewed as numbers of another size");
+  MOE_EXPECTS(leaf.value_bytes == sizeof(T), "a leaf of numbers of ", leaf.value_bytes,
+              " bytes was viewed as numbers of ", sizeof(T));
   T* data;
   std::memcpy(&data, reinterpret_cast<const std::byte*>(&tree) + leaf.offset, sizeof data);
   return {data, leaf.role, leaf.rows, leaf.cols, leaf.count, leaf.size};

@@ -185,6 +185,8 @@ inline moe::Batch checked_probe(const UpcycleOptions& options, int vocab, int ma
 template <Recipe R = Recipe::copy, class Dense, class Moe>
 UpcycleReport upcycle(Dense& dense, Moe& moe, const UpcycleOptions& options = {}) {
   constexpr ModelConfig from = Dense::config, to = Moe::config;
+  static_assert(trains<typename Dense::Backend>,
+                "moe: models on an Inference backend are only run; grow those that were trained");
   static_assert(check_upcycle<from, to, R>());
   static_assert(std::is_same_v<typename Dense::Backend, typename Moe::Backend>,
                 "moe: upcycle needs both models on the same kind of backend");
