@@ -183,7 +183,7 @@ TEST_CASE("Detached: notices what a device would", "[detached]") {
   CHECK(device.host_pointers.count("gemm") == 1);
   device.host_pointers.clear();
   device.rows(1, kernel::Add<float>{{host.data(), 4}, {memory, 4}});
-  CHECK(device.host_pointers.size() == 1);
+  CHECK(device.host_pointers.size() == (scans_kernels ? 1 : 0));
 
   float late = 1;
   const auto ticket = device.later(&late, memory, sizeof late);

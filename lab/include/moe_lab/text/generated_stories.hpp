@@ -39,7 +39,10 @@ class StoryTeller : WordPicker {
   void draw(const WordList& things) {
     const int animal = pick(story::animals.size), name = pick(story::girls.size);
     person("", "hero", animal, name);
-    person("f", "friend", animal + 1 + pick(5), name + 1 + pick(story::girls.size - 1));
+    // Drawn one after the other: the order of arguments is the compiler's.
+    const int other_name = name + 1 + pick(story::girls.size - 1);
+    const int other_animal = animal + 1 + pick(5);
+    person("f", "friend", other_animal, other_name);
     slots_["animal"] = spaced(story::animals[(animal + 6 + pick(10)) % story::animals.size]);
     const bool woman = pick(2) == 0;
     slots_["adult"] = words(woman ? "mom grandma mama" : "dad grandpa papa");
