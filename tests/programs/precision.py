@@ -1,5 +1,6 @@
 """--precision of every program that trains: what it changes, what a resumed run keeps, who reads
 whose checkpoints."""
+import glob
 import json
 import pathlib
 import re
@@ -47,7 +48,8 @@ def named(place):
 
 
 def has_rows(place):
-    return any(count_lines(f) > 0 for f in place.rglob("metrics.jsonl"))
+    # Of glob, not of pathlib: folders come and go while it looks.
+    return any(count_lines(f) > 0 for f in glob.glob(f"{place}/**/metrics.jsonl", recursive=True))
 
 
 for name, command in COMMANDS.items():
