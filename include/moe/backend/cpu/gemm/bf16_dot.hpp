@@ -180,8 +180,7 @@ struct Dot {
 
   /// As Widened::few, with pairs of terms. A lone last term has 0 as its partner.
   template <class T, int R, class A, class B>
-  static void few(const Operand<A>& a, const B* b, const std::ptrdiff_t* row_at, int steps,
-                  Register<float>* sum) {
+  static void few(const Operand<A>& a, const Strip<B>& b, Register<float>* sum) {
     constexpr int width = 16;
     const A* row[R];
     for (int r = 0; r < R; ++r) row[r] = a.row(r);
@@ -190,20 +189,20 @@ struct Dot {
       sum[r] = _mm512_dpbf16_ps(sum[r], as_pairs(Register<float>(left)), as_pairs(column));
     };
     int s = 0;
-    for (; s + 2 * width <= steps; s += 2 * width) {
+    for (; s + 2 * width <= b.steps; s += 2 * width) {
       Register<float>::register_type column[width];
-      load_columns_at<float, Neighbours<B>>(b + s, row_at, column);
+      load_columns_at<float, Neighbours<B>>(b, s, column);
       unroll<width>([&](auto i) __attribute__((always_inline)) {
         unroll<R>([&](auto r) __attribute__((always_inline)) {
           add(r, float(*reinterpret_cast<const Neighbours<A>*>(row[r] + s + 2 * i)), column[i]);
         });
       });
     }
-    for (; s < steps; s += 2) {
-      const bool both = s + 1 < steps;
+    for (; s < b.steps; s += 2) {
+      const bool both = s + 1 < b.steps;
       float column[width];
       for (int i = 0; i < width; ++i) {
-        const B* const at = b + s + row_at[i];
+        const B* const at = b.data + s + b.row_at[i];
         column[i] = paired(float(at[0]), both ? float(at[1]) : 0.0f);
       }
       for (int r = 0; r < R; ++r)

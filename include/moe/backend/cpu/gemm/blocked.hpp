@@ -60,11 +60,10 @@ struct Widened {
                    const Epilogue<T>& o) {
     multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
   }
-  /// sum[r] += the products of `steps` terms of row r of A and of as many rows of B as a register
-  /// has lanes, the j-th of which is row_at[j] from `b`. B is transposed in registers.
+  /// sum[r] += the products of row r of A with the rows of a strip of B, one lane for each. The
+  /// strip is transposed in registers.
   template <class T, int R, class A, class B>
-  static void few(const Operand<A>& a, const B* b, const std::ptrdiff_t* row_at, int steps,
-                  Register<T>* sum) {
+  static void few(const Operand<A>& a, const Strip<B>& b, Register<T>* sum) {
     constexpr int width = batch_width<T>;
     const A* row[R];
     for (int r = 0; r < R; ++r) row[r] = a.row(r);
@@ -74,15 +73,15 @@ struct Widened {
       });
     };
     int s = 0;
-    for (; s + width <= steps; s += width) {
+    for (; s + width <= b.steps; s += width) {
       typename Register<T>::register_type column[width];
-      load_columns_at<T, B>(b + s, row_at, column);
+      load_columns_at<T, B>(b, s, column);
       unroll<width>([&](auto i)
                         __attribute__((always_inline)) { add(Register<T>(column[i]), s + i); });
     }
-    for (; s < steps; ++s) {
+    for (; s < b.steps; ++s) {
       T column[width];
-      for (int i = 0; i < width; ++i) column[i] = T(b[s + row_at[i]]);
+      for (int i = 0; i < width; ++i) column[i] = T(b.data[s + b.row_at[i]]);
       add(Register<T>::load_unaligned(column), s);
     }
   }
@@ -176,8 +175,10 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, 
     for (int l = 0; l < k || l == 0; l += std::max(1, most_steps)) {
       Pack sum[R];
       unroll<R>([&](auto r) __attribute__((always_inline)) { sum[r] = Pack(T(0)); });
-      Kernel::template few<T, R>(a.from(0, l), b.row(j) + l, row_at, std::min(most_steps, k - l),
-                                 sum);
+      const int steps = std::min(most_steps, k - l);
+      const B* const at = b.row(j) + l;
+      const B* const next = l + steps < k || j + width >= n ? at + steps : b.row(j + width);
+      Kernel::template few<T, R>(a.from(0, l), Strip<B>{at, next, row_at, steps}, sum);
       Epilogue<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
       T bias[width] = {};
       if (o.bias && l == 0) std::copy_n(o.bias + j, cols, bias);

@@ -126,15 +126,26 @@ inline void load_columns(const S* const* from, typename Register<T>::register_ty
 }
 #endif
 
-/// r[l] = column l, of elements E, of rows that are row_at[i] from `from`. Prefetches what comes
+/// As many rows as a register has lanes: row i is row_at[i] from `data`, and `steps` numbers long.
+/// Those that are read next are as far from `next`.
+template <class S>
+struct Strip {
+  const S *data, *next;
+  const std::ptrdiff_t* row_at;
+  int steps;
+};
+
+/// r[l] = column l, of elements E, of the rows of a strip from number s on. Prefetches what is read
 /// half a kilobyte later.
 template <class T, class E, class S, int W>
-[[gnu::always_inline]] inline void load_columns_at(const S* from, const std::ptrdiff_t* row_at,
+[[gnu::always_inline]] inline void load_columns_at(const Strip<S>& from, int s,
                                                    typename Register<T>::register_type (&r)[W]) {
+  const int ahead = s + 512 / int(sizeof(S));
+  const S* const soon = ahead < from.steps ? from.data + ahead : from.next + (ahead - from.steps);
   const E* row[W];
   for (int i = 0; i < W; ++i) {
-    row[i] = reinterpret_cast<const E*>(from + row_at[i]);
-    __builtin_prefetch(from + row_at[i] + 512 / sizeof(S));
+    row[i] = reinterpret_cast<const E*>(from.data + s + from.row_at[i]);
+    __builtin_prefetch(soon + from.row_at[i]);
   }
   load_columns<T>(row, r);
 }
