@@ -2,7 +2,8 @@
 // weight) in float and bfloat16 as a share of the measured peak, and the same products by Eigen.
 // benchmarks/peers/pytorch_gemm.py times them in PyTorch.
 // Names: gemm/MODEL/LAYER/WHAT/m x n x k of that product; gemm_bf16/... with bfloat16 activations,
-// and weights in float as a model has them, which are rounded while they are packed.
+// and weights in float as a model has them, which are rounded while they are packed. (The logits of
+// a model are float, which here, as in PyTorch, are bfloat16.)
 #include "configs.hpp"
 #include "measure.hpp"
 #if __has_include(<Eigen/Core>)

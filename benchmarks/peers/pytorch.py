@@ -147,7 +147,6 @@ class Mixture(nn.Module):
             torch._dynamo.maybe_mark_dynamic(piece, 0)
         return torch.cat([expert(piece) for expert, piece in zip(self.experts, pieces)])
 
-
     def run_grouped(self, x, counts):
         ends = counts.cumsum(0).to(torch.int32)
 

@@ -90,5 +90,11 @@ TEST_CASE("precision_begun and holds_settings: settings without a precision are 
     moe::write_file(file, old);
     CHECK(lab::holds_settings(file, wide));
     CHECK_FALSE(lab::holds_settings(file, half));
+    // Of older versions, too: only the model's name tells it.
+    const std::string model = "{\n  \"model\": \"tiny bf16\",\n";
+    moe::write_file(file, model + old.substr(2));
+    CHECK(lab::precision_begun(common) == "bf16");
+    CHECK(lab::holds_settings(file, model + half.substr(2)));
+    CHECK_FALSE(lab::holds_settings(file, model + wide.substr(2)));
   }
 }

@@ -38,12 +38,13 @@ struct WeightOf<B> {
 }  // namespace detail
 
 /// The type in which a model's matrices are stored: `Wide`, or what a backend names `Weight`
-/// because its models are only run (backend/inference.hpp).
+/// because its models are only run (backend/inference.hpp), and not trained.
 template <class B>
 using Weight = typename detail::WeightOf<B>::type;
-/// Whether models on backend B can be trained.
 template <class B>
-inline constexpr bool trains = std::is_same_v<Weight<B>, Wide<B>>;
+inline constexpr bool trains = !requires {
+  typename B::Weight;
+};
 
 /// How a product treats operands of type Wide. rounded: they are first rounded to the backend's
 /// Value type. exact: they are multiplied as they are, as routers need.
@@ -208,9 +209,11 @@ concept Multiplies = requires(B& be, int n, std::ptrdiff_t step, Segments segmen
   be.gemm(n, n, n, w, a, wide, step, o);  // dW from their gradients
   be.gemm(n, n, n, a, a, wide, step, o);  // dW
   be.gemm(n, n, n, w, w, wide, step, o);  // optimizers
+  be.gemm(n, n, n, a, a, c, step, o);     // y = x W^T in a model that is only run
   be.batched_gemm(n, n, n, n, w, step, w, step, wide, step, step, o);
   be.symmetric_gemm(n, n, n, w, step, wide, SymmetricOptions<Wide<B>>{});
   be.grouped_gemm_m(segments, n, n, a, w, step, c, step, o, step);
+  be.grouped_gemm_m(segments, n, n, a, a, step, c, step, o, step);  // the same
   be.grouped_gemm_k(segments, n, n, a, a, wide, step, step, o);
 };
 

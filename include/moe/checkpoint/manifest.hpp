@@ -136,9 +136,9 @@ inline std::string in_code(const Difference& difference) {
 
 /// Throws if a checkpoint belongs to another model. `model` is describe_model of this program's
 /// model. The types of the numbers may differ: Cpu<float> and Cpu<bfloat16> both have float
-/// parameters, and a double holds every float.
+/// parameters, a double holds every float, and an Inference backend rounds them.
 /// Errors: moe::Error with every field that differs, both values, and whether it belongs to
-/// ModelConfig or Options; also for double parameters if this program's are float.
+/// ModelConfig or Options; also for double parameters if this program's are narrower.
 inline void require_same_model(const std::string& folder, const Json& manifest, const Json& model) {
   auto found = differences(manifest.at("model", detail::manifest_field(folder)), model);
   std::erase_if(found, [](const Difference& d) { return d.field == "scalar"; });
@@ -146,7 +146,7 @@ inline void require_same_model(const std::string& folder, const Json& manifest, 
   if (found.empty()) {
     if (stored != "F64" || model.at("scalar") == Json("F64")) return;
     throw Error("cannot load checkpoint '", folder,
-                "': its parameters are double and this program's are float, which hold less of "
+                "': its parameters are double and this program's are narrower, which hold less of "
                 "them; use a program with Cpu<double>, or export the model there as F32 with "
                 "moe::export_hugging_face and import that");
   }

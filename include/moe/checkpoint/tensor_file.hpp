@@ -128,7 +128,8 @@ class TensorFile {
       if (has == to) return;
       if (has != Dtype::F32 && has != Dtype::BF16) file.read<T>(name);  // says what is expected
       using Read = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
-      const std::vector<Read> numbers = file.read_as<Read>(name);
+      std::vector<Read> numbers(bytes.size() * 8 / std::size_t(bits_of(has)));
+      convert(has, bytes.data(), numbers.size(), numbers.data());
       const std::vector<T> values(numbers.begin(), numbers.end());
       bytes.assign(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
     };

@@ -114,7 +114,6 @@ struct Decoder {
   /// Backward of forward. Expects the gradient of c.normed in the head's scratch (dy).
   static void backward(B& be, const Pass& pass, const Params& p, const Cache& c, Params& grad,
                        Scratch& s) {
-    static_assert(trains<B>, "moe: a model on an Inference backend is only run, never trained");
     HeadScratch& head = s.stage.head;
     Norm::backward(be, pass, p.final_norm, s.stream, c.final_norm, head.dy, s.stream,
                    grad.final_norm, head.norm, false);
@@ -142,6 +141,7 @@ struct Decoder {
   /// weight, and leaves the gradient of c.normed in the head's scratch (dy).
   static void head_backward(B& be, const Pass& pass, const Params& p, const Cache& c, Params& grad,
                             Scratch& s) {
+    static_assert(trains<B>, "moe: a model on an Inference backend is only run, never trained");
     HeadScratch& h = s.stage.head;
     Head::backward(be, head(p), dropped(be, pass, c, s), c.targets, c.results.head, pass.loss_scale,
                    h.dy, head(grad), h.head, false);
@@ -151,6 +151,7 @@ struct Decoder {
   /// once.
   static void head_forward_backward(B& be, const Pass& pass, const Params& p, Cache& c,
                                     Params& grad, Scratch& s) {
+    static_assert(trains<B>, "moe: a model on an Inference backend is only run, never trained");
     HeadScratch& h = s.stage.head;
     Head::forward_backward(be, head(p), dropped(be, pass, c, s), c.targets, c.results.head,
                            pass.loss_scale, h.dy, head(grad), h.head, false);

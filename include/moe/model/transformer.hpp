@@ -196,7 +196,7 @@ class Transformer {
   const Options& options() const { return *options_; }
   Params& params() { return params_; }
   const Params& params() const { return params_; }
-  Params& grads() { return grads_; }
+  Params& grads() requires trains<B> { return grads_; }
   /// A parameter by its name, in the backend's memory: model.parameter("final_norm.weight").
   LeafView<W> parameter(std::string_view name) { return moe::parameter<W>(params_, name); }
   const Cache& cache() const { return cache_; }

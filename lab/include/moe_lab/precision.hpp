@@ -100,22 +100,25 @@ void settle_precision(std::string& precision, Common& common, const std::string&
 }
 
 /// The precision that the experiment to resume was begun with, by the settings in its folder, or ""
-/// if there is none. Those of older versions do not name it: they computed in float.
+/// if there is none. In those of older versions only the name of a model may tell that it is bf16.
 inline std::string precision_begun(const Common& common) {
   if (!common.resume) return "";
   for (const char* name : {"/settings.json", "/study.json"}) {
     const std::string file = common.out + name;
     if (!moe::detail::exists(file)) continue;
-    const bool half = moe::read_file(file).find("\"precision\": \"bf16\"") != std::string::npos;
-    return half ? "bf16" : "float";
+    const std::string saved = moe::read_file(file);
+    for (const char* word : {"\"precision\": \"bf16\"", " bf16\""})
+      if (saved.find(word) != std::string::npos) return "bf16";
+    return "float";
   }
   return "";
 }
 
-/// Whether a file of settings has this text. Without a precision it is of an older version, which
-/// computed in float.
+/// Whether a file of settings has this text. One of an older version does not name the precision.
 inline bool holds_settings(const std::string& file, std::string text) {
-  const std::string saved = moe::read_file(file), line = "\"precision\": \"float\",\n";
+  const std::string saved = moe::read_file(file);
+  const bool half = saved.find(" bf16\"") != std::string::npos;
+  const std::string line = std::string("\"precision\": \"") + (half ? "bf16" : "float") + "\",\n";
   const std::size_t at = text.find(line);
   if (saved.find("\"precision\"") == std::string::npos && at != std::string::npos) {
     const std::size_t begin = text.rfind('\n', at) + 1;
