@@ -33,7 +33,12 @@ struct ModelOptimizer {
 };
 template <class Net>
 struct ModelOptimizer<Net, false> {
-  void choose(const std::string&, Net&) {}
+  void choose(const std::string& name, Net&) {
+    if (!name.empty())
+      throw moe::Error(
+          "cannot measure a training step on an Inference backend: its models are only run; choose "
+          "cpu-f32 or cpu-bf16");
+  }
   void step() {}
   std::size_t state_bytes() const { return 0; }
 };

@@ -8,6 +8,7 @@
 
 #include "../gradient.hpp"
 #include "catch.hpp"
+#include "text.hpp"
 
 // A whole model whose activations are stored as bfloat16, against exact arithmetic.
 
@@ -39,14 +40,8 @@ constexpr ModelConfig gpt_mixture = with([](ModelConfig& c) {
   c.moe.shared_experts = 1;
 });
 
-constexpr int tokens = 2 * base.context;
-struct Text {
-  std::int32_t data[tokens + 1];
-  Text() {
-    for (int i = 0; i <= tokens; ++i) data[i] = (i * i + 7 * i / 3) % base.vocab;
-  }
-  Batch batch() const { return {data, data + 1, 2, base.context}; }
-};
+using Text = test::Text<base>;
+constexpr int tokens = Text::tokens;
 Options options() {
   return {.max_tokens = tokens, .init_std = 0.15, .seed = 12};
 }

@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "io/scratch.hpp"
+#include "text.hpp"
 
 // Models that are only run: their matrices are stored as their activations are.
 
@@ -41,14 +42,8 @@ constexpr ModelConfig positions = with([](ModelConfig& c) {
 });
 constexpr ModelConfig scaled = with([](ModelConfig& c) { c.scale_embedding = true; });
 
-constexpr int tokens = 2 * llama.context;
-struct Text {
-  std::int32_t data[tokens + 1];
-  Text() {
-    for (int i = 0; i <= tokens; ++i) data[i] = (i * i + 7 * i / 3) % llama.vocab;
-  }
-  Batch batch() const { return {data, data + 1, 2, llama.context}; }
-};
+using Text = test::Text<llama>;
+constexpr int tokens = Text::tokens;
 
 /// A model on its backend. Initial values are functions of the seed, so two models of one
 /// configuration have the same parameters, up to their rounding.

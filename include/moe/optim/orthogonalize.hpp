@@ -50,8 +50,9 @@ inline constexpr OddPolynomials polar_express5{
 /// with bfloat16 activations a result differs by 1 to 8 %, while singular values stay in the band.
 /// They work on the smaller side. On the CPU, which computes 5/8 of a symmetric product, that is
 /// about 5 (3.25 m^2 n + 1.25 m^3) flop for an m x n matrix with 128 <= m <= n. Never throws or
-/// allocates after construction. Derivation: docs/derivations/muon.md.  Test:
-/// tests/optim/orthogonalize.cpp.
+/// allocates after construction.
+///
+/// Derivation: docs/derivations/muon.md.  Test: tests/optim/orthogonalize.cpp.
 ///
 ///     using Orth = moe::Orthogonalizer<moe::Cpu<float>>;
 ///     Orth orthogonalize{backend, Orth::bytes_needed(8, 512, 256)};
