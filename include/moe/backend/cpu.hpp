@@ -38,7 +38,7 @@ class Cpu : public detail::DoneAtOnce {
   explicit Cpu(int threads = 0, Bf16Products products = Bf16Products::measured)
       : threads_(detail::checked_threads(threads)),
         gemm_(threads_, products),
-        attention_(threads_) {}
+        attention_(threads_, products) {}
   Cpu(const Cpu&) = delete;
   Cpu& operator=(const Cpu&) = delete;
 

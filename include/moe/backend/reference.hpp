@@ -162,7 +162,7 @@ class Reference : public detail::DoneAtOnce {
       for (int d = 0; d < s.head_dim; ++d) {
         W sum(0);
         for (int j = 0; j < at.visible; ++j)
-          sum = sum + dropped(s, at, j, p[std::size_t(j)]) * v[at.key(s, j) + d];
+          sum = sum + operand(dropped(s, at, j, p[std::size_t(j)])) * v[at.key(s, j) + d];
         out[at.query(s) + d] = sum;
       }
     });
@@ -187,9 +187,9 @@ class Reference : public detail::DoneAtOnce {
         for (int d = 0; d < s.head_dim; ++d) {
           dp = dp + dout[at.query(s) + d] * v[at.key(s, j) + d];
           W& to = dv[std::size_t(at.key(s, j) + d)];
-          to = to + dropped(s, at, j, p[std::size_t(j)]) * dout[at.query(s) + d];
+          to = to + operand(dropped(s, at, j, p[std::size_t(j)])) * dout[at.query(s) + d];
         }
-        const W ds = p[std::size_t(j)] * (dropped(s, at, j, dp) - delta) * scale;
+        const W ds = operand(p[std::size_t(j)] * (dropped(s, at, j, dp) - delta) * scale);
         for (int d = 0; d < s.head_dim; ++d) {
           W& to_q = dq[std::size_t(at.query(s) + d)];
           W& to_k = dk[std::size_t(at.key(s, j) + d)];
@@ -223,6 +223,9 @@ class Reference : public detail::DoneAtOnce {
     const X& number = m.data[row * m.row_stride + j * m.col_stride];
     return o.precision != Precision::rounded ? W(number) : W(T(number));
   }
+
+  /// A number as a product reads it: rounded to T.
+  static W operand(const W& number) { return W(T(number)); }
 
   struct Query {
     std::ptrdiff_t sequence, row, head;

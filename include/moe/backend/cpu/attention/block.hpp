@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <moe/backend/backend.hpp>
 #include <moe/backend/cpu/gemm/blocked.hpp>
+#include <type_traits>
 
 namespace moe::inline MOE_ISA::detail {
 
@@ -16,7 +17,8 @@ struct AttentionBlock {
   W *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
   W *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
   W *p, *dp, *drop;                                // (keys, lanes)
-  W *result, *dkey, *dvalue;                       // (lanes, dim), (keys, dim) x 2
+  W* ds;  // the gradient of the scores by queries, where that is another form than by keys
+  W *result, *dkey, *dvalue;  // (lanes, dim), (keys, dim) x 2
   std::size_t numbers;
   std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
   int first = 0, count = 0, registers = 0, keys = 0;  // keys: as many as the last query sees
@@ -43,6 +45,7 @@ struct AttentionBlock {
     do_columns = take(lanes, wide);
     p = take(all, lanes);
     dp = take(all, lanes);
+    ds = take(all, std::is_same_v<T, W> ? 0 : lanes);
     drop = take(all, s.dropout.active() ? lanes : 0);
     result = take(lanes, s.head_dim);
     dkey = take(s.keys, s.head_dim);
@@ -77,13 +80,6 @@ struct AttentionBlock {
     count = std::min(lanes, s.queries - first);
     registers = ceil_div(count, width);
     keys = last_key(count - 1) + 1;
-  }
-
-  static void pack_rows(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
-    pack_panels<rows, W>(Operand<T>{from, stride, 1}, n, dim, to);
-  }
-  static void pack_columns(const T* from, int n, int dim, std::ptrdiff_t stride, W* to) {
-    pack_panels<lanes, W>(Operand<T>{from, 1, stride}, dim, n, to);
   }
 };
 

@@ -36,6 +36,11 @@ inline bool dot_is_faster() {
   return faster;
 }
 
+/// Whether bfloat16 operands are multiplied with the dot product when they are not on tiles.
+inline bool uses_dot(Bf16Products how) {
+  return how == Bf16Products::dot || (how != Bf16Products::widened && dot_is_faster());
+}
+
 #ifdef __AVX512BF16__
 /// Packs two terms of a sum into the bits of one float. Both are already rounded to bfloat16, so
 /// their lower bits are 0.
@@ -93,6 +98,42 @@ inline Register<float> load_some(const Rounded<float, bfloat16>* from, __mmask16
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
+/// Two registers, rounded to bfloat16, in both forms of packed pairs. `pairs`: lane i of the first
+/// and of the second. store_rows writes the pairs of adjacent lanes, first those of the first.
+struct RoundedPairs {
+  Register<float> pairs;
+
+  RoundedPairs(const Register<float>& first, const Register<float>& second) {
+    const __m512bh narrow = _mm512_cvtne2ps_pbh(second, first);
+    const __m512i all = reinterpret_cast<const __m512i&>(narrow);
+    adjacent_ = _mm512_rol_epi32(all, 16);
+    pairs = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleaved(), all));
+  }
+  void store_rows(float* to, std::ptrdiff_t row) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(adjacent_));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + row),
+                        _mm512_extracti64x4_epi64(adjacent_, 1));
+  }
+
+ private:
+  __m512i adjacent_;
+
+  /// Number 2i comes from lane i of the second register, number 2i + 1 from the first.
+  static __m512i interleaved() {
+    alignas(64) static constexpr auto place = [] {
+      struct {
+        std::uint16_t of[32];
+      } made{};
+      for (int i = 0; i < 16; ++i) {
+        made.of[2 * i] = std::uint16_t(16 + i);
+        made.of[2 * i + 1] = std::uint16_t(i);
+      }
+      return made;
+    }();
+    return _mm512_load_si512(&place);
+  }
+};
+
 /// The kernel for bfloat16 pairs; see Widened.
 struct Dot {
   static constexpr int terms = 2;
@@ -133,10 +174,10 @@ struct Dot {
     }
   }
 
-  /// Like multiply_tile, for k pairs and a tile that may cross the edge of C.
-  template <class T, int R, int V, class C>
-  static void tile(int rows, int cols, int k, const T* a, const T* b, C* c, std::ptrdiff_t ldc,
-                   const Epilogue<T>& o) {
+  /// multiply_tile for a part of a tile, of k pairs.
+  template <class T, int R, int V, int RowStep, class C>
+  static void tile(int rows, int cols, int k, const T* a, std::ptrdiff_t a_step, const T* b,
+                   std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc, const Epilogue<T>& o) {
     using Pack = Register<float>;
     constexpr int width = Tile<float>::width;
     Pack sum[R * V];
@@ -147,13 +188,13 @@ struct Dot {
         right[j] = Pack::load_unaligned(b + j * width);
       });
       unroll<R>([&](auto i) __attribute__((always_inline)) {
-        const Pack left(a[i]);
+        const Pack left(a[i * RowStep]);
         unroll<V>([&](auto j) __attribute__((always_inline)) {
           sum[i * V + j] = _mm512_dpbf16_ps(sum[i * V + j], as_pairs(left), as_pairs(right[j]));
         });
       });
-      a += Tile<float>::rows;
-      b += Tile<float>::cols;
+      a += a_step;
+      b += b_step;
     };
     int l = 0;
     if (k >= 4 * Prefetcher::slices) {

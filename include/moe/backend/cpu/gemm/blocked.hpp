@@ -55,10 +55,11 @@ struct Widened {
   static void pack(const Operand<S>& x, int rows, int steps, T* to) {
     pack_panels<Width, T>(x, rows, steps, to);
   }
-  template <class T, int R, int V, class C>
-  static void tile(int rows, int cols, int k, const T* a, const T* b, C* c, std::ptrdiff_t ldc,
-                   const Epilogue<T>& o) {
-    multiply_tile_at_edge<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
+  /// multiply_tile for a part of a tile. k counts packed steps, of `terms` terms each.
+  template <class T, int R, int V, int RowStep, class C>
+  static void tile(int rows, int cols, int k, const T* a, std::ptrdiff_t a_step, const T* b,
+                   std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc, const Epilogue<T>& o) {
+    multiply_tile_at_edge<T, R, V, RowStep>(rows, cols, k, a, a_step, b, b_step, c, ldc, o);
   }
   /// sum[r] += the products of row r of A with the rows of a strip of B, one lane for each. The
   /// strip is transposed in registers.
@@ -99,7 +100,7 @@ inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, C*
   if constexpr (R == Tile<T>::rows) {
     if (rows <= R / 2) return multiply_panel<Kernel, T, R / 2, V>(rows, cols, k, a, b, c, ldc, o);
   }
-  Kernel::template tile<T, R, V>(rows, cols, k, a, b, c, ldc, o);
+  Kernel::template tile<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
 }
 
 /// Multiplies m rows of A, packed in groups, by a packed block of B. `next`: the rows of A that are

@@ -20,8 +20,7 @@ class Gemm {
   explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured)
       : threads_(threads), space_(std::size_t(threads)) {
     tiles_ = narrow && narrow_products == Bf16Products::tiles && has_tiles();
-    dot_ = narrow && (narrow_products == Bf16Products::dot ||
-                      (narrow_products != Bf16Products::widened && dot_is_faster()));
+    dot_ = narrow && uses_dot(narrow_products);
     for (Workspace& w : space_) w.reserve(bytes_of_thread());
   }
   static std::size_t bytes_of_thread() {

@@ -12,12 +12,18 @@ struct Rounded {
   explicit operator T() const { return T(S(value)); }
 };
 
-template <class T, class S, class A>
-inline xsimd::batch<T, A> load(const Rounded<T, S>* at, Lane<xsimd::batch<T, A>> i) {
+/// The numbers of a register, rounded to S.
+template <class S, class T, class A>
+inline xsimd::batch<T, A> rounded(const xsimd::batch<T, A>& value) {
   constexpr Lane<xsimd::batch<T, A>> here{0};
   S narrow[xsimd::batch<T, A>::size];
-  store(narrow, here, xsimd::batch<T, A>::load_unaligned(&at[i.index].value));
+  store(narrow, here, value);
   return load(static_cast<const S*>(narrow), here);
+}
+
+template <class T, class S, class A>
+inline xsimd::batch<T, A> load(const Rounded<T, S>* at, Lane<xsimd::batch<T, A>> i) {
+  return rounded<S>(xsimd::batch<T, A>::load_unaligned(&at[i.index].value));
 }
 
 }  // namespace moe::detail
