@@ -10,24 +10,6 @@ using namespace moe::test;
 
 namespace {
 
-/// |x| / 256 is the most that rounding x to bfloat16 changes.
-constexpr double half_unit = 1.0 / 256;
-
-/// Largest |got - expected|, less `units` half units in the last place if `got` is bfloat16,
-/// relative to `size`.
-template <class T>
-double excess(const std::vector<T>& got, const std::vector<double>& expected,
-              const std::vector<double>& size, double units = 1) {
-  double worst = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    const double allowed = sizeof(T) == 2 ? units * half_unit * std::abs(expected[i]) : 0;
-    const double difference = std::abs(double(got[i]) - expected[i]);
-    worst =
-        std::isnan(difference) ? 1e30 : std::max(worst, (difference - allowed) / (size[i] + 1e-30));
-  }
-  return worst;
-}
-
 /// Runs a product, call(backend, a, b, c, bias, sign), on the backend and twice on the oracle: with
 /// the numbers, and with their magnitudes, to which the error is relative.
 template <class A, class B, class C, class Be, class Call>
@@ -226,22 +208,6 @@ void check_rows_alone(Be& be) {
               matrix(b, k, n, true), alone.data() + i * n, n, o);
     CHECK(same_bits(all, alone));
   }
-}
-
-/// Checks results of attention in which both sides round probabilities to bfloat16. Where
-/// exponentials differ in their last bit, a few of these are rounded to the neighbour, which moves
-/// a result by 2^-8 of one term. If all were rounded otherwise, the results would differ by some
-/// 2^-10 of their size.
-void check_alike(const std::vector<bfloat16>& got, const std::vector<bfloat16>& expected) {
-  double difference = 0, size = 0, largest = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    difference += std::pow(double(got[i]) - double(expected[i]), 2);
-    size += std::pow(double(expected[i]), 2);
-    largest = std::max(largest, std::abs(double(expected[i])));
-  }
-  CHECK(difference <= 0x1p-24 * size);  // 2^-12 of the root mean square
-  const auto wide = widened(expected);
-  CHECK(excess(got, wide, std::vector<double>(wide.size(), largest), 2) < half_unit);
 }
 
 /// Runs a check for both ways of computing products. If the processor supports only one, it runs

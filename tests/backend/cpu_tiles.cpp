@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <moe/backend/cpu/attention/attention.hpp>
 #include <moe/backend/cpu/gemm/tile_product.hpp>
 #include <vector>
 
@@ -137,6 +138,82 @@ TEST_CASE("Tiles: an element has the same bits in any product that contains it",
   }
 }
 
+namespace {
+
+const Dropout dropout{0.3, 11, stream(3, 1, RandomStream::attention_dropout)};
+
+using AttentionTensors = Tensors<bfloat16, float>;
+template <class Unit, class Packing>
+AttentionTensors attention(const AttentionShape& s, int threads) {
+  using Kernel = OnTiles<Unit, Packing>;
+  AttentionTensors t(s);
+  BlockAttention<float, bfloat16> be(threads);
+  be.forward_with<Kernel>(s, t.q.data(), t.k.data(), t.v.data(), t.out.data(), t.lse.data());
+  be.backward_with<Kernel>(s, t.q.data(), t.k.data(), t.v.data(), t.out.data(), t.dout.data(),
+                           t.lse.data(), t.dq.data(), t.dk.data(), t.dv.data());
+  return t;
+}
+void check_same(const AttentionTensors& a, const AttentionTensors& b) {
+  CHECK(same_bits(a.out, b.out));
+  CHECK(same_bits(a.lse, b.lse));
+  CHECK(same_bits(a.dq, b.dq));
+  CHECK(same_bits(a.dk, b.dk));
+  CHECK(same_bits(a.dv, b.dv));
+}
+std::vector<AttentionShape> attention_shapes() {
+  std::vector<AttentionShape> shapes;
+  for (const int dim : {1, 32, 48, 64, 104, 128}) shapes.push_back({1, 37, 37, 37, 2, 2, dim});
+  shapes.push_back({1, 70, 70, 70, 4, 2, 16, dropout});
+  shapes.push_back({2, 33, 33, 40, 3, 1, 8, dropout});
+  shapes.push_back({2, 5, 61, 64, 2, 2, 24});
+  shapes.push_back({3, 1, 17, 32, 4, 2, 8, dropout});
+  shapes.push_back({1, 1, 1, 1, 1, 1, 64});
+  return shapes;
+}
+
+}  // namespace
+
+TEST_CASE("Tiles: attention and its gradient agree with the oracle", "[tiles][parity]") {
+  Reference<float, bfloat16> oracle;
+  for (const AttentionShape& s : attention_shapes()) {
+    INFO("queries " << s.queries << " keys " << s.keys << " head_dim " << s.head_dim);
+    const AttentionTensors got = attention<EmulatedTiles, PlainPacking>(s, 1);
+    AttentionTensors expected(s);
+    expected.forward(oracle, s);
+    check_alike(got.out, expected.out);
+    CHECK(error(got.lse, widened(expected.lse)) < 2 * tolerance<float>);
+    expected.out = got.out;
+    expected.lse = got.lse;
+    expected.backward(oracle, s);
+    check_alike(got.dq, expected.dq);
+    check_alike(got.dk, expected.dk);
+    check_alike(got.dv, expected.dv);
+  }
+}
+
+TEST_CASE("Tiles: attention has the same bits for any threads and any number of queries",
+          "[tiles][determinism]") {
+  for (const AttentionShape& s :
+       {AttentionShape{1, 70, 70, 70, 4, 2, 24, dropout}, AttentionShape{3, 40, 40, 50, 2, 1, 40}})
+    check_same(attention<EmulatedTiles, PlainPacking>(s, 1),
+               attention<EmulatedTiles, PlainPacking>(s, 3));
+  const AttentionShape whole{1, 70, 70, 70, 2, 1, 20};
+  AttentionTensors t = attention<EmulatedTiles, PlainPacking>(whole, 1);
+  const std::ptrdiff_t row = whole.heads * whole.head_dim;
+  BlockAttention<float, bfloat16> be(1);
+  for (const int queries : {1, 3, 33})
+    for (const int keys : {40, 65, 70}) {
+      AttentionShape s = whole;
+      s.queries = queries, s.keys = keys;
+      const std::ptrdiff_t at = (keys - queries) * row, size = queries * row;
+      std::vector<bfloat16> out(static_cast<std::size_t>(size));
+      std::vector<float> lse(std::size_t(queries * s.heads));
+      be.forward_with<OnTiles<EmulatedTiles, PlainPacking>>(s, t.q.data() + at, t.k.data(),
+                                                            t.v.data(), out.data(), lse.data());
+      CHECK(same_bits(out, std::vector<bfloat16>(t.out.begin() + at, t.out.begin() + at + size)));
+    }
+}
+
 TEST_CASE("Tiles: a product of tiles rounds as the processor does", "[tiles]") {
   EmulatedTiles tiles;
   PackedTile a{}, b{};
@@ -235,5 +312,7 @@ TEST_CASE("Tiles: the processor's give the bits of those in plain C++", "[.night
             product<Tiles, WidePacking, float>(70, 50, k, a.operand, b.operand),
             product<EmulatedTiles, PlainPacking, float>(70, 50, k, a.operand, b.operand)));
       }
+  for (const AttentionShape& s : attention_shapes())
+    check_same(attention<Tiles, WidePacking>(s, 1), attention<EmulatedTiles, PlainPacking>(s, 1));
 }
 #endif

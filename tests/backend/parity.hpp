@@ -6,6 +6,8 @@
 #include <moe/backend/reference.hpp>
 #include <vector>
 
+#include "catch.hpp"
+
 // Shared by the tests of the CPU backend: random numbers, and the comparison with the oracle.
 
 namespace moe::test {
@@ -79,6 +81,40 @@ GemmOptions<V> options(int kind, V sign, const V* bias) {
     default:
       return {V(1), V(0), nullptr, Precision::exact};
   }
+}
+
+/// |x| / 256 is the most that rounding x to bfloat16 changes.
+inline constexpr double half_unit = 1.0 / 256;
+
+/// Largest |got - expected|, less `units` half units in the last place if `got` is bfloat16,
+/// relative to `size`.
+template <class T>
+double excess(const std::vector<T>& got, const std::vector<double>& expected,
+              const std::vector<double>& size, double units = 1) {
+  double worst = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double allowed = sizeof(T) == 2 ? units * half_unit * std::abs(expected[i]) : 0;
+    const double difference = std::abs(double(got[i]) - expected[i]);
+    worst =
+        std::isnan(difference) ? 1e30 : std::max(worst, (difference - allowed) / (size[i] + 1e-30));
+  }
+  return worst;
+}
+
+/// Checks results of attention in which both sides round probabilities to bfloat16. Where
+/// exponentials differ in their last bit, a few of these are rounded to the neighbour, which moves
+/// a result by 2^-8 of one term. If all were rounded otherwise, the results would differ by some
+/// 2^-10 of their size.
+inline void check_alike(const std::vector<bfloat16>& got, const std::vector<bfloat16>& expected) {
+  double difference = 0, size = 0, largest = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    difference += std::pow(double(got[i]) - double(expected[i]), 2);
+    size += std::pow(double(expected[i]), 2);
+    largest = std::max(largest, std::abs(double(expected[i])));
+  }
+  CHECK(difference <= 0x1p-24 * size);  // 2^-12 of the root mean square
+  const auto wide = widened(expected);
+  CHECK(excess(got, wide, std::vector<double>(wide.size(), largest), 2) < half_unit);
 }
 
 /// Random operands of attention, stored as S. The memory for the results holds old numbers.

@@ -225,9 +225,9 @@ concept DividesHead = requires {
 };
 
 /// forward: out = softmax(scale * q k^T, causal) v and lse (rows of q, heads), the logarithm of
-/// each softmax's denominator. backward adds to dq, dk and dv. `reserve` is called once, with the
-/// largest keys and queries, and as many sequences of these as a training pass has tokens; it may
-/// have more sequences that are shorter.
+/// each softmax's denominator. backward adds to dq, dk and dv. Probabilities times dropout, and
+/// gradients of scores, are operands of products and rounded to Value. `reserve` is called once,
+/// with the largest keys and queries, and with the sequences of a pass; there may be more shorter.
 template <class B>
 concept Attends = requires(B& be, const AttentionShape& shape, const Value<B>* in, Value<B>* out,
                            const Wide<B>* known_lse, Wide<B>* lse) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <moe/backend/cpu/attention/products.hpp>
 #include <moe/backend/cpu/attention/softmax.hpp>
+#include <moe/backend/cpu/attention/tile_products.hpp>
 #include <vector>
 
 namespace moe::inline MOE_ISA::detail {
@@ -22,38 +23,40 @@ class BlockAttention {
   explicit BlockAttention(int threads, Bf16Products narrow_products = Bf16Products::measured)
       : threads_(threads),
         space_(std::size_t(threads)),
-        dot_(!std::is_same_v<W, T> && uses_dot(narrow_products)) {}
+        tiles_(narrow && uses_tiles(narrow_products)),
+        dot_(narrow && uses_dot(narrow_products)) {}
 
   void reserve(const AttentionShape& s) {
     for (Workspace& w : space_) w.reserve(bytes_of_thread(s));
   }
   static std::size_t bytes_of_thread(const AttentionShape& s) {
-    return Block(s, nullptr).numbers * sizeof(W);
+    std::size_t numbers = Block<Widened>(s, nullptr).numbers;
+    if constexpr (narrow) numbers = std::max(numbers, Block<EmulatedKernel>(s, nullptr).numbers);
+    return numbers * sizeof(W);
   }
 
   void forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, W* lse) {
-    with_kernel([&]<class Kernel>(Kernel) { forward<Kernel>(s, q, k, v, out, lse); });
+    with_kernel([&]<class Kernel>(Kernel) { forward_with<Kernel>(s, q, k, v, out, lse); });
   }
   void backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
                 const T* dout, const W* lse, T* dq, T* dk, T* dv) {
-    with_kernel(
-        [&]<class Kernel>(Kernel) { backward<Kernel>(s, q, k, v, out, dout, lse, dq, dk, dv); });
+    with_kernel([&]<class Kernel>(Kernel) {
+      backward_with<Kernel>(s, q, k, v, out, dout, lse, dq, dk, dv);
+    });
   }
 
- private:
-  using Block = AttentionBlock<W, T>;
-  static constexpr int lanes = Block::lanes;
-
   template <class Kernel>
-  void forward(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, W* lse) {
+  void forward_with(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, W* lse) {
     using Product = AttentionProducts<Kernel, W, T>;
+    constexpr int lanes = Block<Kernel>::lanes;
     reserve(s);
     const int blocks = ceil_div(s.queries, lanes), owners = s.sequences * s.kv_heads;
     if (owners == 0 || blocks == 0) return;
     const int threads = work(s) < 1e6 ? 1 : threads_;
     const int chunks = threads == 1 ? 1 : std::min(blocks, ceil_div(2 * threads, owners));
     parallel(threads, owners * chunks, [&](int task, int worker) {
-      Block b(s, space_[std::size_t(worker)].template as<W>());
+      [[maybe_unused]] const typename Kernel::Session session;
+      Block<Kernel> b(s, space_[std::size_t(worker)].template as<W>());
       b.own(task / chunks, k, v);
       Product::pack_keys(b.key, b, b.k_steps);
       Product::pack_key_columns(b.value, b, b.v_columns);
@@ -64,27 +67,29 @@ class BlockAttention {
           Product::score(b, b.k_steps, b.q_steps, b.p, scale(s));
           AttentionSoftmax<Kernel, W, T>::forward(b, lse);
           Product::by_queries(b, b.p, b.v_columns);
-          for_each_result(b.result, b.count, b.query_stride(), s.head_dim, out + b.query_at(),
+          for_each_result(b.result, b, b.count, b.query_stride(), out + b.query_at(),
                           [](const auto&, const auto& sum) { return sum; });
         }
     });
   }
 
   template <class Kernel>
-  void backward(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
-                const T* dout, const W* lse, T* dq, T* dk, T* dv) {
+  void backward_with(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
+                     const T* dout, const W* lse, T* dq, T* dk, T* dv) {
     using Product = AttentionProducts<Kernel, W, T>;
     using Softmax = AttentionSoftmax<Kernel, W, T>;
+    constexpr int lanes = Block<Kernel>::lanes;
     reserve(s);
     const int blocks = ceil_div(s.queries, lanes);
     parallel(work(s) < 1e6 ? 1 : threads_, s.sequences * s.kv_heads, [&](int task, int worker) {
-      Block b(s, space_[std::size_t(worker)].template as<W>());
+      [[maybe_unused]] const typename Kernel::Session session;
+      Block<Kernel> b(s, space_[std::size_t(worker)].template as<W>());
       b.own(task, k, v);
       Product::pack_keys(b.key, b, b.k_steps);
       Product::pack_key_columns(b.key, b, b.k_columns);
       Product::pack_keys(b.value, b, b.v_steps);
-      std::fill_n(b.dkey, s.keys * s.head_dim, W(0));
-      std::fill_n(b.dvalue, s.keys * s.head_dim, W(0));
+      std::fill_n(b.dkey, s.keys * b.row, W(0));
+      std::fill_n(b.dvalue, s.keys * b.row, W(0));
       const auto add = [](const auto& old, const auto& sum) { return old + sum; };
       for (int h = 0; h < b.group(); ++h)
         for (int block = 0; block < blocks; ++block) {
@@ -100,18 +105,28 @@ class BlockAttention {
           Product::by_keys(b, b.p, b.do_columns, b.dvalue);
           Product::by_keys(b, Softmax::gradient_over_queries(b), b.q_columns, b.dkey);
           Product::by_queries(b, b.dp, b.k_columns);
-          for_each_result(b.result, b.count, b.query_stride(), s.head_dim, dq + b.query_at(), add);
+          for_each_result(b.result, b, b.count, b.query_stride(), dq + b.query_at(), add);
         }
-      for_each_result(b.dkey, s.keys, b.key_stride(), s.head_dim, dk + b.key_at(), add);
-      for_each_result(b.dvalue, s.keys, b.key_stride(), s.head_dim, dv + b.key_at(), add);
+      for_each_result(b.dkey, b, s.keys, b.key_stride(), dk + b.key_at(), add);
+      for_each_result(b.dvalue, b, s.keys, b.key_stride(), dv + b.key_at(), add);
     });
   }
+
+ private:
+  template <class Kernel>
+  using Block = AttentionBlock<Kernel, W, T>;
+  using EmulatedKernel = OnTiles<EmulatedTiles, PlainPacking>;
+  static constexpr bool narrow = !std::is_same_v<W, T>;
 
   /// Calls f with the kernel of the products.
   template <class F>
   void with_kernel(const F& f) {
+#ifdef MOE_HAS_TILES
+    if constexpr (narrow)
+      if (tiles_) return f(OnTiles<Tiles, WidePacking>{});
+#endif
 #ifdef __AVX512BF16__
-    if constexpr (std::is_same_v<T, bfloat16>)
+    if constexpr (narrow)
       if (dot_) return f(Dot{});
 #endif
     f(Widened{});
@@ -125,18 +140,18 @@ class BlockAttention {
   }
 
   /// to[i] = f(to[i], from[i]) for n rows of one head. Rows of `to` are `stride` apart.
-  template <class F>
-  static void for_each_result(const W* from, int n, std::ptrdiff_t stride, int dim, T* to,
+  template <class Block, class F>
+  static void for_each_result(const W* from, const Block& b, int n, std::ptrdiff_t stride, T* to,
                               const F& f) {
-    for (int i = 0; i < n; ++i, from += dim, to += stride)
-      SimdGroup<W>{}.for_each(dim, [&]<class V>(Lane<V> d) {
+    for (int i = 0; i < n; ++i, from += b.row, to += stride)
+      SimdGroup<W>{}.for_each(b.s.head_dim, [&]<class V>(Lane<V> d) {
         store(to, d, V(f(load(static_cast<const T*>(to), d), load(from, d))));
       });
   }
 
   int threads_;
   std::vector<Workspace> space_;
-  bool dot_;
+  bool tiles_, dot_;
 };
 
 }  // namespace moe::detail

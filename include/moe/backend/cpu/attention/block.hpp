@@ -6,19 +6,27 @@
 
 namespace moe::inline MOE_ISA::detail {
 
+/// Of the products of Kernel: the registers of queries in a block, how many of these are computed
+/// at least, and the keys that are computed together.
+template <class Kernel, class W>
+struct AttentionLayout {
+  static constexpr int packs = 2, min_packs = 1, rows = Tile<W>::rows;
+};
+
 /// One block of queries of one head: its position in q, k and v, and the workspace of its thread.
-template <class W, class T>
+template <class Kernel, class W, class T>
 struct AttentionBlock {
-  static constexpr int rows = Tile<W>::rows, packs = 2, width = Tile<W>::width,
+  using Layout = AttentionLayout<Kernel, W>;
+  static constexpr int rows = Layout::rows, packs = Layout::packs, width = Tile<W>::width,
                        lanes = packs * width;
-  static constexpr int height = rows > 8 ? 8 : rows;  // queries of a tile; divides `lanes`
 
   const AttentionShape& s;
   W *k_steps, *v_steps, *k_columns, *v_columns;    // all keys of one key head
   W *q_steps, *do_steps, *q_columns, *do_columns;  // the block's queries
   W *p, *dp, *drop;                                // (keys, lanes)
   W* ds;  // the gradient of the scores by queries, where that is another form than by keys
-  W *result, *dkey, *dvalue;  // (lanes, dim), (keys, dim) x 2
+  W *result, *dkey, *dvalue;  // (lanes, dim), (keys, dim) x 2; rows are `row` apart
+  int row;
   std::size_t numbers;
   std::ptrdiff_t sequence = 0, kv_head = 0, head = 0;
   int first = 0, count = 0, registers = 0, keys = 0;  // keys: as many as the last query sees
@@ -35,21 +43,22 @@ struct AttentionBlock {
       return here;
     };
     const int all = round_up(s.keys, rows), wide = round_up(s.head_dim, lanes);
-    k_steps = take(all, s.head_dim);
-    v_steps = take(all, s.head_dim);
+    row = round_up(s.head_dim, 16);
+    k_steps = take(all, wide);
+    v_steps = take(all, wide);
     k_columns = take(all, wide);
     v_columns = take(all, wide);
-    q_steps = take(lanes, s.head_dim);
-    do_steps = take(lanes, s.head_dim);
+    q_steps = take(lanes, wide);
+    do_steps = take(lanes, wide);
     q_columns = take(lanes, wide);
     do_columns = take(lanes, wide);
     p = take(all, lanes);
     dp = take(all, lanes);
     ds = take(all, std::is_same_v<T, W> ? 0 : lanes);
     drop = take(all, s.dropout.active() ? lanes : 0);
-    result = take(lanes, s.head_dim);
-    dkey = take(s.keys, s.head_dim);
-    dvalue = take(s.keys, s.head_dim);
+    result = take(lanes, row);
+    dkey = take(all, row);
+    dvalue = take(all, row);
     numbers = used;
   }
 
@@ -78,7 +87,7 @@ struct AttentionBlock {
     head = kv_head * group() + h;
     first = first_query;
     count = std::min(lanes, s.queries - first);
-    registers = ceil_div(count, width);
+    registers = std::max(Layout::min_packs, ceil_div(count, width));
     keys = last_key(count - 1) + 1;
   }
 };

@@ -11,10 +11,11 @@ namespace moe::inline MOE_ISA::detail {
 /// terms.
 template <class Kernel, class W, class T>
 struct AttentionProducts {
-  using Block = AttentionBlock<W, T>;
+  using Block = AttentionBlock<Kernel, W, T>;
   static constexpr int rows = Block::rows, packs = Block::packs, width = Block::width,
-                       lanes = Block::lanes, height = Block::height, terms = Kernel::terms;
-  static constexpr int key_block = 128;  // keys in a block of by_queries
+                       lanes = Block::lanes, terms = Kernel::terms;
+  static constexpr int height = rows > 8 ? 8 : rows;  // queries of a tile; divides `lanes`
+  static constexpr int key_block = 128;               // keys in a block of by_queries
 
   static void pack_keys(const T* from, const Block& b, W* to) {
     Kernel::template pack<rows>(Operand<T>{from, b.key_stride(), 1}, b.s.keys, b.s.head_dim, to);
@@ -55,7 +56,7 @@ struct AttentionProducts {
           for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
             Kernel::template tile<W, height, V, 1>(std::min(height, b.count - i), cols, steps(keys),
                                                    left + j / terms * lanes + i, lanes, columns,
-                                                   lanes, b.result + i * dim + d, dim, finish);
+                                                   lanes, b.result + i * b.row + d, b.row, finish);
           });
       }
     }
@@ -72,7 +73,7 @@ struct AttentionProducts {
         for_packs<packs>(ceil_div(cols, width), [&]<int V>(std::integral_constant<int, V>) {
           Kernel::template tile<W, rows, V, lanes>(std::min(rows, b.keys - i), cols, steps(b.count),
                                                    left + i * lanes, 1, columns, lanes,
-                                                   to + i * dim + d, dim, finish);
+                                                   to + i * b.row + d, b.row, finish);
         });
     }
   }

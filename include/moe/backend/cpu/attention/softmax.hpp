@@ -2,60 +2,16 @@
 #include <algorithm>
 #include <cmath>
 #include <moe/backend/cpu/attention/block.hpp>
+#include <moe/backend/cpu/attention/operand_writer.hpp>
 #include <moe/backend/cpu/dropout.hpp>
-#include <moe/backend/cpu/gemm/bf16_dot.hpp>
 #include <moe/backend/cpu/simd/elementary.hpp>
-#include <moe/backend/cpu/simd/rounded.hpp>
 
 namespace moe::inline MOE_ISA::detail {
-
-/// Writes one register of queries of a matrix (keys, lanes), key after key, as the left operand of
-/// the products of `Kernel`, rounded to T: for sums over keys, over queries, or both. With pairs of
-/// terms these are two forms: a pair is two keys of a query, in row j / 2, or two queries of a key,
-/// in row j. The matrix that the numbers come from may be overwritten.
-template <class Kernel, class W, class T>
-class OperandWriter {
- public:
-  using Pack = Register<W>;
-  using Block = AttentionBlock<W, T>;
-
-  OperandWriter(int pack, W* over_keys, W* over_queries)
-      : over_keys_(over_keys ? over_keys + pack * Block::width : nullptr),
-        over_queries_(over_queries ? over_queries + pack * Block::width / Kernel::terms : nullptr) {
-  }
-
-  void write(int j, const Pack& value) {
-    if constexpr (std::is_same_v<T, W>) {
-      value.store_unaligned(rows() + j * Block::lanes);
-    } else if constexpr (Kernel::terms == 1) {
-      rounded<T>(value).store_unaligned(rows() + j * Block::lanes);
-    } else if (j % 2 == 0) {
-      earlier_ = value;
-    } else {
-      write_pairs(j - 1, value);
-    }
-  }
-  /// To be called after the last of `keys` keys.
-  void finish(int keys) {
-    if constexpr (Kernel::terms == 2)
-      if (keys % 2) write_pairs(keys - 1, Pack(W(0)));
-  }
-
- private:
-  W* rows() const { return over_keys_ ? over_keys_ : over_queries_; }
-  void write_pairs(int j, const Pack& later) {
-    const RoundedPairs both(earlier_, later);
-    if (over_keys_) both.pairs.store_unaligned(over_keys_ + j / 2 * Block::lanes);
-    if (over_queries_) both.store_rows(over_queries_ + j * Block::lanes, Block::lanes);
-  }
-  W *over_keys_, *over_queries_;
-  Pack earlier_ = Pack(W(0));
-};
 
 /// Softmax and its gradient for one block of queries: each lane is one query.
 template <class Kernel, class W, class T>
 struct AttentionSoftmax {
-  using Block = AttentionBlock<W, T>;
+  using Block = AttentionBlock<Kernel, W, T>;
   using Pack = Register<W>;
   using Writer = OperandWriter<Kernel, W, T>;
   static constexpr int width = Block::width, lanes = Block::lanes;
@@ -184,7 +140,7 @@ struct AttentionSoftmax {
       }
       return;
     }
-    for (int l = 0; l < b.count; ++l) {
+    for (int l = 0; l < b.registers * width; ++l) {
       W* const to = b.drop + l;
       for (int j = 0; j < b.keys;) {
         const std::uint64_t index = start(l) + std::uint64_t(j);

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstring>
 #include <moe/backend/cpu/gemm/micro_kernel.hpp>
+#include <moe/backend/cpu/gemm/tiles.hpp>
 #include <moe/backend/cpu/roofline.hpp>
 #include <moe/backend/cpu/simd/rounded.hpp>
 
@@ -36,6 +37,9 @@ inline bool dot_is_faster() {
   return faster;
 }
 
+inline bool uses_tiles(Bf16Products how) {
+  return how == Bf16Products::tiles && has_tiles();
+}
 /// Whether bfloat16 operands are multiplied with the dot product when they are not on tiles.
 inline bool uses_dot(Bf16Products how) {
   return how == Bf16Products::dot || (how != Bf16Products::widened && dot_is_faster());
@@ -136,6 +140,7 @@ struct RoundedPairs {
 
 /// The kernel for bfloat16 pairs; see Widened.
 struct Dot {
+  struct Session {};
   static constexpr int terms = 2;
 
   template <int Width, class T, class S>

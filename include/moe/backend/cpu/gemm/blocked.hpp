@@ -50,6 +50,7 @@ struct Blocking {
 /// The default kernel of a product. A kernel says how operands are packed (one packed T holds
 /// `terms` terms of the sum) and which tile reads them.
 struct Widened {
+  struct Session {};  // nothing to prepare
   static constexpr int terms = 1;
   template <int Width, class T, class S>
   static void pack(const Operand<S>& x, int rows, int steps, T* to) {

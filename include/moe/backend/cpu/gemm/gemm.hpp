@@ -19,7 +19,7 @@ class Gemm {
 
   explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured)
       : threads_(threads), space_(std::size_t(threads)) {
-    tiles_ = narrow && narrow_products == Bf16Products::tiles && has_tiles();
+    tiles_ = narrow && uses_tiles(narrow_products);
     dot_ = narrow && uses_dot(narrow_products);
     for (Workspace& w : space_) w.reserve(bytes_of_thread());
   }

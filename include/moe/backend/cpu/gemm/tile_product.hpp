@@ -34,52 +34,79 @@ struct TileBlocking {
 };
 static_assert(TileBlocking::bytes <= Blocking<float>::workspace_numbers * sizeof(float));
 
-/// Two rows of tiles of the left factor: where the first of each is, the distance of two rows of
-/// numbers and that of two tiles, in bytes.
-struct LeftTiles {
-  const char *upper, *lower;
+/// Two adjacent rows of tiles of the left factor, or two columns of the right one: where the first
+/// tile of each is, the distance of two rows of numbers in a tile, and that of two tiles, in bytes.
+struct TilePair {
+  const char *first, *second;
   std::ptrdiff_t row_bytes, advance;
+
+  /// Packed tiles, in turn of the first and of the second.
+  explicit TilePair(const PackedTile* packed)
+      : TilePair(packed, packed + 1, sizeof packed->word[0], 2 * sizeof *packed) {}
+  TilePair(const void* one, const void* other, std::ptrdiff_t row, std::ptrdiff_t tile)
+      : first(static_cast<const char*>(one)),
+        second(static_cast<const char*>(other)),
+        row_bytes(row),
+        advance(tile) {}
 };
 
-/// sums (32 x 32) = the product of `count` pairs of left and right tiles. A square with at most 16
-/// rows has no lower tiles (not Tall), one with at most 16 columns no right ones (not Wide): their
-/// sums are not written.
-template <bool Tall, bool Wide, class Unit>
-void multiply_square(Unit& unit, LeftTiles a, const PackedTile* b, int count, float* sums) {
-  constexpr std::ptrdiff_t packed = sizeof b->word[0];
-  unit.template zero<0>();
-  if constexpr (Wide) unit.template zero<1>();
-  if constexpr (Tall) unit.template zero<2>();
-  if constexpr (Tall && Wide) unit.template zero<3>();
-  for (int l = 0; l < count; ++l, a.upper += a.advance, a.lower += a.advance, b += 2) {
-    unit.template load<6>(b, packed);
-    unit.template load<4>(a.upper, a.row_bytes);
+/// sums (32 x 32, rows `step` apart) = the product of `count` pairs of left and right tiles, or, if
+/// Add, sums + this product. A square with at most 16 rows has no lower tiles (not Tall), one with
+/// at most 16 columns no right ones (not Wide): their sums are neither read nor written.
+template <bool Add, bool Tall, bool Wide, class Unit>
+void multiply_square(Unit& unit, TilePair a, TilePair b, int count, float* sums,
+                     std::ptrdiff_t step) {
+  const std::ptrdiff_t row = step * std::ptrdiff_t(sizeof(float));
+  const auto start = [&]<int R>(std::integral_constant<int, R>, const float* from) {
+    if constexpr (Add)
+      unit.template load<R>(from, row);
+    else
+      unit.template zero<R>();
+  };
+  float *const right = sums + tile_side, *const lower = sums + tile_side * step;
+  start(std::integral_constant<int, 0>{}, sums);
+  if constexpr (Wide) start(std::integral_constant<int, 1>{}, right);
+  if constexpr (Tall) start(std::integral_constant<int, 2>{}, lower);
+  if constexpr (Tall && Wide) start(std::integral_constant<int, 3>{}, lower + tile_side);
+  for (int l = 0; l < count; ++l) {
+    unit.template load<6>(b.first, b.row_bytes);
+    unit.template load<4>(a.first, a.row_bytes);
     unit.template multiply<0, 4, 6>();
     if constexpr (Wide) {
-      unit.template load<7>(b + 1, packed);
+      unit.template load<7>(b.second, b.row_bytes);
       unit.template multiply<1, 4, 7>();
     }
     if constexpr (Tall) {
-      unit.template load<5>(a.lower, a.row_bytes);
+      unit.template load<5>(a.second, a.row_bytes);
       unit.template multiply<2, 5, 6>();
     }
     if constexpr (Tall && Wide) unit.template multiply<3, 5, 7>();
+    a.first += a.advance, a.second += a.advance;
+    b.first += b.advance, b.second += b.advance;
   }
-  constexpr int side = TileBlocking::side;
-  constexpr std::ptrdiff_t row = side * sizeof(float);
   unit.template store<0>(sums, row);
-  if constexpr (Wide) unit.template store<1>(sums + tile_side, row);
-  if constexpr (Tall) unit.template store<2>(sums + tile_side * side, row);
-  if constexpr (Tall && Wide) unit.template store<3>(sums + tile_side * side + tile_side, row);
+  if constexpr (Wide) unit.template store<1>(right, row);
+  if constexpr (Tall) unit.template store<2>(lower, row);
+  if constexpr (Tall && Wide) unit.template store<3>(lower + tile_side, row);
 }
-template <class Unit>
-void multiply_square(Unit& unit, int rows, int cols, const LeftTiles& a, const PackedTile* b,
-                     int count, float* sums) {
+template <bool Add = false, class Unit>
+void multiply_square(Unit& unit, int rows, int cols, const TilePair& a, const TilePair& b,
+                     int count, float* sums, std::ptrdiff_t step = TileBlocking::side) {
   const bool tall = rows > tile_side, wide = cols > tile_side;
-  if (tall && wide) return multiply_square<true, true>(unit, a, b, count, sums);
-  if (tall) return multiply_square<true, false>(unit, a, b, count, sums);
-  if (wide) return multiply_square<false, true>(unit, a, b, count, sums);
-  multiply_square<false, false>(unit, a, b, count, sums);
+  if (tall && wide) return multiply_square<Add, true, true>(unit, a, b, count, sums, step);
+  if (tall) return multiply_square<Add, true, false>(unit, a, b, count, sums, step);
+  if (wide) return multiply_square<Add, false, true>(unit, a, b, count, sums, step);
+  multiply_square<Add, false, false>(unit, a, b, count, sums, step);
+}
+
+/// Packs 32 rows of an operand, of which `rows` exist: the two tiles of the first 32 terms, then
+/// those of the next.
+template <class Packing, Side S, class E>
+void pack_tile_pairs(const Operand<E>& x, int rows, int steps, PackedTile* to) {
+  for (int l = 0; l < steps; l += tile_terms)
+    for (int i = 0; i < TileBlocking::side; i += tile_side)
+      Packing::template pack<S>(x.from(std::min(i, rows), l), std::clamp(rows - i, 0, tile_side),
+                                std::min(tile_terms, steps - l), *to++);
 }
 
 /// c = alpha * sums + bias + beta * c for a part of a square. Numbers at the edge of C go through a
@@ -130,38 +157,28 @@ void multiply_on_tiles(int m, int n, int k, const Operand<A>& a, const Operand<B
   auto* const sums = reinterpret_cast<float*>(b_block + TileBlocking::b_tiles);
   [[maybe_unused]] const typename Unit::Session session;
   Unit unit;
-  /// Packs 32 rows of an operand: the two tiles of the first 32 terms, then those of the next.
-  const auto pack = [&]<Side S, class E>(std::integral_constant<Side, S>, const Operand<E>& x,
-                                         int rows, int steps, PackedTile* to) {
-    for (int l = 0; l < steps; l += tile_terms)
-      for (int i = 0; i < side; i += tile_side)
-        Packing::template pack<S>(x.from(std::min(i, rows), l), std::clamp(rows - i, 0, tile_side),
-                                  std::min(tile_terms, steps - l), *to++);
-  };
   for (int j = 0; j < n; j += most_cols) {
     const int cols = std::min(most_cols, n - j);
     int l = 0;
     do {  // runs once even if k = 0: C gets bias + beta * C
       const int steps = std::min(most_steps, k - l), count = ceil_div(steps, tile_terms);
       for (int s = 0; s < cols; s += side)
-        pack(std::integral_constant<Side, Side::right>{}, b.from(j + s, l), cols - s, steps,
-             b_block + s / tile_side * count);
+        pack_tile_pairs<Packing, Side::right>(b.from(j + s, l), cols - s, steps,
+                                              b_block + s / tile_side * count);
       for (int i = 0; i < m; i += side) {
         const Operand<A> strip = a.from(i, l);
-        LeftTiles left{reinterpret_cast<const char*>(a_block),
-                       reinterpret_cast<const char*>(a_block + 1), sizeof a_block->word[0],
-                       2 * sizeof *a_block};
+        TilePair left(a_block);
         if (std::is_same_v<A, bfloat16> && a.along_l() && !a.i_table && m - i >= side &&
             steps % tile_terms == 0) {
-          left = {reinterpret_cast<const char*>(strip.row(0)),
-                  reinterpret_cast<const char*>(strip.row(tile_side)),
-                  std::ptrdiff_t(sizeof(A)) * strip.i_stride, tile_terms * sizeof(A)};
+          left = TilePair(strip.row(0), strip.row(tile_side),
+                          std::ptrdiff_t(sizeof(A)) * strip.i_stride, tile_terms * sizeof(A));
         } else {
-          pack(std::integral_constant<Side, Side::left>{}, strip, m - i, steps, a_block);
+          pack_tile_pairs<Packing, Side::left>(strip, m - i, steps, a_block);
         }
         for (int s = 0; s < cols; s += side) {
           const int rows = std::min(side, m - i), width = std::min(side, cols - s);
-          multiply_square(unit, rows, width, left, b_block + s / tile_side * count, count, sums);
+          multiply_square(unit, rows, width, left, TilePair(b_block + s / tile_side * count), count,
+                          sums);
           GemmOptions<float> finish = o;
           if (o.bias) finish.bias = l == 0 ? o.bias + j + s : nullptr;
           if (l > 0) finish.beta = 1;

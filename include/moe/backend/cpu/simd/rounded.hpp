@@ -1,6 +1,7 @@
 #pragma once
 #include <moe/backend/cpu/simd/lanes.hpp>
 #include <moe/core/bfloat16.hpp>
+#include <type_traits>
 
 namespace moe::inline MOE_ISA::detail {
 
@@ -15,6 +16,7 @@ struct Rounded {
 /// The numbers of a register, rounded to S.
 template <class S, class T, class A>
 inline xsimd::batch<T, A> rounded(const xsimd::batch<T, A>& value) {
+  if constexpr (std::is_same_v<S, T>) return value;
   constexpr Lane<xsimd::batch<T, A>> here{0};
   S narrow[xsimd::batch<T, A>::size];
   store(narrow, here, value);
