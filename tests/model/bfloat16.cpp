@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <moe/backend/cpu.hpp>
 #include <moe/backend/reference.hpp>
 #include <moe/core/bfloat16.hpp>
@@ -42,8 +44,8 @@ constexpr ModelConfig gpt_mixture = with([](ModelConfig& c) {
 
 using Text = test::Text<base>;
 constexpr int tokens = Text::tokens;
-Options options() {
-  return {.max_tokens = tokens, .init_std = 0.15, .seed = 12};
+Options options(std::uint64_t seed = 12) {
+  return {.max_tokens = tokens, .init_std = 0.15, .seed = seed};
 }
 
 struct Errors {
@@ -53,11 +55,11 @@ struct Errors {
 };
 
 /// Routing is uniform, because with bfloat16 a token might choose other experts.
-template <ModelConfig C, class B = Mixed, class Expected = Reference<double>>
-Errors errors() {
+template <ModelConfig C, class B, class Expected>
+Errors errors(std::uint64_t seed) {
   Expected exact;
   B backend;
-  Options o = options();
+  Options o = options(seed);
   o.round_robin_routing = true;
   Transformer<C, Expected> oracle{exact, o};
   Transformer<C, B> model{backend, o};
@@ -87,37 +89,60 @@ Errors errors() {
   return e;
 }
 
-bool within(const Errors& e, const Errors& bound) {
+/// The errors of eight models, for each kind from the smallest to the largest.
+template <ModelConfig C, class B, class Expected>
+std::array<std::vector<double>, 3> all_errors() {
+  std::array<std::vector<double>, 3> all;
+  for (std::uint64_t seed = 12; seed < 20; ++seed) {
+    const Errors e = errors<C, B, Expected>(seed);
+    all[0].push_back(e.loss), all[1].push_back(e.logits), all[2].push_back(e.gradient);
+  }
+  for (auto& kind : all) std::sort(kind.begin(), kind.end());
+  return all;
+}
+double root_mean_square(const std::vector<double>& x) {
+  double sum = 0;
+  for (const double e : x) sum += e * e;
+  return std::sqrt(sum / double(x.size()));
+}
+
+/// Root mean squares of the errors. Over 32 models they are 3.6e-4 to 4.8e-4, 0.009 to 0.012 and
+/// 0.019 to 0.035.
+template <ModelConfig C, class B>
+bool near_exact_arithmetic() {
+  const auto all = all_errors<C, B, Reference<double>>();
+  const Errors e{root_mean_square(all[0]), root_mean_square(all[1]), root_mean_square(all[2])};
   UNSCOPED_INFO("loss " << e.loss << ", logits " << e.logits << ", gradient " << e.gradient);
-  return e.loss < bound.loss && e.logits < bound.logits && e.gradient < bound.gradient &&
+  return e.loss < 1e-3 && e.logits < 0.02 && e.gradient < 0.06 &&
          e.logits > 1e-4;  // some numbers are rounded to bfloat16
 }
 
-// Bounds are at most three times what was measured.
 TEST_CASE("bfloat16: loss, logits and gradients of dense models", "[mixed]") {
-  CHECK(within(errors<base>(), {1.5e-3, 0.06, 0.06}));  // 5.6e-4, 0.025, 0.026
-  CHECK(within(errors<gpt>(), {2e-4, 0.02, 0.04}));     // 8.3e-5, 0.0075, 0.014
+  CHECK(near_exact_arithmetic<base, Mixed>());
+  CHECK(near_exact_arithmetic<gpt, Mixed>());
 }
 
 TEST_CASE("bfloat16: loss, logits and gradients of mixtures", "[mixed]") {
-  CHECK(within(errors<llama_mixture>(), {2e-4, 0.018, 0.06}));  // 6.9e-5, 0.0068, 0.021
-  CHECK(within(errors<gpt_mixture>(), {1.5e-4, 0.025, 0.09}));  // 5.4e-5, 0.0088, 0.031
+  CHECK(near_exact_arithmetic<llama_mixture, Mixed>());
+  CHECK(near_exact_arithmetic<gpt_mixture, Mixed>());
 }
 
 TEST_CASE("bfloat16: models on the CPU agree with exact arithmetic", "[mixed][parity]") {
-  CHECK(within(errors<base, Narrow>(), {1.5e-3, 0.06, 0.06}));
-  CHECK(within(errors<gpt, Narrow>(), {2e-4, 0.02, 0.04}));
-  CHECK(within(errors<llama_mixture, Narrow>(), {2e-4, 0.018, 0.06}));
-  CHECK(within(errors<gpt_mixture, Narrow>(), {1.5e-4, 0.025, 0.09}));
+  CHECK(near_exact_arithmetic<base, Narrow>());
+  CHECK(near_exact_arithmetic<gpt, Narrow>());
+  CHECK(near_exact_arithmetic<llama_mixture, Narrow>());
+  CHECK(near_exact_arithmetic<gpt_mixture, Narrow>());
 }
 
-// Whether the CPU rounds as the oracle does, except where a sum lies between two numbers: the
-// measured errors are below 6e-7.
+/// Whether the CPU rounds as the oracle does: most models agree to the rounding of float. In some
+/// a number lies so near to the middle of two of bfloat16 that the two sides round it apart.
 template <ModelConfig C>
 bool as_the_oracle() {
-  const Errors e = errors<C, Narrow, Mixed>();
-  UNSCOPED_INFO("loss " << e.loss << ", logits " << e.logits << ", gradient " << e.gradient);
-  return e.loss < 2e-5 && e.logits < 2e-3 && e.gradient < 5e-3;
+  const auto all = all_errors<C, Narrow, Mixed>();
+  UNSCOPED_INFO("logits " << all[1][3] << " and at most " << all[1].back() << ", gradient "
+                          << all[2][3] << " and at most " << all[2].back());
+  return all[0].back() < 5e-4 && all[1][3] < 2e-6 && all[1].back() < 0.02 && all[2][3] < 2e-5 &&
+         all[2].back() < 0.04;
 }
 
 TEST_CASE("bfloat16: models on the CPU agree with the oracle", "[mixed][parity]") {
