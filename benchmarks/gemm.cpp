@@ -1,9 +1,11 @@
 // The products of the models' linear layers (forward, gradient of the input, gradient of the
 // weight) in float and bfloat16 as a share of the measured peak, and the same products by Eigen.
 // benchmarks/peers/pytorch_gemm.py times them in PyTorch.
-// Names: gemm/MODEL/LAYER/WHAT/m x n x k of that product; gemm_bf16/... with bfloat16 activations,
-// and weights in float as a model has them, which are rounded while they are packed. (The logits of
-// a model are float, which here, as in PyTorch, are bfloat16.)
+// Names: gemm/MODEL/LAYER/WHAT/m x n x k of that product; gemm_split/... the same in float on the
+// matrix unit, where there is one, with shares of the FMA peak that may be above 1;
+// gemm_bf16/... with bfloat16 activations, and weights in float as a model has them, which are
+// rounded while they are packed. (The logits of a model are float, which here, as in PyTorch, are
+// bfloat16.)
 #include "configs.hpp"
 #include "measure.hpp"
 #if __has_include(<Eigen/Core>)
@@ -44,9 +46,12 @@ struct Product {
 
 /// T: the type of activations. Weights and their gradients are float.
 template <class T>
-void gemm(benchmark::State& state, const Product& p, int threads) {
-  static std::map<int, moe::Cpu<T>> backends;
-  auto& be = backends.try_emplace(threads, threads).first->second;
+void gemm(benchmark::State& state, const Product& p, int threads,
+          moe::FloatProducts products = moe::FloatProducts::fma) {
+  static std::map<std::pair<int, moe::FloatProducts>, moe::Cpu<T>> backends;
+  auto& be =
+      backends.try_emplace({threads, products}, threads, moe::Bf16Products::measured, products)
+          .first->second;
   const auto run = [&]<class B, class C>(B, C) {
     const bench::Numbers<T> a(std::ptrdiff_t(p.m) * p.k);
     const bench::Numbers<B> b(std::ptrdiff_t(p.n) * p.k);
@@ -101,6 +106,10 @@ void add_model(const bench::Case& model) {
       bench::add("gemm/" + place, [=](benchmark::State& state, int threads) {
         gemm<float>(state, product, threads);
       });
+      if (moe::detail::has_tiles())
+        bench::add("gemm_split/" + place, [=](benchmark::State& state, int threads) {
+          gemm<float>(state, product, threads, moe::FloatProducts::split);
+        });
       bench::add("gemm_bf16/" + place, [=](benchmark::State& state, int threads) {
         gemm<moe::bfloat16>(state, product, threads);
       });

@@ -19,15 +19,42 @@ using namespace moe::detail;
 using namespace moe::test;
 using WeightElement = Rounded<float, bfloat16>;  // a float that packing rounds
 
+constexpr float infinite = std::numeric_limits<float>::infinity();
+constexpr float largest = std::numeric_limits<float>::max();
+
+/// Floats at the edges of what is finite, normal, or exactly between two bfloat16 numbers, and NaN
+/// with bits in its upper half, its lower half and both.
+constexpr float unusual[] = {0.0f,
+                             -0.0f,
+                             1.0f,
+                             -1e-44f,
+                             0x1p-126f,
+                             0x1.234566p-120f,
+                             -0x1.FFFFFEp-126f,
+                             0x0.FFFFFEp-126f,
+                             0x1.FFFFFEp0f,
+                             0x1.01p0f,
+                             -0x1.03p0f,
+                             0x1.010102p0f,
+                             0x1.FEFFFEp127f,
+                             0x1.FFp127f,
+                             -0x1.FF0002p127f,
+                             largest,
+                             infinite,
+                             -infinite,
+                             __builtin_bit_cast(float, 0x7FC00000u),
+                             __builtin_bit_cast(float, 0x7F800001u),
+                             __builtin_bit_cast(float, 0xFFFFFFFFu)};
+
 template <class E>
 std::vector<E> elements(std::size_t count, std::uint64_t which) {
   std::vector<E> all(count);
   for (std::size_t i = 0; i < count; ++i) {
     const float x = float(normal(17, which, i));
-    if constexpr (std::is_same_v<E, bfloat16>)
-      all[i] = bfloat16(x);
-    else
+    if constexpr (std::is_same_v<E, WeightElement>)
       all[i].value = x;
+    else
+      all[i] = E(x);
   }
   return all;
 }
@@ -58,10 +85,13 @@ struct Numbers {
     if (layout == Layout::strided) operand = {data.data(), 2 * terms, 2};
   }
   Numbers(const Numbers&) = delete;
-  float at(int i, int l) const {
+  double at(int i, int l) const {
     const Operand<E>& x = operand;
     const E e = x.step(l)[(x.i_table ? x.i_table[i] : i) * x.i_stride];
-    return __builtin_bit_cast(float, narrow_bits(e) << 16);
+    if constexpr (std::is_same_v<E, WeightElement>)
+      return float(bfloat16(e.value));
+    else
+      return float(e);
   }
 };
 
@@ -71,30 +101,42 @@ struct Space {
   float* begin() const { return memory.as<float>(); }
 };
 
-/// 1.5 a b + bias + 0.5 c for c = 0.25.
-template <class Unit, class Packing, class C, class A, class B>
-std::vector<C> product(int m, int n, int k, const Operand<A>& a, const Operand<B>& b) {
-  const Space space;
-  const std::vector<float> bias = random_numbers<float>(std::size_t(n), 3);
-  std::vector<C> c(std::size_t(m) * std::size_t(n), C(0.25f));
-  multiply_on_tiles<Unit, Packing>(m, n, k, a, b, c.data(), n,
-                                   {.alpha = 1.5f, .beta = 0.5f, .bias = bias.data()},
-                                   space.begin());
-  return c;
+/// The bias of column j is bias_of_columns(n)[j], for any n.
+std::vector<float> bias_of_columns(int n) {
+  return random_numbers<float>(std::size_t(n), 3);
 }
 
-template <class A, class B, class C>
-void check_product(int m, int n, int k, Layout left, Layout right) {
-  const Numbers<A> a(m, k, left, 1);
-  const Numbers<B> b(n, k, right, 2);
-  const auto got = product<EmulatedTiles, PlainPacking, C>(m, n, k, a.operand, b.operand);
-  const auto bias = random_numbers<float>(std::size_t(n), 3);
+/// 1.5 a b + bias + 0.5 c for c = 0.25, of the columns from number `first` on of a larger product.
+/// multiply(m, n, k, a, b, c, ldc, options, workspace) makes it.
+template <class C, class A, class B, class Multiply>
+std::vector<C> product(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, int first,
+                       const Multiply& multiply) {
+  const Space space;
+  const std::vector<float> bias = bias_of_columns(first + n);
+  std::vector<C> c(std::size_t(m) * std::size_t(n), C(0.25f));
+  const GemmOptions<float> options{1.5f, 0.5f, bias.data() + first};
+  multiply(m, n, k, a, b, c.data(), n, options, space.begin());
+  return c;
+}
+template <class Unit, class Packing, class C, class A, class B>
+std::vector<C> product(int m, int n, int k, const Operand<A>& a, const Operand<B>& b,
+                       int first = 0) {
+  return product<C>(m, n, k, a, b, first,
+                    [](const auto&... all) { multiply_on_tiles<Unit, Packing>(all...); });
+}
+
+/// The largest error of such a product, less the rounding of a bfloat16 C, relative to the sum of
+/// the magnitudes that were added.
+template <class C, class A, class B>
+double largest_error(int m, int n, int k, const Numbers<A>& a, const Numbers<B>& b,
+                     const std::vector<C>& got) {
+  const auto bias = bias_of_columns(n);
   double worst = 0;
   for (int i = 0; i < m; ++i)
     for (int j = 0; j < n; ++j) {
       double sum = bias[std::size_t(j)] + 0.125, size = std::abs(sum);
       for (int l = 0; l < k; ++l) {
-        const double term = 1.5 * double(a.at(i, l)) * double(b.at(j, l));
+        const double term = 1.5 * a.at(i, l) * b.at(j, l);
         sum += term, size += std::abs(term);
       }
       const double x = double(got[std::size_t(i * n + j)]);
@@ -102,8 +144,56 @@ void check_product(int m, int n, int k, Layout left, Layout right) {
       const double excess = (std::abs(x - sum) - rounding) / size;
       worst = std::isnan(excess) ? INFINITY : std::max(worst, excess);
     }
+  return worst;
+}
+
+template <class A, class B, class C>
+void check_product(int m, int n, int k, Layout left, Layout right) {
+  const Numbers<A> a(m, k, left, 1);
+  const Numbers<B> b(n, k, right, 2);
+  const auto got = product<EmulatedTiles, PlainPacking, C>(m, n, k, a.operand, b.operand);
   INFO(m << " x " << n << " x " << k << ", layouts " << int(left) << " and " << int(right));
-  CHECK(worst <= 1e-6);
+  CHECK(largest_error(m, n, k, a, b, got) <= 1e-6);
+}
+
+/// Checks that the largest error of a float product is at most `ratio` times that of the chain of
+/// multiply-adds.
+void check_split(int m, int n, int k, Layout left, Layout right, double ratio = 1) {
+  const Numbers<float> a(m, k, left, 1), b(n, k, right, 2);
+  const auto split = product<EmulatedTiles, PlainPacking, float>(m, n, k, a.operand, b.operand);
+  const auto fma = product<float>(m, n, k, a.operand, b.operand, 0,
+                                  [](const auto&... all) { multiply<Widened>(all...); });
+  INFO(m << " x " << n << " x " << k << ", layouts " << int(left) << " and " << int(right));
+  CHECK(largest_error(m, n, k, a, b, split) <= ratio * largest_error(m, n, k, a, b, fma));
+}
+
+/// An element of a float product: the sum of left[l] * right[l].
+float sum_of_products(const std::vector<float>& left, const std::vector<float>& right) {
+  const Space space;
+  float sum;
+  multiply_on_tiles<EmulatedTiles, PlainPacking>(
+      1, 1, int(left.size()), Operand<float>{left.data(), 0, 1}, Operand<float>{right.data(), 0, 1},
+      &sum, 1, GemmOptions<float>{}, space.begin());
+  return sum;
+}
+
+template <class E>
+void check_groups() {
+  constexpr int m = 70, n = 50, k = 1700;
+  const Numbers<E> a(m, k, Layout::rows, 1), b(n, k, Layout::rows, 2);
+  const auto all = product<EmulatedTiles, PlainPacking, float>(m, n, k, a.operand, b.operand);
+  for (int i = 0; i < m; i += 23)
+    for (int j = 0; j < n; j += 33) {
+      const int rows = std::min(23, m - i), cols = std::min(33, n - j);
+      const auto part = product<EmulatedTiles, PlainPacking, float>(
+          rows, cols, k, a.operand.from(i, 0), b.operand.from(j, 0), j);
+      std::vector<float> expected;
+      for (int r = i; r < i + rows; ++r)
+        expected.insert(expected.end(), &all[std::size_t(r * n + j)],
+                        &all[std::size_t(r * n + j)] + cols);
+      INFO(rows << " rows from " << i << ", " << cols << " columns from " << j);
+      CHECK(same_bits(part, expected));
+    }
 }
 
 }  // namespace
@@ -123,19 +213,86 @@ TEST_CASE("Tiles: products agree with exact sums of the rounded operands", "[til
   check_product<bfloat16, bfloat16, float>(2, 400, 1500, Layout::rows, Layout::rows);
 }
 
+TEST_CASE("Tiles: float products are as accurate as multiply-adds", "[tiles][parity]") {
+  for (const Layout left : layouts)
+    for (const Layout right : layouts) check_split(33, 17, 100, left, right);
+  for (const int k : {0, 4, 31, 32, 33, 512, 513, 1100})
+    for (const Layout layout : {Layout::rows, Layout::columns})
+      check_split(34, 20, k, layout, layout);
+  // The products that are left out show in sums of one, two and three terms.
+  for (const int k : {1, 2, 3}) check_split(34, 20, k, Layout::rows, Layout::rows, 1.5);
+  // More columns than one block of B holds.
+  check_split(2, 400, 500, Layout::rows, Layout::rows);
+}
+
+TEST_CASE("Tiles: a float is the exact sum of its three parts", "[tiles]") {
+  const auto check = [](float x) {
+    if (!std::isfinite(x) || std::abs(x) < 0x1p-103f) return;
+    double sum = 0;
+    for (const std::uint32_t bits : bf16_parts(x)) sum += __builtin_bit_cast(float, bits << 16);
+    CAPTURE(x);
+    CHECK(sum == double(x));
+  };
+  for (const float x : unusual) check(x);
+  for (std::uint64_t i = 0; i < 1000; ++i)
+    for (const std::uint32_t bits : philox(17, 4, i).word) check(__builtin_bit_cast(float, bits));
+}
+
+TEST_CASE("Tiles: float products of infinities, NaN, large and small numbers", "[tiles][edge]") {
+  constexpr float inf = infinite;
+  // The lower parts of 1 are 0, those of the others are not, and have both signs.
+  for (const float x : {1.0f, 0.1f, 0x1.FFFFFEp-9f, 3e38f, 1e-30f}) {
+    CAPTURE(x);
+    CHECK(sum_of_products({inf}, {x}) == inf);
+    CHECK(sum_of_products({x}, {inf}) == inf);
+    CHECK(sum_of_products({-inf}, {x}) == -inf);
+    CHECK(sum_of_products({x, 5, 0}, {-inf, 7, 3}) == -inf);
+    CHECK(std::isnan(sum_of_products({inf, -inf}, {x, x})));
+    for (const std::uint32_t bits : {0x7FC00000u, 0x7F800001u, 0xFFFFFFFFu}) {
+      const float nan = __builtin_bit_cast(float, bits);
+      CHECK(std::isnan(sum_of_products({nan}, {x})));
+      CHECK(std::isnan(sum_of_products({x, inf}, {nan, x})));
+    }
+  }
+  CHECK(std::isnan(sum_of_products({inf}, {0})));
+  CHECK(std::isnan(sum_of_products({0, 1}, {inf, 1})));
+  CHECK(sum_of_products({inf}, {inf}) == inf);
+  for (const float x : {largest, 0x1.FEFFFEp127f, 0x1.FFp127f, 0x1.FF0002p127f, 0x1.0p127f}) {
+    CHECK(sum_of_products({x}, {1}) == x);
+    CHECK(sum_of_products({-0.5f}, {x}) == -0.5f * x);
+    CHECK(sum_of_products({x, 1}, {2, 1}) == inf);
+  }
+  // Parts below 2^-126 count as 0.
+  CHECK(sum_of_products({0x1.234567p-103f}, {1}) == 0x1.234567p-103f);
+  CHECK(sum_of_products({0x1.000002p-104f}, {1}) == 0x1p-104f);
+  CHECK(sum_of_products({0x1p-130f}, {1}) == 0);
+
+  // What is not finite in a row or column does not change other elements.
+  std::vector<float> a = random_numbers<float>(20 * 7, 1), b = random_numbers<float>(20 * 7, 2);
+  const auto all = [&] {
+    return product<EmulatedTiles, PlainPacking, float>(20, 20, 7, Operand<float>{a.data(), 7, 1},
+                                                       Operand<float>{b.data(), 7, 1});
+  };
+  const auto before = all();
+  a[3 * 7 + 2] = inf, b[18 * 7 + 5] = __builtin_bit_cast(float, 0x7F800001u);
+  const auto after = all();
+  for (int i = 0; i < 20; ++i)
+    for (int j = 0; j < 20; ++j) {
+      const float x = after[std::size_t(i * 20 + j)];
+      CAPTURE(i, j);
+      if (j == 18)
+        CHECK(std::isnan(x));
+      else if (i == 3)
+        CHECK(std::isinf(x));
+      else
+        CHECK(x == before[std::size_t(i * 20 + j)]);
+    }
+}
+
 TEST_CASE("Tiles: an element has the same bits in any product that contains it",
           "[tiles][determinism]") {
-  constexpr int m = 70, n = 50, k = 1700;
-  const Numbers<bfloat16> a(m, k, Layout::rows, 1), b(n, k, Layout::rows, 2);
-  const auto part = [&](int i, int rows) {
-    return product<EmulatedTiles, PlainPacking, float>(rows, n, k, a.operand.from(i, 0), b.operand);
-  };
-  const auto all = part(0, m);
-  for (int i = 0; i < m; i += 23) {
-    const int rows = std::min(23, m - i);
-    CHECK(same_bits(part(i, rows),
-                    std::vector<float>(all.begin() + i * n, all.begin() + (i + rows) * n)));
-  }
+  check_groups<bfloat16>();
+  check_groups<float>();
 }
 
 namespace {
@@ -269,20 +426,49 @@ TEST_CASE("Tiles: are used only where processor, system and permission allow it"
   CHECK_FALSE(TileSupport{features, saved, false}.usable());
 }
 
+TEST_CASE("Tiles: are used for the products that an option names, where there are any", "[tiles]") {
+  constexpr auto measured = Bf16Products::measured, tiles = Bf16Products::tiles;
+  constexpr auto fma = FloatProducts::fma, split = FloatProducts::split;
+  CHECK(Gemm<float>::wants_tiles(measured, split));
+  CHECK_FALSE(Gemm<float>::wants_tiles(tiles, fma));
+  CHECK(Gemm<float, bfloat16>::wants_tiles(tiles, fma));
+  CHECK_FALSE(Gemm<float, bfloat16>::wants_tiles(measured, split));
+  CHECK_FALSE(Gemm<double>::wants_tiles(tiles, split));
+
+  constexpr int m = 70, n = 50, k = 530;
+  const Numbers<float> a(m, k, Layout::rows, 1), b(n, k, Layout::rows, 2);
+  const auto on_cpu = [&](const auto&... options) {
+    Cpu<float> cpu(2, options...);
+    return product<float>(m, n, k, a.operand, b.operand, 0,
+                          [&](int, int, int, const auto& left, const auto& right, float* c, int ldc,
+                              const GemmOptions<float>& o, float*) {
+                            cpu.gemm(m, n, k, {left.data, k}, {right.data, 1, k}, c, ldc, o);
+                          });
+  };
+  const auto expected =
+      has_tiles() ? product<EmulatedTiles, PlainPacking, float>(m, n, k, a.operand, b.operand)
+                  : on_cpu();
+  CHECK(same_bits(on_cpu(measured, split), expected));
+  CHECK(same_bits(on_cpu(measured, fma), on_cpu()));
+}
+
 #ifdef MOE_HAS_TILES
 namespace {
 
 template <Side S, class E>
 void check_packing(const Operand<E>& x, int rows, int steps) {
-  PackedTile plain, wide;
+  PackedTile plain[parts_of<E>], wide[parts_of<E>];
   PlainPacking::pack<S>(x, rows, steps, plain);
   WidePacking::pack<S>(x, rows, steps, wide);
-  CHECK(std::memcmp(&plain, &wide, sizeof plain) == 0);
+  CHECK(std::memcmp(plain, wide, sizeof plain) == 0);
 }
 template <class E>
 void check_packing() {
   for (const Layout layout : layouts) {
-    const Numbers<E> x(16, 32, layout, 1);
+    Numbers<E> x(16, 32, layout, 1);
+    if constexpr (std::is_same_v<E, float>)
+      for (std::size_t i = 0; i < x.data.size(); i += 3)
+        x.data[i] = unusual[i / 3 % std::size(unusual)];
     for (const int rows : {0, 1, 7, 16})
       for (const int steps : {1, 2, 15, 16, 17, 31, 32}) {
         INFO("layout " << int(layout) << ", " << rows << " x " << steps);
@@ -298,15 +484,18 @@ TEST_CASE("Tiles: packing with AVX-512 gives the words of packing number by numb
   if (!__builtin_cpu_supports("avx512bf16")) return skip("the processor has no AVX512-BF16");
   check_packing<bfloat16>();
   check_packing<WeightElement>();
+  check_packing<float>();
 }
 
-TEST_CASE("Tiles: the processor's give the bits of those in plain C++", "[.nightly][tiles]") {
-  if (!has_tiles()) return skip("the processor has no AMX, or the system does not allow it");
+namespace {
+
+template <class A, class B>
+void check_processor() {
   for (const Layout left : layouts)
     for (const Layout right : layouts)
       for (const int k : {1, 31, 32, 100, 1700}) {
-        const Numbers<bfloat16> a(70, k, left, 1);
-        const Numbers<WeightElement> b(50, k, right, 2);
+        const Numbers<A> a(70, k, left, 1);
+        const Numbers<B> b(50, k, right, 2);
         INFO("layouts " << int(left) << " and " << int(right) << ", k " << k);
         CHECK(same_bits(
             product<Tiles, WidePacking, float>(70, 50, k, a.operand, b.operand),
@@ -314,5 +503,13 @@ TEST_CASE("Tiles: the processor's give the bits of those in plain C++", "[.night
       }
   for (const AttentionShape& s : attention_shapes())
     check_same(attention<Tiles, WidePacking>(s, 1), attention<EmulatedTiles, PlainPacking>(s, 1));
+}
+
+}  // namespace
+
+TEST_CASE("Tiles: the processor's give the bits of those in plain C++", "[.nightly][tiles]") {
+  if (!has_tiles()) return skip("the processor has no AMX, or the system does not allow it");
+  check_processor<bfloat16, WeightElement>();
+  check_processor<float, float>();
 }
 #endif

@@ -33,12 +33,14 @@ class Cpu : public detail::DoneAtOnce {
   using Wide = std::conditional_t<std::is_same_v<T, bfloat16>, float, T>;
   using Group = detail::SimdGroup<Wide>;
 
-  /// `threads` = 0: as many as OpenMP would use. `products`: how bfloat16 operands are multiplied;
-  /// it has no effect for float and double.
-  explicit Cpu(int threads = 0, Bf16Products products = Bf16Products::measured)
+  /// `threads` = 0: as many as OpenMP would use. `bf16_products`: how bfloat16 operands are
+  /// multiplied; it has no effect for float and double. `float_products`: the same for float; it
+  /// has no effect for double and bfloat16.
+  explicit Cpu(int threads = 0, Bf16Products bf16_products = Bf16Products::measured,
+               FloatProducts float_products = FloatProducts::fma)
       : threads_(detail::checked_threads(threads)),
-        gemm_(threads_, products),
-        attention_(threads_, products) {}
+        gemm_(threads_, bf16_products, float_products),
+        attention_(threads_, bf16_products) {}
   Cpu(const Cpu&) = delete;
   Cpu& operator=(const Cpu&) = delete;
 

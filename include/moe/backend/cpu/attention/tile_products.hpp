@@ -17,8 +17,7 @@ struct OnTiles {
 
 template <class Unit, class Packing>
 struct AttentionLayout<OnTiles<Unit, Packing>, float> {
-  static constexpr int rows = TileBlocking::side, packs = rows / Tile<float>::width,
-                       min_packs = packs;
+  static constexpr int rows = square_side, packs = rows / Tile<float>::width, min_packs = packs;
 };
 
 /// A pair is two keys of a query, in row j / 2, or two queries of a key, in row j; in a tile its
@@ -57,7 +56,7 @@ template <class Unit, class Packing>
 struct AttentionProducts<OnTiles<Unit, Packing>, float, bfloat16> {
   using Block = AttentionBlock<OnTiles<Unit, Packing>, float, bfloat16>;
   using Numbers = Operand<bfloat16>;
-  static constexpr int side = TileBlocking::side, lanes = Block::lanes;
+  static constexpr int side = square_side, lanes = Block::lanes;
   static_assert(lanes == side && lanes == tile_terms);
 
   static void pack_keys(const bfloat16* from, const Block& b, float* to) {
@@ -115,9 +114,10 @@ struct AttentionProducts<OnTiles<Unit, Packing>, float, bfloat16> {
     const std::ptrdiff_t row = lanes * std::ptrdiff_t(sizeof(float));
     for (int i = 0; i < b.keys; i += side)
       for (int d = 0; d < b.row; d += side)
-        multiply_square<true>(unit, b.keys - i, b.row - d,
-                              TilePair(left + i * lanes, left + (i + tile_side) * lanes, row, 0),
-                              TilePair(tiles(right) + d / tile_side), 1, to + i * b.row + d, b.row);
+        multiply_square<1, true>(unit, b.keys - i, b.row - d,
+                                 TilePair(left + i * lanes, left + (i + tile_side) * lanes, row, 0),
+                                 TilePair(tiles(right) + d / tile_side), 1, to + i * b.row + d,
+                                 b.row);
   }
 
  private:

@@ -11,17 +11,24 @@ namespace moe::inline MOE_ISA::detail {
 /// The products of the Multiplies concept, with sums in W. Threads divide the rows and columns of
 /// C, never the sum. Each thread packs its own operands, in a workspace allocated once.
 /// Operands and C may be of the narrower type T. Operands of type W are then rounded to T, unless
-/// the product is exact. `narrow_products` selects the kernel for two operands of type T.
+/// the product is exact. `narrow_products` selects the kernel for two bfloat16 operands, and
+/// `float_products` that of products in float alone.
 template <class W, class T = W>
 class Gemm {
  public:
   using Options = GemmOptions<W>;
 
-  explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured)
+  explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured,
+                FloatProducts float_products = FloatProducts::fma)
       : threads_(threads), space_(std::size_t(threads)) {
-    tiles_ = narrow && uses_tiles(narrow_products);
+    tiles_ = wants_tiles(narrow_products, float_products) && has_tiles();
     dot_ = narrow && uses_dot(narrow_products);
     for (Workspace& w : space_) w.reserve(bytes_of_thread());
+  }
+  /// Whether products go to the matrix unit if there is one.
+  static constexpr bool wants_tiles(Bf16Products narrow_products, FloatProducts float_products) {
+    return narrow ? narrow_products == Bf16Products::tiles
+                  : std::is_same_v<T, float> && float_products == FloatProducts::split;
   }
   static std::size_t bytes_of_thread() {
     const std::size_t rounded = narrow ? Blocking<W>::rounded_numbers : 0;
@@ -150,7 +157,8 @@ class Gemm {
            const Options& o, int worker) {
     W* const space = space_[std::size_t(worker)].template as<W>();
 #ifdef MOE_HAS_TILES
-    if constexpr (narrow && !std::is_same_v<A, W> && !std::is_same_v<B, W>) {
+    if constexpr (narrow ? !std::is_same_v<A, W> && !std::is_same_v<B, W>
+                         : std::is_same_v<T, float>) {
       if (tiles_) return multiply_on_tiles<Tiles, WidePacking>(m, n, k, a, b, c, ldc, o, space);
     }
 #endif
