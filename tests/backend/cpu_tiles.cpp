@@ -429,11 +429,11 @@ TEST_CASE("Tiles: are used only where processor, system and permission allow it"
 TEST_CASE("Tiles: are used for the products that an option names, where there are any", "[tiles]") {
   constexpr auto measured = Bf16Products::measured, tiles = Bf16Products::tiles;
   constexpr auto fma = FloatProducts::fma, split = FloatProducts::split;
-  CHECK(Gemm<float>::wants_tiles(measured, split));
-  CHECK_FALSE(Gemm<float>::wants_tiles(tiles, fma));
-  CHECK(Gemm<float, bfloat16>::wants_tiles(tiles, fma));
-  CHECK_FALSE(Gemm<float, bfloat16>::wants_tiles(measured, split));
-  CHECK_FALSE(Gemm<double>::wants_tiles(tiles, split));
+  CHECK(wants_tiles<float>(measured, split));
+  CHECK_FALSE(wants_tiles<float>(tiles, fma));
+  CHECK(wants_tiles<bfloat16>(tiles, fma));
+  CHECK_FALSE(wants_tiles<bfloat16>(measured, split));
+  CHECK_FALSE(wants_tiles<double>(tiles, split));
 
   constexpr int m = 70, n = 50, k = 530;
   const Numbers<float> a(m, k, Layout::rows, 1), b(n, k, Layout::rows, 2);

@@ -4,6 +4,7 @@
 #include <moe/backend/cpu/attention/products.hpp>
 #include <moe/backend/cpu/attention/softmax.hpp>
 #include <moe/backend/cpu/attention/tile_products.hpp>
+#include <moe/backend/cpu/gemm/selection.hpp>
 #include <vector>
 
 namespace moe::inline MOE_ISA::detail {
@@ -23,7 +24,7 @@ class BlockAttention {
   explicit BlockAttention(int threads, Bf16Products narrow_products = Bf16Products::measured)
       : threads_(threads),
         space_(std::size_t(threads)),
-        tiles_(narrow && uses_tiles(narrow_products)),
+        tiles_(narrow && wants_tiles<T>(narrow_products) && has_tiles()),
         dot_(narrow && uses_dot(narrow_products)) {}
 
   void reserve(const AttentionShape& s) {

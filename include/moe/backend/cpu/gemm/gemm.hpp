@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <moe/backend/cpu/gemm/bf16_dot.hpp>
 #include <moe/backend/cpu/gemm/blocked.hpp>
+#include <moe/backend/cpu/gemm/selection.hpp>
 #include <moe/backend/cpu/gemm/tile_product.hpp>
 #include <moe/backend/cpu/simd/rounded.hpp>
 #include <vector>
@@ -21,14 +22,9 @@ class Gemm {
   explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured,
                 FloatProducts float_products = FloatProducts::fma)
       : threads_(threads), space_(std::size_t(threads)) {
-    tiles_ = wants_tiles(narrow_products, float_products) && has_tiles();
+    tiles_ = wants_tiles<T>(narrow_products, float_products) && has_tiles();
     dot_ = narrow && uses_dot(narrow_products);
     for (Workspace& w : space_) w.reserve(bytes_of_thread());
-  }
-  /// Whether products go to the matrix unit if there is one.
-  static constexpr bool wants_tiles(Bf16Products narrow_products, FloatProducts float_products) {
-    return narrow ? narrow_products == Bf16Products::tiles
-                  : std::is_same_v<T, float> && float_products == FloatProducts::split;
   }
   static std::size_t bytes_of_thread() {
     const std::size_t rounded = narrow ? Blocking<W>::rounded_numbers : 0;
