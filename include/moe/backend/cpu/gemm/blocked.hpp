@@ -179,8 +179,8 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, 
       unroll<R>([&](auto r) __attribute__((always_inline)) { sum[r] = Pack(T(0)); });
       const int steps = std::min(most_steps, k - l);
       const B* const at = b.row(j) + l;
-      const B* const next = l + steps < k || j + width >= n ? at + steps : b.row(j + width);
-      Kernel::template few<T, R>(a.from(0, l), Strip<B>{at, next, row_at, steps}, sum);
+      const B* const soon = b.row(j + width < n ? j + width : j) + width * l;
+      Kernel::template few<T, R>(a.from(0, l), Strip<B>{at, soon, row_at, steps}, sum);
       Epilogue<T> finish{o.alpha, l == 0 ? o.beta : T(1), nullptr, {}};
       T bias[width] = {};
       if (o.bias && l == 0) std::copy_n(o.bias + j, cols, bias);

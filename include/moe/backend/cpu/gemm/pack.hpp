@@ -127,26 +127,25 @@ inline void load_columns(const S* const* from, typename Register<T>::register_ty
 #endif
 
 /// As many rows as a register has lanes: row i is row_at[i] from `data`, and `steps` numbers long.
-/// Those that are read next are as far from `next`.
+/// As many numbers from `soon` on are read after these.
 template <class S>
 struct Strip {
-  const S *data, *next;
+  const S *data, *soon;
   const std::ptrdiff_t* row_at;
   int steps;
 };
 
-/// r[l] = column l, of elements E, of the rows of a strip from number s on. Prefetches what is read
-/// half a kilobyte later.
+/// r[l] = column l, of elements E, of the rows of a strip from number s on. Prefetches as much of
+/// what is read later into the second-level cache, in the order of addresses: that makes the
+/// processor read ahead itself, which it does not do for many short rows side by side.
 template <class T, class E, class S, int W>
 [[gnu::always_inline]] inline void load_columns_at(const Strip<S>& from, int s,
                                                    typename Register<T>::register_type (&r)[W]) {
-  const int ahead = s + 512 / int(sizeof(S));
-  const S* const soon = ahead < from.steps ? from.data + ahead : from.next + (ahead - from.steps);
+  constexpr int numbers = W * int(sizeof(E) / sizeof(S)), line = 64 / int(sizeof(S));
+  const S* const soon = from.soon + s * W;
   const E* row[W];
-  for (int i = 0; i < W; ++i) {
-    row[i] = reinterpret_cast<const E*>(from.data + s + from.row_at[i]);
-    __builtin_prefetch(soon + from.row_at[i]);
-  }
+  for (int i = 0; i < W; ++i) row[i] = reinterpret_cast<const E*>(from.data + s + from.row_at[i]);
+  for (int i = 0; i < numbers * W; i += line) __builtin_prefetch(soon + i, 0, 2);
   load_columns<T>(row, r);
 }
 
