@@ -5,7 +5,7 @@ namespace moe::inline MOE_ISA {
 
 /// Backend B for models that are only run: the matrices of a model (embedding, layers, experts,
 /// head) are stored in B's Value type. With bfloat16 that is half the memory, and generation, which
-/// reads every weight once a token, is 1.4 to 1.8 times as fast. Norms, biases, positions and
+/// reads every weight once a token, is 1.4 to 1.9 times as fast. Norms, biases, positions and
 /// routers stay Wide. Products round their operands to Value anyway, so logits have the same bits
 /// as those of a model on B with the same parameters, unless its embeddings are scaled.
 ///
