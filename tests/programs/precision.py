@@ -144,6 +144,15 @@ sample = must(SHAKESPEARE[0], "sample", "--checkpoint", root / "demo/best", "--p
               "--tokens", 400, "--temperature", 0.7, "--precision", "bf16")
 check(said.stdout.endswith("\n" + sample.stdout), f"the demo in bf16: {said.stdout}")
 
+# Without --precision it takes what is faster, and the time that bf16 saves for more steps.
+for options, steps in (([], {"float": 1100, "bf16": 1800}), (["--precision", "float"], 1100),
+                       (["--precision", "bf16"], 1100), (["--steps", 7], 7)):
+    plan = must(SHAKESPEARE[0], "demo", "--dry-run", "--data", text, *options)
+    taken = re.search(NOTE, plan.stderr)
+    check(bool(taken) != ("--precision" in options), f"demo {options}: {plan.stderr}")
+    steps = steps[taken[1]] if isinstance(steps, dict) else steps
+    check(f" for {steps} steps " in plan.stdout, f"demo {options}: {plan.stdout}")
+
 # A model that is not compiled in bf16 is named, with what to do; auto makes do with float.
 if b"nanogpt bf16" not in pathlib.Path(SHAKESPEARE[0]).read_bytes():
     plan = [SHAKESPEARE[0], "train", "--preset", "nanogpt", "--dry-run", "--precision"]
