@@ -13,19 +13,18 @@ namespace moe::inline MOE_ISA::detail {
 /// transposed, (keys, queries of the block): each SIMD lane is one query, so the softmax is
 /// lane-wise and the block is an operand of every product without being repacked. A query sums over
 /// its keys in order and masked probabilities are exactly 0, so its bits do not depend on the other
-/// queries of its block. Backward recomputes the probabilities from lse; one thread owns a
-/// (sequence, key head). T is the type in memory; each result is rounded to T once, when its sum is
-/// complete, and so is each operand of a product: probabilities times dropout, and gradients of
-/// scores.
-/// Source: Dao 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp.
+/// queries of its block, as long as keys and values are finite. Backward recomputes the
+/// probabilities from lse; one thread owns a (sequence, key head). T is the type in memory; each
+/// result is rounded to T once, when its sum is complete, and so is each operand of a product:
+/// probabilities times dropout, and gradients of scores. Source: Dao 2023, arXiv:2307.08691.  Test:
+/// tests/backend/cpu_attention.cpp.
 template <class W, class T = W>
 class BlockAttention {
  public:
   explicit BlockAttention(int threads, Bf16Products narrow_products = Bf16Products::measured)
       : threads_(threads),
         space_(std::size_t(threads)),
-        tiles_(narrow && wants_tiles<T>(narrow_products) && has_tiles()),
-        dot_(narrow && uses_dot(narrow_products)) {}
+        multiplier_(multiplier_for<T>(narrow_products)) {}
 
   void reserve(const AttentionShape& s) {
     for (Workspace& w : space_) w.reserve(bytes_of_thread(s));
@@ -124,11 +123,11 @@ class BlockAttention {
   void with_kernel(const F& f) {
 #ifdef MOE_HAS_TILES
     if constexpr (narrow)
-      if (tiles_) return f(OnTiles<Tiles, WidePacking>{});
+      if (multiplier_ == Multiplier::tiles) return f(OnTiles<Tiles, WidePacking>{});
 #endif
 #ifdef __AVX512BF16__
     if constexpr (narrow)
-      if (dot_) return f(Dot{});
+      if (multiplier_ == Multiplier::dot) return f(Dot{});
 #endif
     f(Widened{});
   }
@@ -152,7 +151,7 @@ class BlockAttention {
 
   int threads_;
   std::vector<Workspace> space_;
-  bool tiles_, dot_;
+  Multiplier multiplier_;
 };
 
 }  // namespace moe::detail

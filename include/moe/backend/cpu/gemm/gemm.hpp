@@ -21,9 +21,9 @@ class Gemm {
 
   explicit Gemm(int threads, Bf16Products narrow_products = Bf16Products::measured,
                 FloatProducts float_products = FloatProducts::fma)
-      : threads_(threads), space_(std::size_t(threads)) {
-    tiles_ = wants_tiles<T>(narrow_products, float_products) && has_tiles();
-    dot_ = narrow && uses_dot(narrow_products);
+      : threads_(threads),
+        space_(std::size_t(threads)),
+        multiplier_(multiplier_for<T>(narrow_products, float_products)) {
     for (Workspace& w : space_) w.reserve(bytes_of_thread());
   }
   static std::size_t bytes_of_thread() {
@@ -155,12 +155,13 @@ class Gemm {
 #ifdef MOE_HAS_TILES
     if constexpr (narrow ? !std::is_same_v<A, W> && !std::is_same_v<B, W>
                          : std::is_same_v<T, float>) {
-      if (tiles_) return multiply_on_tiles<Tiles, WidePacking>(m, n, k, a, b, c, ldc, o, space);
+      if (multiplier_ == Multiplier::tiles)
+        return multiply_on_tiles<Tiles, WidePacking>(m, n, k, a, b, c, ldc, o, space);
     }
 #endif
 #ifdef __AVX512BF16__
     if constexpr (narrow && !std::is_same_v<A, W> && !std::is_same_v<B, W>) {
-      if (dot_) return multiply<Dot>(m, n, k, a, b, c, ldc, o, space);
+      if (multiplier_ == Multiplier::dot) return multiply<Dot>(m, n, k, a, b, c, ldc, o, space);
     }
 #endif
     multiply<Widened>(m, n, k, a, b, c, ldc, o, space);
@@ -181,7 +182,7 @@ class Gemm {
 
   int threads_;
   std::vector<Workspace> space_;
-  bool tiles_, dot_;
+  Multiplier multiplier_;
 };
 
 }  // namespace moe::detail

@@ -127,7 +127,7 @@ inline void load_columns(const S* const* from, typename Register<T>::register_ty
 #endif
 
 /// As many rows as a register has lanes: row i is row_at[i] from `data`, and `steps` numbers long.
-/// As many numbers from `soon` on are read after these.
+/// What is read next lies from `soon` on, if the rows of the matrix follow one another.
 template <class S>
 struct Strip {
   const S *data, *soon;

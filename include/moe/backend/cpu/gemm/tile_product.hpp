@@ -70,7 +70,8 @@ struct TilePair {
 
   /// Packed tiles of so many parts, in turn of the first and of the second.
   explicit TilePair(const PackedTile* packed, int parts = 1)
-      : TilePair(packed, packed + parts, sizeof packed->word[0], 2 * parts * sizeof *packed) {}
+      : TilePair(packed, packed + parts, sizeof packed->word[0],
+                 2 * parts * std::ptrdiff_t(sizeof *packed)) {}
   TilePair(const void* one, const void* other, std::ptrdiff_t row, std::ptrdiff_t tile)
       : first(static_cast<const char*>(one)),
         second(static_cast<const char*>(other)),
