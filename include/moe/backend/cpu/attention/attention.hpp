@@ -14,10 +14,11 @@ namespace moe::inline MOE_ISA::detail {
 /// lane-wise and the block is an operand of every product without being repacked. A query sums over
 /// its keys in order and masked probabilities are exactly 0, so its bits do not depend on the other
 /// queries of its block, as long as keys and values are finite. Backward recomputes the
-/// probabilities from lse; one thread owns a (sequence, key head). T is the type in memory; each
+/// probabilities from lse; one thread owns a (sequence, key head). T is the type in memory. Each
 /// result is rounded to T once, when its sum is complete, and so is each operand of a product:
-/// probabilities times dropout, and gradients of scores. Source: Dao 2023, arXiv:2307.08691.  Test:
-/// tests/backend/cpu_attention.cpp.
+/// probabilities times dropout, and gradients of scores.
+///
+/// Source: Dao 2023, arXiv:2307.08691.  Test: tests/backend/cpu_attention.cpp, cpu_bfloat16.cpp.
 template <class W, class T = W>
 class BlockAttention {
  public:
