@@ -50,7 +50,8 @@ class Prefetcher {
   }
 
   static constexpr int slices = 8;  // prefetch calls per tile
-  void ask() {
+  /// Inlined in any case: around a call the micro-kernel would save all of its sums.
+  [[gnu::always_inline]] void ask() {
     for (int i = 0; i < per_slice_ && at_; ++i) {
       __builtin_prefetch(at_, 0, 2);
       at_ += line;
@@ -63,7 +64,7 @@ class Prefetcher {
 
  private:
   static constexpr std::ptrdiff_t line = 64;
-  void open() {
+  [[gnu::always_inline]] void open() {
     at_ = run_ < runs_ ? base_ + (table_ ? table_[run_] : run_) * stride_ : nullptr;
     end_ = at_ ? at_ + length_ : nullptr;
   }
