@@ -30,7 +30,9 @@ struct Settings {
     f("--steps,--max_steps", &Settings::steps, "Updates");
     f("--batch,--batch_size", &Settings::batch, "Sequences of one update");
     f("--warmup,--warmup_steps", &Settings::warmup, "Updates until the peak rate");
-    f("--precision", &Settings::precision, lab::precisions, lab::precision_help);
+    f("--precision", &Settings::precision, lab::precisions,
+      "Type of the activations: float (default of train), bf16, or auto (default of demo): what is "
+      "measured to be faster here");
     f("--optimizer", &Settings::optimizer, "muon or adamw");
     f("--dropout", &Settings::dropout, "Dropout rate, 0 to below 1");
     f("--balance,--lb_weight", &Settings::balance_weight, "Weight of the balance loss");
