@@ -288,23 +288,10 @@ TEST_CASE("Cpu<bfloat16>: a row of a product has the same bits alone and among o
 }
 
 TEST_CASE("Cpu<bfloat16>: attention and its gradient agree with the oracle", "[mixed][parity]") {
-  Reference<float, bfloat16> oracle;
-  for_both_ways([&](auto& cpu) {
-    for (const AttentionShape& s : attention_shapes()) {
-      INFO("queries " << s.queries << " keys " << s.keys << " head_dim " << s.head_dim);
-      Tensors<bfloat16, float> got(s), expected(s);
-      got.forward(cpu, s);
-      expected.forward(oracle, s);
-      check_alike(got.out, expected.out);
-      CHECK(error(got.lse, widened(expected.lse)) < 2 * bound);
-      expected.out = got.out;
-      expected.lse = got.lse;
-      got.backward(cpu, s);
-      expected.backward(oracle, s);
-      check_alike(got.dq, expected.dq);
-      check_alike(got.dk, expected.dk);
-      check_alike(got.dv, expected.dv);
-    }
+  for_both_ways([](auto& cpu) {
+    for (const AttentionShape& s : attention_shapes())
+      check_attention(
+          s, [&](auto& t) { t.forward(cpu, s); }, [&](auto& t) { t.backward(cpu, s); });
   });
 }
 
@@ -322,11 +309,7 @@ TEST_CASE("Cpu<bfloat16>: attention has the same bits for every number of thread
     const auto check = [&](auto& cpu) {
       Tensors<bfloat16, float> many(s);
       many.run(cpu, s);
-      CHECK(same_bits(one.out, many.out));
-      CHECK(same_bits(one.lse, many.lse));
-      CHECK(same_bits(one.dq, many.dq));
-      CHECK(same_bits(one.dk, many.dk));
-      CHECK(same_bits(one.dv, many.dv));
+      check_same_bits(one, many);
     };
     Cpu<bfloat16> three{3};
     check(three);

@@ -153,11 +153,38 @@ struct Tensors {
     forward(be, s);
     backward(be, s);
   }
+  friend void check_same_bits(const Tensors& a, const Tensors& b) {
+    CHECK(same_bits(a.out, b.out));
+    CHECK(same_bits(a.lse, b.lse));
+    CHECK(same_bits(a.dq, b.dq));
+    CHECK(same_bits(a.dk, b.dk));
+    CHECK(same_bits(a.dv, b.dv));
+  }
   template <class U>
   void take(const Tensors<U>& t) {
     q = widened(t.q), k = widened(t.k), v = widened(t.v), dout = widened(t.dout);
     dq = widened(t.dq), dk = widened(t.dk), dv = widened(t.dv);
   }
 };
+
+/// Forward and backward in bfloat16, by forward(tensors) and backward(tensors), agree with the
+/// oracle, which has the same out and lse in backward.
+template <class Forward, class Backward>
+void check_attention(const AttentionShape& s, const Forward& forward, const Backward& backward) {
+  INFO("queries " << s.queries << " keys " << s.keys << " head_dim " << s.head_dim);
+  Reference<float, bfloat16> oracle;
+  Tensors<bfloat16, float> got(s), expected(s);
+  forward(got);
+  expected.forward(oracle, s);
+  check_alike(got.out, expected.out);
+  CHECK(error(got.lse, widened(expected.lse)) < 2 * tolerance<float>);
+  expected.out = got.out;
+  expected.lse = got.lse;
+  backward(got);
+  expected.backward(oracle, s);
+  check_alike(got.dq, expected.dq);
+  check_alike(got.dk, expected.dk);
+  check_alike(got.dv, expected.dv);
+}
 
 }  // namespace moe::test
