@@ -106,6 +106,19 @@ class Timed : public B {
     timed(Part::experts,
           [&] { B::grouped_gemm_m(rows, n, k, a, b, b_step, c, ldc, o, bias_step); });
   }
+  // A product that ends with a kernel counts as the kernel's part.
+  template <class X, class Y, class Z, class Kernel>
+  void gemm_then(int m, int n, int k, moe::Matrix<X> a, moe::Matrix<Y> b, Z* c, std::ptrdiff_t ldc,
+                 Options o, const Kernel& kernel) {
+    timed(bench::part_of(kernel), [&] { B::gemm_then(m, n, k, a, b, c, ldc, o, kernel); });
+  }
+  template <class X, class Y, class Z, class Kernel>
+  void grouped_gemm_m_then(moe::Segments rows, int n, int k, moe::Matrix<X> a, moe::Matrix<Y> b,
+                           std::ptrdiff_t b_step, Z* c, std::ptrdiff_t ldc, Options o,
+                           std::ptrdiff_t bias_step, const Kernel& kernel) {
+    timed(bench::part_of(kernel),
+          [&] { B::grouped_gemm_m_then(rows, n, k, a, b, b_step, c, ldc, o, bias_step, kernel); });
+  }
   template <class X, class Y, class Z, class... More>
   void grouped_gemm_k(moe::Segments rows, int m, int n, moe::Matrix<X> a, moe::Matrix<Y> b, Z* c,
                       std::ptrdiff_t ldc, std::ptrdiff_t c_step, Options o = {}, More&&... more) {

@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -221,7 +222,49 @@ void check_groups() {
     }
 }
 
+/// Notes the rows of C, which have n columns, as it is told that they are complete.
+template <class C>
+struct Watch {
+  const C* c;
+  C* seen;
+  int* times;
+  int n;
+};
+/// Checks that a product tells of each row once, when it is complete.
+template <class C, class E>
+void check_rows_after(int m, int n, int k) {
+  const Space space;
+  const Numbers<E> a(m, k, Layout::gathered_rows, 1), b(n, k, Layout::rows, 2);
+  const auto rows = std::size_t(m), numbers = rows * std::size_t(n);
+  std::vector<C> c(numbers, C(NAN)), seen(numbers);
+  std::vector<int> times(rows);
+  const Watch<C> watch{c.data(), seen.data(), times.data(), n};
+  const auto note = [](const void* of, int first, int end) {
+    const auto& w = *static_cast<const Watch<C>*>(of);
+    for (int r = first; r < end; ++r) {
+      ++w.times[r - 5];
+      std::copy_n(w.c + (r - 5) * w.n, w.n, w.seen + (r - 5) * w.n);
+    }
+  };
+  multiply_on_tiles<EmulatedTiles, PlainPacking>(m, n, k, a.operand, b.operand, c.data(), n,
+                                                 GemmOptions<float>{}, space.begin(),
+                                                 RowsAfter{note, &watch, 5});
+  INFO(m << " x " << n << " x " << k);
+  CHECK(times == std::vector<int>(rows, 1));
+  CHECK(same_bits(seen, c));
+}
+
 }  // namespace
+
+TEST_CASE("Tiles: a product tells of its rows when they are complete", "[tiles]") {
+  for (const auto& [m, n, k] :
+       {std::array{1, 40, 30}, std::array{70, 33, 64}, std::array{33, 400, 1500},
+        std::array{700, 20, 1600}, std::array{40, 20, 0}}) {
+    check_rows_after<float, bfloat16>(m, n, k);
+    check_rows_after<bfloat16, bfloat16>(m, n, k);
+    check_rows_after<float, float>(m, n, k);
+  }
+}
 
 TEST_CASE("Tiles: products agree with exact sums of the rounded operands", "[tiles][parity]") {
   for (const Layout left : layouts)

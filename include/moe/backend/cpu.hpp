@@ -85,7 +85,7 @@ class Cpu : public detail::DoneAtOnce {
     const int parts = n <= few || threads_ == 1 ? 1 : n < 4 * threads_ ? threads_ : 4 * threads_;
     detail::parallel(threads_, parts, [&](int part, int) {
       const auto [first, end] = detail::share(n, parts, part, 1);
-      for (int r = first; r < end; ++r) kernel(Group{}, r);
+      detail::run_rows<Group, Kernel>(&kernel, first, end);
     });
   }
 
@@ -111,6 +111,14 @@ class Cpu : public detail::DoneAtOnce {
             GemmOptions<Wide> o = {}) {
     const auto in_use = hold();
     gemm_.gemm(m, n, k, a, b, c, ldc, o);
+  }
+  template <class A, class B, class C, class Kernel>
+  void gemm_then(int m, int n, int k, Matrix<const A> a, Matrix<const B> b, C* c,
+                 std::ptrdiff_t ldc, GemmOptions<Wide> o, const Kernel& kernel) {
+    const auto in_use = hold();
+    const bool together = gemm_.divides_rows(m, n, k);
+    gemm_.gemm(m, n, k, a, b, c, ldc, o, together ? after(kernel) : detail::RowsAfter());
+    if (!together) rows(m, kernel);
   }
   template <class A = T, class B = T, class C = T>
   void batched_gemm(int batch, int m, int n, int k, Matrix<const A> a, std::ptrdiff_t a_step,
@@ -144,6 +152,18 @@ class Cpu : public detail::DoneAtOnce {
     const auto in_use = hold();
     MOE_EXPECTS(rows.offset, "grouped products need the offsets of their segments");
     gemm_.grouped_gemm_m(rows.segments, rows.offset, n, k, a, b, b_step, c, ldc, o, bias_step);
+  }
+  template <class A, class B, class C, class Kernel>
+  void grouped_gemm_m_then(Segments slots, int n, int k, Matrix<const A> a, Matrix<const B> b,
+                           std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc, GemmOptions<Wide> o,
+                           std::ptrdiff_t bias_step, const Kernel& kernel) {
+    const auto in_use = hold();
+    MOE_EXPECTS(slots.offset, "grouped products need the offsets of their segments");
+    const int count = slots.offset[slots.segments] - slots.offset[0];
+    const bool together = gemm_.divides_rows(count, n, k);
+    gemm_.grouped_gemm_m(slots.segments, slots.offset, n, k, a, b, b_step, c, ldc, o, bias_step,
+                         together ? after(kernel) : detail::RowsAfter());
+    if (!together) rows(slots.count, kernel);
   }
   template <class A = T, class B = T, class C = T>
   void grouped_gemm_k(Segments rows, int m, int n, Matrix<const A> a, Matrix<const B> b, C* c,
@@ -186,6 +206,10 @@ class Cpu : public detail::DoneAtOnce {
   }
 
  private:
+  template <class Kernel>
+  static detail::RowsAfter after(const Kernel& kernel) {
+    return {detail::run_rows<Group, Kernel>, &kernel};
+  }
   template <class F>
   void in_pieces(std::size_t bytes, const F& work) {
     constexpr std::size_t piece = std::size_t(1) << 20;

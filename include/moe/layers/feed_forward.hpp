@@ -52,8 +52,8 @@ struct FeedForward {
   static void forward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x, Rows<T, out> y,
                       Cache& c, Scratch& s) {
     if constexpr (gated) Gate::forward(be, p.gate_proj, x, c.gate);
-    Up::forward(be, p.up_proj, x, c.up);
-    be.rows(x.count, kernel::ActivationForward<W, kernel::FunctionOf<Act>, T>{pre(c), up(c), s.act,
+    Up::forward_then(be, p.up_proj, x, c.up,
+                     kernel::ActivationForward<W, kernel::FunctionOf<Act>, T>{pre(c), up(c), s.act,
                                                                               nullptr, drop(pass)});
     Down::forward(be, p.down_proj, s.act, y);
   }
@@ -61,18 +61,19 @@ struct FeedForward {
   static void backward(B& be, const Pass& pass, const Params& p, Rows<const T, in> x,
                        const Cache& c, Rows<const T, out> dy, Rows<T, in> dx, Params& grad,
                        Scratch& s, bool add = true) {
-    be.gemm(x.count, Hidden, Dim, matrix(dy), matrix(p.down_proj.weight), s.dact.data, Hidden);
-    be.rows(x.count, kernel::ActivationBackward<W, kernel::FunctionOf<Act>, T>{
-                         pre(c),
-                         up(c),
-                         s.dact,
-                         {},
-                         s.act,
-                         gated ? Table<T>(s.dgate) : s.dact,
-                         s.dact,
-                         {},
-                         nullptr,
-                         drop(pass)});
+    gemm_then(be, x.count, Hidden, Dim, matrix(dy), matrix(p.down_proj.weight), s.dact.data, Hidden,
+              {},
+              kernel::ActivationBackward<W, kernel::FunctionOf<Act>, T>{
+                  pre(c),
+                  up(c),
+                  s.dact,
+                  {},
+                  s.act,
+                  gated ? Table<T>(s.dgate) : s.dact,
+                  s.dact,
+                  {},
+                  nullptr,
+                  drop(pass)});
     be.gemm(Dim, Hidden, x.count, transposed(matrix(dy)), matrix(s.act), grad.down_proj.weight.data,
             Hidden, {.beta = W(1)});
     if constexpr (Traits.bias)

@@ -1,4 +1,5 @@
 #pragma once
+#include <moe/backend/then.hpp>
 #include <moe/kernels/bias_grad.hpp>
 #include <moe/layers/layer.hpp>
 
@@ -28,6 +29,14 @@ struct Linear {
   static void forward(B& be, const Params& p, Rows<const T, in> x, Rows<Y, out> y) {
     be.gemm(x.count, Out, In, matrix(x), transposed(matrix(p.weight)), y.data, Out,
             {.bias = Bias ? p.bias.data : nullptr, .precision = precision});
+  }
+
+  /// forward, and then `kernel` for each row of y.
+  template <class Kernel>
+  static void forward_then(B& be, const Params& p, Rows<const T, in> x, Rows<Y, out> y,
+                           const Kernel& kernel) {
+    gemm_then(be, x.count, Out, In, matrix(x), transposed(matrix(p.weight)), y.data, Out,
+              {.bias = Bias ? p.bias.data : nullptr, .precision = precision}, kernel);
   }
 
   static void backward(B& be, const Params& p, Rows<const T, in> x, Rows<const Y, out> dy,

@@ -111,9 +111,9 @@ struct MoE {
     be.rows(x.count, kernel::GatesToSlots<W>{c.router.gates, c.router.slot_of, c.gate_of_slot,
                                              c.pair_of_slot});
     if constexpr (gated) experts(be, c, by_token(x, c), p.experts.gate_proj, c.gate);
-    experts(be, c, by_token(x, c), p.experts.up_proj, c.up);
-    be.rows(c.up.count, kernel::ActivationForward<W, kernel::FunctionOf<Act>, T>{
-                            pre(c), up(c), s.act_then_dslots.act, c.pair_of_slot.data, drop(pass)});
+    experts_then(be, c, by_token(x, c), p.experts.up_proj, c.up,
+                 kernel::ActivationForward<W, kernel::FunctionOf<Act>, T>{
+                     pre(c), up(c), s.act_then_dslots.act, c.pair_of_slot.data, drop(pass)});
     experts(be, c, matrix(s.act_then_dslots.act), p.experts.down_proj, s.slots_or_dact.slots);
     be.rows(x.count, kernel::Combine<W, T>{s.slots_or_dact.slots, c.router.gates, c.router.slot_of,
                                            y, Route::gates_sum_to_one});
@@ -136,11 +136,10 @@ struct MoE {
     const Rows<T, Dim, TopK> dslots = s.act_then_dslots.dslots;
     // The gates scale rows of the hidden activations, so neither the experts' outputs nor a
     // permuted copy of dy is needed: <dy, down(a)> = <dy down, a>.
-    back(be, c, by_token(dy, c), p.experts.down_proj, dact, W(0));
-    be.rows(c.up.count,
-            kernel::ActivationBackward<W, kernel::FunctionOf<Act>, T>{
-                pre(c), up(c), dact, c.gate_of_slot, act, gated ? Table<T>(s.dgate) : dup, dup,
-                s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
+    back_then(be, c, by_token(dy, c), p.experts.down_proj, dact,
+              kernel::ActivationBackward<W, kernel::FunctionOf<Act>, T>{
+                  pre(c), up(c), dact, c.gate_of_slot, act, gated ? Table<T>(s.dgate) : dup, dup,
+                  s.dgate_of_slot, c.pair_of_slot.data, drop(pass)});
     weights(be, c, by_token(dy, c), matrix(act), grad.experts.down_proj);
     if constexpr (bias)
       be.columns(Dim, slots(c),
@@ -172,12 +171,27 @@ struct MoE {
     be.grouped_gemm_m(slots(c), Out, In, a, transposed(matrix(p.weight)), Out * In, y.data, Out,
                       {.bias = Bias ? p.bias.data : nullptr}, Out);
   }
+  /// experts, and then `kernel` for each slot.
+  template <int In, int Out, Role R, bool Bias, class Kernel>
+  static void experts_then(B& be, const Cache& c, Matrix<const T> a,
+                           const Stack<In, Out, R, Bias>& p, Rows<T, Out, TopK> y,
+                           const Kernel& kernel) {
+    grouped_gemm_m_then(be, slots(c), Out, In, a, transposed(matrix(p.weight)), Out * In, y.data,
+                        Out, {.bias = Bias ? p.bias.data : nullptr}, Out, kernel);
+  }
   /// da[slot] = beta * da[slot] + W_e^T dy[slot].
   template <int In, int Out, Role R, bool Bias>
   static void back(B& be, const Cache& c, Matrix<const T> dy, const Stack<In, Out, R, Bias>& p,
                    Rows<T, In, TopK> da, W beta) {
     be.grouped_gemm_m(slots(c), In, Out, dy, matrix(p.weight), Out * In, da.data, In,
                       {.beta = beta});
+  }
+  /// da[slot] = W_e^T dy[slot], and then `kernel` for each slot.
+  template <int In, int Out, Role R, bool Bias, class Kernel>
+  static void back_then(B& be, const Cache& c, Matrix<const T> dy, const Stack<In, Out, R, Bias>& p,
+                        Rows<T, In, TopK> da, const Kernel& kernel) {
+    grouped_gemm_m_then(be, slots(c), In, Out, dy, matrix(p.weight), Out * In, da.data, In, {}, 0,
+                        kernel);
   }
   /// dW_e += sum over the slots of e of dy[slot] a[slot]^T.
   template <int In, int Out, Role R, bool Bias>

@@ -62,6 +62,13 @@ MOE_ONE_COPY void run_task(const F& work, int task, int worker) {
   work(task, worker);
 }
 
+/// Calls kernel(group, r), of which `kernel` is the address, for r = first ... end - 1. Never
+/// inlined either: a kernel gives the same bits behind a product and on its own.
+template <class Group, class Kernel>
+MOE_ONE_COPY void run_rows(const void* kernel, int first, int end) {
+  for (int r = first; r < end; ++r) (*static_cast<const Kernel*>(kernel))(Group{}, r);
+}
+
 /// Calls work(task, worker) for every task. Any worker (0 ... threads - 1) may run any task: a task
 /// may use its worker's workspace, but its result must not depend on the worker. Runs serially
 /// without OpenMP and in the child of a fork, and works if the runtime grants fewer threads.

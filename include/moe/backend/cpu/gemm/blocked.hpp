@@ -47,6 +47,20 @@ struct Blocking {
   }
 };
 
+/// A row kernel that a product runs on rows of C as soon as they are complete, while they are in
+/// cache; or nothing. `first`: the number that the first row of the product has for the kernel.
+struct RowsAfter {
+  void (*run)(const void* kernel, int first, int end) = nullptr;
+  const void* kernel = nullptr;
+  int first = 0;
+
+  RowsAfter from(int i) const { return {run, kernel, first + i}; }
+  /// Rows begin ... end - 1 of the product are complete.
+  void operator()(int begin, int end) const {
+    if (run) run(kernel, first + begin, first + end);
+  }
+};
+
 /// The default kernel of a product. A kernel says how operands are packed (one packed T holds
 /// `terms` terms of the sum) and which tile reads them.
 struct Widened {
@@ -104,12 +118,12 @@ inline void multiply_panel(int rows, int cols, int k, const T* a, const T* b, C*
   Kernel::template tile<T, R, V, 1>(rows, cols, k, a, Tile<T>::rows, b, Tile<T>::cols, c, ldc, o);
 }
 
-/// Multiplies m rows of A, packed in groups, by a packed block of B. `next`: the rows of A that are
-/// needed after these, next_steps long; they are prefetched.
+/// Multiplies m rows of A, packed in groups, by a packed block of B, and calls `after` for each
+/// group. `next`: the rows of A that are needed after these, next_steps long; they are prefetched.
 template <class Kernel, class T, class A, class C>
 void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, const T* b_block, C* c,
-                    std::ptrdiff_t ldc, Epilogue<T> finish, const Operand<A>& next,
-                    int next_steps) {
+                    std::ptrdiff_t ldc, Epilogue<T> finish, const Operand<A>& next, int next_steps,
+                    const RowsAfter& after) {
   constexpr int rows = Tile<T>::rows, panel = Tile<T>::cols, group = Blocking<T>::group;
   const int packed = ceil_div(k, Kernel::terms);
   for (int first = 0; first < m; first += group) {
@@ -130,13 +144,15 @@ void multiply_block(const Operand<A>& a, int m, int cols, int k, T* a_block, con
                                                         b_panel, c + i * ldc + j, ldc, o);
       }
     }
+    after(first, end);
   }
 }
 
 /// The product on one thread, with both operands packed.
 template <class Kernel, class T, class A, class B, class C>
 void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
-                     std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
+                     std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace,
+                     const RowsAfter& after) {
   constexpr int panel = Tile<T>::cols;
   const int most_steps = Blocking<T>::steps(k), most_cols = Blocking<T>::cols(m, n, most_steps);
   T *const a_block = workspace, *const b_block = workspace + Blocking<T>::a_numbers;
@@ -154,8 +170,9 @@ void multiply_packed(int m, int n, int k, const Operand<A>& a, const Operand<B>&
         finish.beta = o.beta;
         finish.bias = o.bias ? o.bias + j : nullptr;
       }
+      const bool last = j + cols == n && l + steps == k;
       multiply_block<Kernel>(a.from(0, l), m, cols, steps, a_block, b_block, c + j, ldc, finish,
-                             a.from(0, l + steps), next_steps);
+                             a.from(0, l + steps), next_steps, last ? after : RowsAfter());
       l += steps;
     } while (l < k);
   }
@@ -203,7 +220,7 @@ void multiply_few(int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, 
 /// columns, sums, options) writes the sums of a part, contiguous, in T; they are then rounded once.
 template <class T, class C, class F>
 void through_wide_sums(int m, int n, C* c, std::ptrdiff_t ldc, const GemmOptions<T>& o,
-                       T* workspace, const F& product) {
+                       T* workspace, const RowsAfter& after, const F& product) {
   T* const sums = workspace + Blocking<T>::workspace_numbers;
   const int panels = ceil_div(n, Tile<T>::cols), limit = Blocking<T>::rounded_cols;
   const int even = ceil_div(panels, ceil_div(n, limit)) * Tile<T>::cols;
@@ -223,6 +240,7 @@ void through_wide_sums(int m, int n, C* c, std::ptrdiff_t ldc, const GemmOptions
         lanes.for_each(cols, [&](auto s) {
           store(c + (i + r) * ldc + j, s, load(static_cast<const T*>(sums) + r * cols, s));
         });
+      if (j + cols == n) after(i, i + rows);
     }
 }
 
@@ -231,12 +249,13 @@ void through_wide_sums(int m, int n, C* c, std::ptrdiff_t ldc, const GemmOptions
 /// rounded once, at the end.
 template <class Kernel, class T, class A, class B, class C>
 void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
-              std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace) {
+              std::ptrdiff_t ldc, const GemmOptions<T>& o, T* workspace,
+              const RowsAfter& after = {}) {
   if (m <= 0 || n <= 0) return;
   if constexpr (!std::is_same_v<T, C>) {
     if (Blocking<T>::steps(k) < k)
       return through_wide_sums<T>(
-          m, n, c, ldc, o, workspace,
+          m, n, c, ldc, o, workspace, after,
           [&](int i, int rows, int j, int cols, T* sums, const GemmOptions<T>& part) {
             multiply<Kernel>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols, part,
                              workspace);
@@ -246,6 +265,7 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
   int i = 0;
   const auto run = [&]<int R>(std::integral_constant<int, R>) {
     multiply_few<Kernel, T, R>(n, k, a.from(i, 0), b, c + i * ldc, ldc, o);
+    after(i, i + R);
     i += R;
   };
   if (few && m <= 8) {
@@ -255,7 +275,7 @@ void multiply(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* 
     if (m & 1) run(std::integral_constant<int, 1>{});
     return;
   }
-  multiply_packed<Kernel>(m, n, k, a, b, c, ldc, o, workspace);
+  multiply_packed<Kernel>(m, n, k, a, b, c, ldc, o, workspace, after);
 }
 
 }  // namespace moe::detail

@@ -31,15 +31,20 @@ class Gemm {
     return (Blocking<W>::workspace_numbers + rounded) * sizeof(W);
   }
 
+  /// True if threads divide the rows only: then, and only then, a product can end with a kernel.
+  bool divides_rows(double m, int n, int k) const {
+    return n > 0 && best_partition<W>(threads_, m, n, work_of(m, n, k)).cols == 1;
+  }
+
   template <class A, class B, class C>
   void gemm(int m, int n, int k, const Matrix<const A>& a, const Matrix<const B>& b, C* c,
-            std::ptrdiff_t ldc, const Options& o) {
+            std::ptrdiff_t ldc, const Options& o, const RowsAfter& after = {}) {
     with_operands(a, b, o, [&](const auto& left, const auto& right) {
       const Partition cut = best_partition<W>(threads_, m, n, work_of(m, n, k));
       for_each_part(cut, n, o, [&](int part, int first, int cols, const Options& oj, int worker) {
         const auto [i, end] = share(m, cut.rows, part, Tile<W>::rows);
         one(end - i, cols, k, left.from(i, 0), right.from(first, 0), c + i * ldc + first, ldc, oj,
-            worker);
+            worker, after.from(i));
       });
     });
   }
@@ -74,7 +79,7 @@ class Gemm {
   template <class A, class B, class C>
   void grouped_gemm_m(int groups, const int* offset, int n, int k, const Matrix<const A>& a,
                       const Matrix<const B>& b, std::ptrdiff_t b_step, C* c, std::ptrdiff_t ldc,
-                      const Options& o, std::ptrdiff_t bias_step) {
+                      const Options& o, std::ptrdiff_t bias_step, const RowsAfter& after = {}) {
     with_operands(a, b, o, [&](const auto& left, const auto& right) {
       const int slots = offset[groups] - offset[0];
       const Partition cut = best_partition<W>(threads_, slots, n, work_of(slots, n, k));
@@ -88,7 +93,8 @@ class Gemm {
           weight.data += g * b_step;
           Options og = oj;
           if (og.bias) og.bias += g * bias_step;
-          one(rows, cols, k, left.from(i, 0), weight, c + i * ldc + j, ldc, og, worker);
+          one(rows, cols, k, left.from(i, 0), weight, c + i * ldc + j, ldc, og, worker,
+              after.from(i));
         }
       });
     });
@@ -150,21 +156,22 @@ class Gemm {
   /// The product on one thread, with the kernel that suits the operands.
   template <class A, class B, class C>
   void one(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, std::ptrdiff_t ldc,
-           const Options& o, int worker) {
+           const Options& o, int worker, const RowsAfter& after = {}) {
     W* const space = space_[std::size_t(worker)].template as<W>();
 #ifdef MOE_HAS_TILES
     if constexpr (narrow ? !std::is_same_v<A, W> && !std::is_same_v<B, W>
                          : std::is_same_v<T, float>) {
       if (multiplier_ == Multiplier::tiles)
-        return multiply_on_tiles<Tiles, WidePacking>(m, n, k, a, b, c, ldc, o, space);
+        return multiply_on_tiles<Tiles, WidePacking>(m, n, k, a, b, c, ldc, o, space, after);
     }
 #endif
 #ifdef __AVX512BF16__
     if constexpr (narrow && !std::is_same_v<A, W> && !std::is_same_v<B, W>) {
-      if (multiplier_ == Multiplier::dot) return multiply<Dot>(m, n, k, a, b, c, ldc, o, space);
+      if (multiplier_ == Multiplier::dot)
+        return multiply<Dot>(m, n, k, a, b, c, ldc, o, space, after);
     }
 #endif
-    multiply<Widened>(m, n, k, a, b, c, ldc, o, space);
+    multiply<Widened>(m, n, k, a, b, c, ldc, o, space, after);
   }
 
   /// Calls work(row part, first column, number of columns, options of these columns, worker) for

@@ -199,10 +199,11 @@ void finish_square(int rows, int cols, const float* sums, C* c, std::ptrdiff_t l
 }
 
 /// The product on one thread, on the tiles of `Unit`, packed by `Packing`. A and B are bfloat16 or
-/// rounded to it, or both are float.
+/// rounded to it, or both are float. `after` is called for every 32 rows.
 template <class Unit, class Packing, class A, class B, class C>
 void multiply_on_tiles(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c,
-                       std::ptrdiff_t ldc, const GemmOptions<float>& o, float* workspace) {
+                       std::ptrdiff_t ldc, const GemmOptions<float>& o, float* workspace,
+                       const RowsAfter& after = {}) {
   if (m <= 0 || n <= 0) return;
   constexpr int parts = parts_of<A>, side = square_side;
   static_assert(parts == parts_of<B>);
@@ -211,7 +212,7 @@ void multiply_on_tiles(int m, int n, int k, const Operand<A>& a, const Operand<B
   if constexpr (!std::is_same_v<C, float>) {
     if (k > most_steps)
       return through_wide_sums<float>(
-          m, n, c, ldc, o, workspace,
+          m, n, c, ldc, o, workspace, after,
           [&](int i, int rows, int j, int cols, float* sums, const GemmOptions<float>& part) {
             multiply_on_tiles<Unit, Packing>(rows, cols, k, a.from(i, 0), b.from(j, 0), sums, cols,
                                              part, workspace);
@@ -251,6 +252,7 @@ void multiply_on_tiles(int m, int n, int k, const Operand<A>& a, const Operand<B
           if (l > 0) finish.beta = 1;
           finish_square(rows, width, sums, c + i * ldc + j + s, ldc, finish);
         }
+        if (j + cols == n && l + steps == k) after(i, std::min(m, i + side));
       }
       l += steps;
     } while (l < k);
