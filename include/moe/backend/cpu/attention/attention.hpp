@@ -46,72 +46,13 @@ class BlockAttention {
     });
   }
 
+  /// forward and backward with one kernel of products. They are defined outside of the class, so
+  /// that a program of several sources can compile them once.
   template <class Kernel>
-  void forward_with(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, W* lse) {
-    using Product = AttentionProducts<Kernel, W, T>;
-    constexpr int lanes = Block<Kernel>::lanes;
-    reserve(s);
-    const int blocks = ceil_div(s.queries, lanes), owners = s.sequences * s.kv_heads;
-    if (owners == 0 || blocks == 0) return;
-    const int threads = work(s) < 1e6 ? 1 : threads_;
-    const int chunks = threads == 1 ? 1 : std::min(blocks, ceil_div(2 * threads, owners));
-    parallel(threads, owners * chunks, [&](int task, int worker) {
-      [[maybe_unused]] const typename Kernel::Session session;
-      Block<Kernel> b(s, space_[std::size_t(worker)].template as<W>());
-      b.own(task / chunks, k, v);
-      Product::pack_keys(b.key, b, b.k_steps);
-      Product::pack_key_columns(b.value, b, b.v_columns);
-      for (int h = 0; h < b.group(); ++h)
-        for (int block = task % chunks; block < blocks; block += chunks) {
-          b.select(h, block * lanes);
-          Product::pack_queries(q + b.query_at(), b, b.q_steps);
-          Product::score(b, b.k_steps, b.q_steps, b.p, scale(s));
-          AttentionSoftmax<Kernel, W, T>::forward(b, lse);
-          Product::by_queries(b, b.p, b.v_columns);
-          for_each_result(b.result, b, b.count, b.query_stride(), out + b.query_at(),
-                          [](const auto&, const auto& sum) { return sum; });
-        }
-    });
-  }
-
+  void forward_with(const AttentionShape& s, const T* q, const T* k, const T* v, T* out, W* lse);
   template <class Kernel>
   void backward_with(const AttentionShape& s, const T* q, const T* k, const T* v, const T* out,
-                     const T* dout, const W* lse, T* dq, T* dk, T* dv) {
-    using Product = AttentionProducts<Kernel, W, T>;
-    using Softmax = AttentionSoftmax<Kernel, W, T>;
-    constexpr int lanes = Block<Kernel>::lanes;
-    reserve(s);
-    const int blocks = ceil_div(s.queries, lanes);
-    parallel(work(s) < 1e6 ? 1 : threads_, s.sequences * s.kv_heads, [&](int task, int worker) {
-      [[maybe_unused]] const typename Kernel::Session session;
-      Block<Kernel> b(s, space_[std::size_t(worker)].template as<W>());
-      b.own(task, k, v);
-      Product::pack_keys(b.key, b, b.k_steps);
-      Product::pack_key_columns(b.key, b, b.k_columns);
-      Product::pack_keys(b.value, b, b.v_steps);
-      std::fill_n(b.dkey, s.keys * b.row, W(0));
-      std::fill_n(b.dvalue, s.keys * b.row, W(0));
-      const auto add = [](const auto& old, const auto& sum) { return old + sum; };
-      for (int h = 0; h < b.group(); ++h)
-        for (int block = 0; block < blocks; ++block) {
-          b.select(h, block * lanes);
-          const T *const query = q + b.query_at(), *const dquery = dout + b.query_at();
-          Product::pack_queries(query, b, b.q_steps);
-          Product::pack_queries(dquery, b, b.do_steps);
-          Product::pack_query_columns(query, b, b.q_columns);
-          Product::pack_query_columns(dquery, b, b.do_columns);
-          Product::score(b, b.k_steps, b.q_steps, b.p, scale(s));
-          Product::score(b, b.v_steps, b.do_steps, b.dp, W(1));
-          Softmax::backward(b, out + b.query_at(), dquery, lse, scale(s));
-          Product::by_keys(b, b.p, b.do_columns, b.dvalue);
-          Product::by_keys(b, Softmax::gradient_over_queries(b), b.q_columns, b.dkey);
-          Product::by_queries(b, b.dp, b.k_columns);
-          for_each_result(b.result, b, b.count, b.query_stride(), dq + b.query_at(), add);
-        }
-      for_each_result(b.dkey, b, s.keys, b.key_stride(), dk + b.key_at(), add);
-      for_each_result(b.dvalue, b, s.keys, b.key_stride(), dv + b.key_at(), add);
-    });
-  }
+                     const T* dout, const W* lse, T* dq, T* dk, T* dv);
 
  private:
   template <class Kernel>
@@ -154,5 +95,76 @@ class BlockAttention {
   std::vector<Workspace> space_;
   Multiplier multiplier_;
 };
+
+template <class W, class T>
+template <class Kernel>
+void BlockAttention<W, T>::forward_with(const AttentionShape& s, const T* q, const T* k, const T* v,
+                                        T* out, W* lse) {
+  using Product = AttentionProducts<Kernel, W, T>;
+  constexpr int lanes = Block<Kernel>::lanes;
+  reserve(s);
+  const int blocks = ceil_div(s.queries, lanes), owners = s.sequences * s.kv_heads;
+  if (owners == 0 || blocks == 0) return;
+  const int threads = work(s) < 1e6 ? 1 : threads_;
+  const int chunks = threads == 1 ? 1 : std::min(blocks, ceil_div(2 * threads, owners));
+  parallel(threads, owners * chunks, [&](int task, int worker) {
+    [[maybe_unused]] const typename Kernel::Session session;
+    Block<Kernel> b(s, space_[std::size_t(worker)].template as<W>());
+    b.own(task / chunks, k, v);
+    Product::pack_keys(b.key, b, b.k_steps);
+    Product::pack_key_columns(b.value, b, b.v_columns);
+    for (int h = 0; h < b.group(); ++h)
+      for (int block = task % chunks; block < blocks; block += chunks) {
+        b.select(h, block * lanes);
+        Product::pack_queries(q + b.query_at(), b, b.q_steps);
+        Product::score(b, b.k_steps, b.q_steps, b.p, scale(s));
+        AttentionSoftmax<Kernel, W, T>::forward(b, lse);
+        Product::by_queries(b, b.p, b.v_columns);
+        for_each_result(b.result, b, b.count, b.query_stride(), out + b.query_at(),
+                        [](const auto&, const auto& sum) { return sum; });
+      }
+  });
+}
+
+template <class W, class T>
+template <class Kernel>
+void BlockAttention<W, T>::backward_with(const AttentionShape& s, const T* q, const T* k,
+                                         const T* v, const T* out, const T* dout, const W* lse,
+                                         T* dq, T* dk, T* dv) {
+  using Product = AttentionProducts<Kernel, W, T>;
+  using Softmax = AttentionSoftmax<Kernel, W, T>;
+  constexpr int lanes = Block<Kernel>::lanes;
+  reserve(s);
+  const int blocks = ceil_div(s.queries, lanes);
+  parallel(work(s) < 1e6 ? 1 : threads_, s.sequences * s.kv_heads, [&](int task, int worker) {
+    [[maybe_unused]] const typename Kernel::Session session;
+    Block<Kernel> b(s, space_[std::size_t(worker)].template as<W>());
+    b.own(task, k, v);
+    Product::pack_keys(b.key, b, b.k_steps);
+    Product::pack_key_columns(b.key, b, b.k_columns);
+    Product::pack_keys(b.value, b, b.v_steps);
+    std::fill_n(b.dkey, s.keys * b.row, W(0));
+    std::fill_n(b.dvalue, s.keys * b.row, W(0));
+    const auto add = [](const auto& old, const auto& sum) { return old + sum; };
+    for (int h = 0; h < b.group(); ++h)
+      for (int block = 0; block < blocks; ++block) {
+        b.select(h, block * lanes);
+        const T *const query = q + b.query_at(), *const dquery = dout + b.query_at();
+        Product::pack_queries(query, b, b.q_steps);
+        Product::pack_queries(dquery, b, b.do_steps);
+        Product::pack_query_columns(query, b, b.q_columns);
+        Product::pack_query_columns(dquery, b, b.do_columns);
+        Product::score(b, b.k_steps, b.q_steps, b.p, scale(s));
+        Product::score(b, b.v_steps, b.do_steps, b.dp, W(1));
+        Softmax::backward(b, out + b.query_at(), dquery, lse, scale(s));
+        Product::by_keys(b, b.p, b.do_columns, b.dvalue);
+        Product::by_keys(b, Softmax::gradient_over_queries(b), b.q_columns, b.dkey);
+        Product::by_queries(b, b.dp, b.k_columns);
+        for_each_result(b.result, b, b.count, b.query_stride(), dq + b.query_at(), add);
+      }
+    for_each_result(b.dkey, b, s.keys, b.key_stride(), dk + b.key_at(), add);
+    for_each_result(b.dvalue, b, s.keys, b.key_stride(), dv + b.key_at(), add);
+  });
+}
 
 }  // namespace moe::detail

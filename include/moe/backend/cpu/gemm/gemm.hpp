@@ -138,21 +138,19 @@ class Gemm {
   template <class A, class B, class F>
   static void with_operands(const Matrix<const A>& a, const Matrix<const B>& b, const Options& o,
                             const F& f) {
-    as_read(a.data, o.precision != Precision::rounded, [&](const auto* left) {
-      as_read(b.data, o.precision != Precision::rounded, [&](const auto* right) {
-        f(Operand<std::remove_cvref_t<decltype(*left)>>{left, a.row_stride, a.col_stride, a.rows},
-          Operand<std::remove_cvref_t<decltype(*right)>>{right, b.col_stride, b.row_stride, nullptr,
-                                                         b.rows});
-      });
-    });
-  }
-  template <class A, class F>
-  static void as_read(const A* at, [[maybe_unused]] bool exact, const F& f) {
-    if constexpr (narrow && std::is_same_v<A, W>) {
-      if (!exact) return f(reinterpret_cast<const Rounded<W, T>*>(at));
+    const auto call = [&]<class L, class R>(const L* left, const R* right) {
+      f(Operand<L>{left, a.row_stride, a.col_stride, a.rows},
+        Operand<R>{right, b.col_stride, b.row_stride, nullptr, b.rows});
+    };
+    if constexpr (narrow && (std::is_same_v<A, W> || std::is_same_v<B, W>)) {
+      if (o.precision == Precision::rounded) return call(rounded(a.data), rounded(b.data));
     }
-    f(at);
+    call(a.data, b.data);
   }
+  static const Rounded<W, T>* rounded(const W* at) requires narrow {
+    return reinterpret_cast<const Rounded<W, T>*>(at);
+  }
+  static const T* rounded(const T* at) { return at; }
   /// The product on one thread, with the kernel that suits the operands.
   template <class A, class B, class C>
   void one(int m, int n, int k, const Operand<A>& a, const Operand<B>& b, C* c, std::ptrdiff_t ldc,

@@ -1,0 +1,3 @@
+// The products that products.hpp declares.
+#define MOE_COMPILE_PRODUCTS
+#include "products.hpp"
