@@ -66,7 +66,7 @@ std::string chosen_precision(const std::string& asked, const std::vector<std::st
       const M& model = get_compiled<M>(variant(models.front(), half ? "bf16" : "float"));
       rates[half] = std::max(rates[half], model.product_gflops(threads));
     }
-  const std::string faster = faster_precision(rates[0], rates[1]);
+  std::string faster = faster_precision(rates[0], rates[1]);
   std::fprintf(stderr,
                "note: --precision auto takes %s: products of this model run at %.0f GFLOP/s in "
                "float and at %.0f in bf16\n",

@@ -142,7 +142,7 @@ struct Strip {
 template <class T, class E, class S, int W>
 [[gnu::always_inline]] inline void load_columns_at(const Strip<S>& from, int s,
                                                    typename Register<T>::register_type (&r)[W]) {
-  constexpr int numbers = W * int(sizeof(E) / sizeof(S)), line = 64 / int(sizeof(S));
+  constexpr int numbers = W * int(sizeof(E)) / int(sizeof(S)), line = 64 / int(sizeof(S));
   const S* const soon = from.soon + s * W;
   const E* row[W];
   for (int i = 0; i < W; ++i) row[i] = reinterpret_cast<const E*>(from.data + s + from.row_at[i]);
