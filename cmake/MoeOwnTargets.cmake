@@ -38,8 +38,8 @@ function(moe_precompile target)
   target_precompile_headers(${target} REUSE_FROM moe_precompiled)
 endfunction()
 
-# Compiles the models of a target in groups of three, as one source each: much of the compile time of
-# a model is the same for all.
+# Compiles the models of a target in groups of three, as one source each: what models have in common
+# is then compiled once for three.
 function(moe_join target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 3)
 endfunction()

@@ -2,8 +2,8 @@
 #include <moe/backend/cpu.hpp>
 
 // Declares the products of one thread, and attention, as compiled elsewhere: in products.cpp, once
-// for all sources that use the precompiled header. They are most of what a model in bfloat16 costs
-// to compile. What is missing here is compiled where it is used, as all is without this file.
+// for all sources that use the precompiled header. In bfloat16 they take many seconds of each
+// source. What is missing here is compiled where it is used, as all is without this file.
 
 namespace moe::inline MOE_ISA::detail {
 

@@ -146,6 +146,13 @@ TEST_CASE("Cpu: a kernel runs on the rows of a product that are complete, before
     gemm_then(be, rows, n, k, Matrix<const bfloat16>{a.data(), k},
               Matrix<const float>{b.data(), 1, k}, got.c.data(), n, {}, got.kernel(n));
     CHECK(float(got.last_row_at_first) == float(Finish<bfloat16>::untouched));
+
+    const int offset[] = {0, rows / 2, rows};
+    Results<bfloat16> grouped(rows, n);
+    grouped_gemm_m_then(be, Segments{2, rows, offset}, n, k, Matrix<const bfloat16>{a.data(), k},
+                        Matrix<const float>{b.data(), 1, k}, 0, grouped.c.data(), n, {}, 0,
+                        grouped.kernel(n));
+    CHECK(float(grouped.last_row_at_first) == float(Finish<bfloat16>::untouched));
   }
 }
 

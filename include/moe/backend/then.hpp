@@ -3,7 +3,8 @@
 
 // Products that end with a row kernel. They are verbs that a backend may have: one that can run the
 // kernel on rows of C that are still in cache, or in registers, has a function of this name. For
-// all others they are the product and then the kernel. The results have the same bits.
+// all others they are the product and then the kernel. The results have the same bits. A class that
+// derives from such a backend and replaces `gemm` or `rows` has to replace these functions, too.
 
 namespace moe::inline MOE_ISA {
 
